@@ -1,0 +1,19 @@
+#include "kernels/cross_entropy.h"
+
+#include "kernels/shape_check.h"
+
+namespace saslm {
+
+template <class T>
+void CrossEntropy<T>::check() const {
+  const ShapeCheck c("cross_entropy");
+  c.mat("logits", logits, logits.rows, logits.cols);
+  c.that(logits.cols > 0, "logits", "have at least one column, has 0");
+  c.vec("targets", targets, logits.rows);
+  c.vec("loss", loss, logits.rows);
+}
+
+template struct CrossEntropy<float>;
+template struct CrossEntropy<double>;
+
+}  // namespace saslm

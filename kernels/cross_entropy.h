@@ -1,0 +1,31 @@
+// Next-token cross-entropy over a block of rows, gradient in place, the logits read from memory once:
+// the row's maximum and sum are found on line over chunks of the vocabulary (Milakov & Gimelshein 2018).
+//
+//   loss[n] = log sum_v e^z[n,v] - z[n,target[n]]              nats
+//   dz[n,v] = scale * (softmax(z[n])[v] - [v == target[n]])
+//
+// Shapes   logits (N, V); target (N) in [0, V); loss (N).
+// Writes   loss is set (=). With scale != 0 the logits are overwritten by dz (=); with scale 0 they are kept.
+// Errors   ShapeError before any work. A non-finite logit gives a non-finite loss, never a crash.
+#pragma once
+#include "core/stream.h"
+#include "core/types.h"
+#include "core/view.h"
+
+namespace saslm {
+
+template <class T>
+struct CrossEntropy {
+  Vec<Accum<T>> loss;          // out (N)
+  Mat<T> logits;               // in/out (N, V)
+  Vec<const int32_t> targets;  // in  (N)
+  double scale = 0;            // 1 / (targets of the whole step), or 0: loss only
+  void check() const;
+};
+
+namespace cpu {
+template <class T>
+void cross_entropy(Stream, const CrossEntropy<T>&);
+}  // namespace cpu
+
+}  // namespace saslm

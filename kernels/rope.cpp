@@ -1,0 +1,30 @@
+#include "kernels/rope.h"
+
+#include "kernels/shape_check.h"
+
+namespace saslm {
+
+template <class T>
+void RopeFill<T>::check() const {
+  const ShapeCheck c("rope_fill");
+  c.mat("table.cos", table.cos, table.cos.rows, table.cos.cols);
+  c.mat("table.sin", table.sin, table.cos.rows, table.cos.cols);
+}
+
+template <class T>
+void Rope<T>::check() const {
+  const ShapeCheck c("rope");
+  c.present("x", bool(x));
+  c.that(x.D % 2 == 0, "x", "have an even width, has " + std::to_string(x.D));
+  c.mat("table.cos", table.cos, table.cos.rows, x.D / 2);
+  c.mat("table.sin", table.sin, table.cos.rows, x.D / 2);
+  c.that(start >= 0 && start + x.T <= table.cos.rows, "table",
+         "have start + T = " + std::to_string(start + x.T) + " rows, has " + std::to_string(table.cos.rows));
+}
+
+template struct RopeFill<float>;
+template struct RopeFill<double>;
+template struct Rope<float>;
+template struct Rope<double>;
+
+}  // namespace saslm

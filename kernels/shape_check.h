@@ -1,0 +1,55 @@
+// What the check() methods of the kernels' arguments share. A message names operation, view, and the sizes
+// wanted and got: "norm_fwd: y must be (4, 8), is (4, 7)".
+#pragma once
+#include <string>
+
+#include "core/error.h"
+#include "core/view.h"
+
+namespace saslm {
+
+class ShapeCheck {
+ public:
+  explicit ShapeCheck(const char* op) : op_(op) {}
+
+  template <class T>
+  void mat(const char* name, const Mat<T>& view, int64_t rows, int64_t cols) const {
+    present(name, bool(view) || rows * cols == 0);
+    if (view.rows != rows || view.cols != cols)
+      fail(name, "be (" + pair(rows, cols) + "), is (" + pair(view.rows, view.cols) + ")");
+    if (view.stride < cols)
+      fail(name,
+           "have a stride of at least " + std::to_string(cols) + ", has " + std::to_string(view.stride));
+  }
+  template <class T>
+  void vec(const char* name, const Vec<T>& view, int64_t size) const {
+    present(name, bool(view) || size == 0);
+    if (view.size != size)
+      fail(name, "have " + std::to_string(size) + " elements, has " + std::to_string(view.size));
+  }
+  template <class T>
+  void mat_or_absent(const char* name, const Mat<T>& view, int64_t rows, int64_t cols) const {
+    if (view) mat(name, view, rows, cols);
+  }
+  template <class T>
+  void vec_or_absent(const char* name, const Vec<T>& view, int64_t size) const {
+    if (view) vec(name, view, size);
+  }
+  void present(const char* name, bool is_present) const {
+    if (!is_present) fail(name, "be given, is absent");
+  }
+  // "<op>: <name> must <what>"
+  void that(bool holds, const char* name, const std::string& what) const {
+    if (!holds) fail(name, what);
+  }
+  [[noreturn]] void fail(const char* name, const std::string& what) const {
+    throw ShapeError(std::string(op_) + ": " + name + " must " + what);
+  }
+
+ private:
+  static std::string pair(int64_t a, int64_t b) { return std::to_string(a) + ", " + std::to_string(b); }
+
+  const char* op_;
+};
+
+}  // namespace saslm

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what saslm is built from, by name, from the distribution (Debian 12 or newer, Ubuntu 22.04 or newer).
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build pkg-config
+  libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libgtest-dev
+  python3 bible-kjv bible-kjv-text
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+sudo=''
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

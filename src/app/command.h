@@ -1,0 +1,27 @@
+// A subcommand is a file with one add_*_command: it declares its options and, when chosen on the command
+// line, leaves the work to be done in `run`, whose result is the exit code.
+#pragma once
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace saslm {
+
+using RunCommand = std::function<int()>;
+
+// Exit codes; errors have their own (core/error.h): 1 machine, 2 user, 3 diverged.
+constexpr int kDone = 0;
+constexpr int kStoppedToResume = 75;
+
+void add_train_command(CLI::App& app, RunCommand& run);
+void add_plan_command(CLI::App& app, RunCommand& run);
+void add_eval_command(CLI::App& app, RunCommand& run);
+void add_generate_command(CLI::App& app, RunCommand& run);
+void add_tokenize_command(CLI::App& app, RunCommand& run);
+void add_inspect_command(CLI::App& app, RunCommand& run);
+void add_bench_command(CLI::App& app, RunCommand& run);
+void add_schema_command(CLI::App& app, RunCommand& run);
+
+}  // namespace saslm

@@ -1,0 +1,86 @@
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "app/device.h"
+#include "data/tokenizer.h"
+#include "train/generate.h"
+#include "train/saved_model.h"
+
+namespace saslm {
+namespace {
+
+struct Options {
+  std::string checkpoint, prompt, tokenizer;
+  SamplingOptions sampling;
+  bool json = false;
+};
+
+int generate_text(const Options& o) {
+  choose_backend({});
+  const SavedModel model = find_saved_model(o.checkpoint);
+  const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
+  if (name.empty())
+    throw ConfigError(model.path +
+                      ": it is not known which tokenizer this model was trained with; "
+                      "say --tokenizer bytes (or the tokenizer's file)");
+  const auto tokenizer = make_tokenizer(name);
+  if (tokenizer->vocab_size() > model.config.vocab_size)
+    throw ConfigError("the tokenizer " + name + " has " + std::to_string(tokenizer->vocab_size()) +
+                      " tokens, the model only " + std::to_string(model.config.vocab_size));
+  std::vector<int32_t> prompt;
+  tokenizer->encode(o.prompt, prompt);
+  if (prompt.empty()) prompt.push_back(tokenizer->boundary());
+
+  const int64_t seq_len = model.config.max_seq_len;
+  const auto engine = load_for_inference<float>(model, {1, seq_len}, cpu_ops<float>());
+  std::string text;
+  const auto begin = std::chrono::steady_clock::now();
+  if (!o.json) std::cout << o.prompt << std::flush;
+  generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
+    // A model may have more rows than the tokenizer has words; such a token stands for nothing.
+    const std::string piece = token < tokenizer->vocab_size() ? tokenizer->decode(std::span(&token, 1)) : "";
+    text += piece;
+    if (!o.json) std::cout << piece << std::flush;
+  });
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (o.json) {
+    // Bytes that are not UTF-8 become U+FFFD: JSON cannot hold them.
+    std::cout << nlohmann::ordered_json{{"checkpoint", model.path},
+                                        {"prompt", o.prompt},
+                                        {"text", text},
+                                        {"tokens", o.sampling.tokens},
+                                        {"tokens_per_s", double(o.sampling.tokens) / seconds}}
+                     .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
+  std::cout << "\n";
+  return kDone;
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("generate", "Continue a prompt with a saved model");
+  sub->add_option("--checkpoint", o->checkpoint,
+                  "A checkpoint, a run directory, or model.safetensors + config.json")
+      ->required();
+  sub->add_option("--prompt", o->prompt, "Text to continue; without it, a new document begins");
+  sub->add_option("--tokens", o->sampling.tokens, "How many to draw")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--temperature", o->sampling.temperature, "0 = always the likeliest")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--top-k", o->sampling.top_k, "Draw among the k likeliest; 0 = all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--seed", o->sampling.seed, "Same seed, same text")->capture_default_str();
+  sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->callback([o, &run] { run = [o] { return generate_text(*o); }; });
+}
+
+}  // namespace saslm

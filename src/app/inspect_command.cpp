@@ -1,0 +1,137 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "checkpoint/checkpoint.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "data/shard_file.h"
+#include "metrics/progress.h"
+
+namespace saslm {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Options {
+  std::string path;
+  bool json = false;
+};
+
+// What was found, as JSON; "problem" is null when the thing is whole.
+ordered_json inspect_shard(const std::string& path) {
+  const ShardDescription d = describe_shard(path);
+  ordered_json j = {{"what", "token shard"}, {"path", path}, {"problem", nullptr}};
+  if (!d.problem.empty()) j["problem"] = d.problem;
+  if (!d.format) return j;
+  j.update({{"format", name_of(*d.format)},
+            {"tokens", d.n_tokens},
+            {"bytes_per_token", d.token_bytes},
+            {"min_token", d.min_token},
+            {"max_token", d.max_token}});
+  return j;
+}
+
+ordered_json tensor_list(const SafetensorsReader& file) {
+  ordered_json list = ordered_json::array();
+  for (const TensorInfo& t : file.tensors())
+    list.push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}, {"count", t.count}});
+  return list;
+}
+
+ordered_json inspect_safetensors(const std::string& path) {
+  ordered_json j = {{"what", "safetensors"}, {"path", path}, {"problem", nullptr}};
+  try {
+    j["tensors"] = tensor_list(SafetensorsReader(path));
+  } catch (const CheckpointError& e) {
+    j["problem"] = e.what();
+  }
+  return j;
+}
+
+ordered_json inspect_checkpoint(const std::string& path) {
+  ordered_json j = {{"what", "checkpoint"}, {"path", path}, {"problem", nullptr}};
+  try {
+    const Checkpoint checkpoint = verify_checkpoint(path);
+    j["step"] = checkpoint.step();
+    for (const FileSum& file : checkpoint.files())
+      j["files"].push_back({{"name", file.name}, {"bytes", file.size}, {"xxh3", file.xxh3}});
+    j["state"] = ordered_json::parse(checkpoint.state_json(), nullptr, false);
+    j["tensors"] = tensor_list(SafetensorsReader(path + "/model.safetensors"));
+  } catch (const CheckpointError& e) {
+    j["problem"] = e.what();
+  }
+  return j;
+}
+
+ordered_json inspect_run(const std::string& path) {
+  ordered_json j = {
+      {"what", "run"}, {"path", path}, {"problem", nullptr}, {"checkpoints", ordered_json::array()}};
+  for (const CheckpointEntry& entry : list_checkpoints(path + "/checkpoints")) {
+    ordered_json found = inspect_checkpoint(entry.path);
+    if (!found["problem"].is_null()) j["problem"] = "a checkpoint is damaged";
+    j["checkpoints"].push_back({{"path", entry.path}, {"step", entry.step}, {"problem", found["problem"]}});
+  }
+  return j;
+}
+
+ordered_json inspect_any(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (!path_exists(path)) throw DataError(path + ": there is nothing here to inspect");
+  if (!fs::is_directory(path))
+    return path.ends_with(".safetensors") ? inspect_safetensors(path) : inspect_shard(path);
+  if (path_exists(path + "/manifest.json")) return inspect_checkpoint(path);
+  if (path_exists(path + "/model.safetensors") && !fs::path(path).filename().string().starts_with("step_"))
+    return inspect_safetensors(path + "/model.safetensors");
+  if (path_exists(path + "/checkpoints") || path_exists(path + "/metrics.jsonl")) return inspect_run(path);
+  return inspect_checkpoint(path);
+}
+
+void print_text(const ordered_json& j) {
+  std::printf("%s %s: %s\n", j["what"].get<std::string>().c_str(), j["path"].get<std::string>().c_str(),
+              j["problem"].is_null() ? "whole" : "DAMAGED");
+  for (const auto& [key, value] : j.items()) {
+    if (key == "what" || key == "path" || key == "tensors" || value.is_null()) continue;
+    if (!value.is_array()) {
+      std::printf("  %-16s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+      continue;
+    }
+    std::printf("  %s\n", key.c_str());
+    for (const auto& item : value) std::printf("    %s\n", item.dump().c_str());
+  }
+  if (!j.contains("tensors")) return;
+  int64_t total = 0;
+  for (const auto& t : j["tensors"]) {
+    std::printf("  %-44s %-5s %s\n", t["name"].get<std::string>().c_str(),
+                t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str());
+    total += t["count"].get<int64_t>();
+  }
+  std::printf("  %zu tensors, %s numbers\n", j["tensors"].size(), human_count(double(total)).c_str());
+}
+
+int inspect(const Options& o) {
+  const ordered_json j = inspect_any(o.path);
+  if (o.json)
+    std::cout << j.dump(2) << "\n";
+  else
+    print_text(j);
+  return j["problem"].is_null() ? kDone : 2;
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("inspect",
+                                     "Say what a shard, safetensors file, checkpoint or run is, and "
+                                     "whether it is whole (exit 2 when it is not)");
+  sub->add_option("PATH", o->path, "File or folder")->required();
+  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->callback([o, &run] { run = [o] { return inspect(*o); }; });
+}
+
+}  // namespace saslm

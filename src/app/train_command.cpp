@@ -1,0 +1,95 @@
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "app/console.h"
+#include "app/device.h"
+#include "train/trainer.h"
+
+namespace saslm {
+namespace {
+
+struct Options {
+  std::string config, run_dir, resume = "auto", init_from, device;
+  std::vector<std::string> set;
+  double max_minutes = 0;
+  bool json = false;
+};
+
+std::atomic<bool> g_stop_requested = false;
+
+// The first signal asks for a clean end after the step; the second finds the default action and ends at once.
+void on_signal(int signal) {
+  g_stop_requested = true;
+  std::signal(signal, SIG_DFL);
+}
+
+ResumeMode resume_mode(const std::string& word) {
+  if (word == "must") return ResumeMode::must;
+  if (word == "never") return ResumeMode::never;
+  return ResumeMode::automatic;
+}
+
+int train(const Options& o) {
+  std::vector<std::string> overrides = o.set;
+  if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
+  const Config config = load_config(o.config, overrides);
+  const Backend backend = choose_backend(config.runtime);
+
+  TrainOptions options;
+  options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  options.resume = resume_mode(o.resume);
+  options.init_from = o.init_from;
+  options.max_minutes = o.max_minutes;
+  options.stop = [] { return g_stop_requested.load(); };
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) std::signal(signal, on_signal);
+
+  TrainEnd end;
+  nlohmann::ordered_json summary;
+  {
+    Console console(config.train.steps);
+    console.note("device: " + backend.description);
+    Trainer<float> trainer(config, options, cpu_ops<float>(), console);
+    end = trainer.run();
+    summary = {{"run_dir", options.run_dir},
+               {"finished", end == TrainEnd::finished},
+               {"step", trainer.state().step},
+               {"tokens", trainer.state().tokens},
+               {"val_loss", nullptr}};
+    if (trainer.last_val_loss()) summary["val_loss"] = *trainer.last_val_loss();
+    console.note(end == TrainEnd::finished
+                     ? "finished: " + options.run_dir
+                     : "stopped and saved; the same command goes on: " + options.run_dir);
+  }
+  if (o.json) std::cout << summary.dump() << "\n";
+  return end == TrainEnd::finished ? kDone : kStoppedToResume;
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("train", "Train a model, or go on with a run that was interrupted");
+  sub->add_option("CONFIG", o->config, "The run's JSON file (see `saslm schema`)")->required();
+  sub->add_option("--run-dir", o->run_dir, "Where metrics and checkpoints go (default: runs/NAME-OF-CONFIG)");
+  sub->add_option("--resume", o->resume, "auto: from the newest valid checkpoint; must; never")
+      ->check(CLI::IsMember({"auto", "must", "never"}))
+      ->capture_default_str();
+  sub->add_option("--init-from", o->init_from,
+                  "Start from these weights: a checkpoint, or a folder with "
+                  "model.safetensors and config.json");
+  sub->add_option("--set", o->set, "Override one key of the config: a.b=value")
+      ->take_all()
+      ->allow_extra_args(false);
+  sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
+      ->check(CLI::NonNegativeNumber);
+  sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");
+  sub->callback([o, &run] { run = [o] { return train(*o); }; });
+}
+
+}  // namespace saslm

@@ -1,0 +1,305 @@
+#include "checkpoint/checkpoint.h"
+
+#include <fcntl.h>
+#include <stdio.h>  // renameat2
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+
+#include "checkpoint/hash.h"
+#include "checkpoint/manifest.h"
+#include "core/error.h"
+
+namespace saslm {
+
+namespace {
+
+constexpr std::string_view kPrefix = "step_";
+constexpr std::string_view kTempPrefix = ".tmp_";
+constexpr int64_t kTextBytes = int64_t(64) << 10;  // state, config and manifest together
+
+// What transformers wants to see before it opens a file.
+const Metadata& model_metadata() {
+  static const Metadata metadata = {{"format", "pt"}};
+  return metadata;
+}
+
+std::string checkpoint_name(int64_t step) {
+  std::string digits = std::to_string(step);
+  if (digits.size() < 8) digits.insert(0, 8 - digits.size(), '0');
+  return std::string(kPrefix) + digits;
+}
+
+std::optional<int64_t> step_of(std::string_view name) {
+  int64_t step = -1;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
+  if (step < 0 || checkpoint_name(step) != name) return std::nullopt;
+  return step;
+}
+
+std::string temp_path(const std::string& dir, const std::string& purpose) {
+  return dir + "/" + std::string(kTempPrefix) + purpose + "_" + std::to_string(::getpid());
+}
+
+// A folder that goes away again unless it is kept.
+class TempDir {
+ public:
+  explicit TempDir(std::string path) : path_(std::move(path)) {
+    remove_tree(path_);
+    make_dirs(path_);
+  }
+  ~TempDir() {
+    std::error_code ignored;  // an error is on its way already, and remove_stale will try again
+    if (!kept_) std::filesystem::remove_all(path_, ignored);
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::string& path() const { return path_; }
+  void keep() { kept_ = true; }
+
+ private:
+  std::string path_;
+  bool kept_ = false;
+};
+
+FileSum write_text(const std::string& dir, const char* name, const std::string& text) {
+  File file(dir + "/" + name, O_WRONLY | O_CREAT | O_EXCL);
+  file.write_all(bytes_of(text));
+  file.sync();
+  return {name, int64_t(text.size()), hash_hex(bytes_of(text)), {}};
+}
+
+// Gives `temp` the name `path`. What had that name before is at `temp` afterwards.
+void put_in_place(const std::string& temp, const std::string& path) {
+  if (!path_exists(path)) return rename_path(temp, path);
+  if (::renameat2(AT_FDCWD, temp.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) return;
+  if (errno != EINVAL && errno != ENOSYS) throw IoError::from_errno("exchange " + temp + " with", path);
+  // No exchange on this file system: for an instant the name is absent, and an older step the newest.
+  const std::string aside = temp + "_old";
+  rename_path(path, aside);
+  rename_path(temp, path);
+  rename_path(aside, temp);
+}
+
+// Renamed first: a half-deleted folder never looks like a checkpoint.
+void discard(const std::string& dir, const std::string& path) {
+  const std::string doomed = temp_path(dir, "delete_" + std::filesystem::path(path).filename().string());
+  remove_tree(doomed);
+  rename_path(path, doomed);
+  remove_tree(doomed);
+}
+
+// Says which tensor's bytes differ, when the header still reads; "" otherwise.
+std::string damaged_tensor(const std::string& path, const FileSum& wanted) {
+  try {
+    const SafetensorsReader reader(path);
+    for (const TensorInfo& tensor : reader.tensors()) {
+      const auto sum = wanted.tensors.find(tensor.name);
+      if (sum != wanted.tensors.end() && sum->second != reader.hash(tensor)) {
+        return " in tensor '" + tensor.name + "'";
+      }
+    }
+    return " in its header";
+  } catch (const CheckpointError&) {
+    return " in its header";
+  }
+}
+
+void verify_file(const std::string& dir, const FileSum& wanted) {
+  const std::string path = dir + "/" + wanted.name;
+  if (!path_exists(path)) throw CheckpointError(path + " is missing");
+  const File file(path, O_RDONLY);
+  if (file.size() != wanted.size) {
+    throw CheckpointError(path + ": wanted " + std::to_string(wanted.size) + " bytes, got " +
+                          std::to_string(file.size()));
+  }
+  const std::string got = hash_range(file, 0, wanted.size);
+  if (got == wanted.xxh3) return;
+  throw CheckpointError(path + " is damaged" + (wanted.tensors.empty() ? "" : damaged_tensor(path, wanted)) +
+                        ": wanted checksum " + wanted.xxh3 + ", got " + got);
+}
+
+// The text whose checksum was just verified, or else an error: never a third thing.
+std::string verified_text(const std::string& dir, const FileSum& wanted) {
+  verify_file(dir, wanted);
+  std::string text = read_file(dir + "/" + wanted.name);
+  if (hash_hex(bytes_of(text)) != wanted.xxh3)
+    throw IoError(dir + "/" + wanted.name + " changed while being read");
+  return text;
+}
+
+void check_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> wanted) {
+  const auto refuse = [&](const std::string& tensor, const std::string& what) {
+    throw CheckpointError(reader.path() + ": tensor '" + tensor + "' " + what +
+                          ". The file looks like another model's: compare its config.json with yours.");
+  };
+  for (const NamedTensor& tensor : wanted) {
+    const TensorInfo* found = reader.find(tensor.name);
+    if (!found) refuse(tensor.name, "is wanted, of shape " + shape_text(tensor.shape) + ", and missing");
+    if (found->shape != tensor.shape) {
+      refuse(tensor.name, "wanted shape " + shape_text(tensor.shape) + ", got " + shape_text(found->shape));
+    }
+  }
+  for (const TensorInfo& tensor : reader.tensors()) {
+    const auto same = [&](const NamedTensor& other) { return other.name == tensor.name; };
+    if (std::none_of(wanted.begin(), wanted.end(), same)) {
+      refuse(tensor.name, "of shape " + shape_text(tensor.shape) + " is there, and not wanted");
+    }
+  }
+}
+
+// Into the spans, against the sums that were verified: the bytes come from the disk a second time here.
+void read_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> tensors,
+                  const FileSum& sums) {
+  for (const NamedTensor& tensor : tensors) {
+    reader.read(tensor.name, tensor.data);
+    if (hash_hex(std::as_bytes(tensor.data)) != sums.tensors.at(tensor.name)) {
+      throw IoError(reader.path() + ": tensor '" + tensor.name +
+                    "' changed between verification and reading");
+    }
+  }
+}
+
+}  // namespace
+
+std::string save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content) {
+  make_dirs(checkpoints_dir);
+  const std::string name = checkpoint_name(content.step), path = checkpoints_dir + "/" + name;
+  TempDir temp(temp_path(checkpoints_dir, name));
+  Manifest manifest{content.step, {}};
+  {
+    SafetensorsWriter model(temp.path() + "/" + kModelFile, content.model, model_metadata());
+    SafetensorsWriter optimizer(temp.path() + "/" + kOptimizerFile, content.optimizer);
+    manifest.files.push_back(model.write());
+    manifest.files.push_back(optimizer.write());
+  }
+  manifest.files.push_back(write_text(temp.path(), kStateFile, content.state_json));
+  manifest.files.push_back(write_text(temp.path(), kConfigFile, content.config_json));
+  write_text(temp.path(), kManifestFile, manifest_to_json(manifest));
+  fsync_dir(temp.path());
+
+  put_in_place(temp.path(), path);
+  temp.keep();  // from here on the temporary name is nothing, or the checkpoint that was replaced
+  fsync_dir(checkpoints_dir);
+  remove_tree(temp.path());
+  return path;
+}
+
+int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
+                                 std::span<const ConstNamedTensor> optimizer) {
+  return safetensors_size(model, model_metadata()) + safetensors_size(optimizer) + kTextBytes;
+}
+
+Checkpoint verify_checkpoint(const std::string& path) {
+  const std::string manifest_path = path + "/" + kManifestFile;
+  if (!path_exists(manifest_path)) {
+    throw CheckpointError(manifest_path + " is missing: not a checkpoint, or one that was never finished");
+  }
+  const Manifest manifest = parse_manifest(read_file(manifest_path), manifest_path);
+  Checkpoint checkpoint;
+  checkpoint.path_ = path;
+  checkpoint.step_ = manifest.step;
+  checkpoint.files_ = manifest.files;
+  verify_file(path, manifest.files[kModel]);
+  verify_file(path, manifest.files[kOptimizer]);
+  checkpoint.state_json_ = verified_text(path, manifest.files[kState]);
+  checkpoint.config_json_ = verified_text(path, manifest.files[kConfig]);
+  return checkpoint;
+}
+
+void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,
+                     std::span<const NamedTensor> optimizer) {
+  const SafetensorsReader model_file(checkpoint.path() + "/" + kModelFile);
+  const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
+  check_tensors(model_file, model);
+  check_tensors(optimizer_file, optimizer);
+  read_tensors(model_file, model, checkpoint.files()[kModel]);
+  read_tensors(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
+}
+
+void load_weights(const std::string& path, std::span<const NamedTensor> model) {
+  const std::string model_path = path + "/" + kModelFile;
+  if (path_exists(path + "/" + kManifestFile)) {
+    const Checkpoint checkpoint = verify_checkpoint(path);
+    const SafetensorsReader reader(model_path);
+    check_tensors(reader, model);
+    return read_tensors(reader, model, checkpoint.files()[kModel]);
+  }
+  for (const char* name : {kStateFile, kOptimizerFile}) {
+    if (path_exists(path + "/" + name)) {
+      throw CheckpointError(
+          path + " holds " + name + " but no " + kManifestFile +
+          ": a checkpoint that is damaged. Take another one, or, to trust its weights all the "
+          "same, copy model.safetensors and config.json to a folder of their own.");
+    }
+  }
+  for (const char* name : {kModelFile, kConfigFile}) {
+    if (!path_exists(path + "/" + name)) {
+      throw CheckpointError(path + ": wanted a folder with " + kModelFile + " and " + kConfigFile +
+                            ", got none of " + name);
+    }
+  }
+  const SafetensorsReader reader(model_path);
+  check_tensors(reader, model);
+  for (const NamedTensor& tensor : model) reader.read(tensor.name, tensor.data);
+}
+
+std::vector<CheckpointEntry> list_checkpoints(const std::string& checkpoints_dir) {
+  std::vector<CheckpointEntry> entries;
+  for (const std::string& name : list_dir(checkpoints_dir)) {
+    const std::optional<int64_t> step = step_of(name);
+    if (step) entries.push_back({*step, checkpoints_dir + "/" + name});
+  }
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+  return entries;
+}
+
+std::optional<Checkpoint> find_newest_valid(const std::string& checkpoints_dir, const OnSkip& on_skip) {
+  std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
+  for (; !entries.empty(); entries.pop_back()) {
+    const CheckpointEntry& entry = entries.back();
+    try {
+      Checkpoint checkpoint = verify_checkpoint(entry.path);
+      if (checkpoint.step() == entry.step) return checkpoint;
+      on_skip(entry.path, "its manifest says step " + std::to_string(checkpoint.step()));
+    } catch (const Error& e) {  // IoError too: a bad sector under one must not hide the others
+      on_skip(entry.path, e.what());
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, int64_t keep_last,
+                                           int64_t keep_every) {
+  std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
+  entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(keep_last, 0))));
+  std::erase_if(entries, [&](const auto& entry) { return keep_every > 0 && entry.step % keep_every == 0; });
+  std::vector<std::string> deleted;
+  if (entries.empty()) return deleted;
+  const std::optional<Checkpoint> newest =
+      find_newest_valid(checkpoints_dir, [](const auto&, const auto&) {});
+  if (!newest) return deleted;  // what is damaged may still be mended by hand
+  for (const CheckpointEntry& entry : entries) {
+    if (entry.path == newest->path()) continue;
+    discard(checkpoints_dir, entry.path);
+    deleted.push_back(entry.path);
+  }
+  return deleted;
+}
+
+std::vector<std::string> remove_stale(const std::string& checkpoints_dir) {
+  std::vector<std::string> deleted;
+  for (const std::string& name : list_dir(checkpoints_dir)) {
+    if (!name.starts_with(kTempPrefix)) continue;
+    deleted.push_back(checkpoints_dir + "/" + name);
+    remove_tree(deleted.back());
+  }
+  return deleted;
+}
+
+}  // namespace saslm

@@ -1,0 +1,28 @@
+// XXH3, 64 bits, as 16 hexadecimal digits: what `xxhsum -H3` prints for the same bytes.
+#pragma once
+#include <xxhash.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/file.h"
+
+namespace saslm {
+
+class Hasher {
+ public:
+  Hasher();
+  void update(std::span<const std::byte> bytes);
+  std::string hex() const;  // of everything seen so far
+
+ private:
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state_;
+};
+
+std::string hash_hex(std::span<const std::byte> bytes);
+std::string hash_range(const File& file, int64_t begin, int64_t bytes);  // IoError when the file is shorter
+
+}  // namespace saslm

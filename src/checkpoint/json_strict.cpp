@@ -1,0 +1,35 @@
+#include "checkpoint/json_strict.h"
+
+#include <set>
+#include <vector>
+
+#include "core/error.h"
+
+namespace saslm {
+
+using nlohmann::json;
+
+json parse_json_strict(std::string_view text, const std::string& what, int max_depth) {
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+    using Event = json::parse_event_t;
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= max_depth) {
+      throw CheckpointError(what + ": nested deeper than the " + std::to_string(max_depth) +
+                            " levels it may have");
+    }
+    if (event == Event::object_start) keys.emplace_back();
+    if (event == Event::object_end) keys.pop_back();
+    if (event == Event::key && !keys.back().insert(value.get<std::string>()).second) {
+      throw CheckpointError(what + ": the key '" + value.get<std::string>() + "' appears twice");
+    }
+    return true;
+  };
+  try {
+    return json::parse(text, watch);
+  } catch (const json::exception& e) {
+    throw CheckpointError(what + " is not valid JSON: " + e.what());
+  }
+}
+
+}  // namespace saslm

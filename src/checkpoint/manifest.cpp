@@ -1,0 +1,62 @@
+#include "checkpoint/manifest.h"
+
+#include <array>
+
+#include "checkpoint/hash.h"
+#include "checkpoint/json_strict.h"
+#include "core/error.h"
+
+namespace saslm {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int kFormat = 1;
+constexpr int kMaxDepth = 4;  // { "files": [ { "tensors": { } } ] }
+constexpr std::array kFiles = {kModelFile, kOptimizerFile, kStateFile, kConfigFile};
+
+FileSum file_from(const json& entry) {
+  FileSum file{entry.at("name"), entry.at("size"), entry.at("xxh3"), {}};
+  if (entry.contains("tensors")) file.tensors = entry.at("tensors").get<std::map<std::string, std::string>>();
+  return file;
+}
+
+}  // namespace
+
+std::string manifest_to_json(const Manifest& manifest) {
+  json document = {{"format", kFormat}, {"step", manifest.step}, {"files", json::array()}};
+  for (const FileSum& file : manifest.files) {
+    json entry = {{"name", file.name}, {"size", file.size}, {"xxh3", file.xxh3}};
+    if (!file.tensors.empty()) entry["tensors"] = file.tensors;
+    document["files"].push_back(std::move(entry));
+  }
+  document["xxh3"] = hash_hex(bytes_of(document.dump()));
+  return document.dump(1) + "\n";
+}
+
+Manifest parse_manifest(std::string_view text, const std::string& path) {
+  json document = parse_json_strict(text, path, kMaxDepth);
+  try {
+    const std::string wanted = document.at("xxh3");
+    document.erase("xxh3");
+    const std::string got = hash_hex(bytes_of(document.dump()));
+    if (wanted != got) {
+      throw CheckpointError(path + " is damaged: wanted checksum " + wanted + ", got " + got);
+    }
+    if (document.at("format") != kFormat) {
+      throw CheckpointError(path + ": wanted format " + std::to_string(kFormat) + ", got " +
+                            document.at("format").dump() + " (saved by another version of saslm)");
+    }
+    Manifest manifest{document.at("step"), {}};
+    for (const json& entry : document.at("files")) manifest.files.push_back(file_from(entry));
+    bool complete = manifest.files.size() == kFiles.size();
+    for (size_t i = 0; complete && i < kFiles.size(); ++i) complete = manifest.files[i].name == kFiles[i];
+    if (!complete) throw CheckpointError(path + ": wanted the four files of a checkpoint, got another list");
+    return manifest;
+  } catch (const json::exception& e) {
+    throw CheckpointError(path + " is not a checkpoint's manifest: " + e.what());
+  }
+}
+
+}  // namespace saslm

@@ -1,0 +1,37 @@
+// manifest.json: what a whole checkpoint consists of, and the proof.
+//
+//   {"format": 1, "step": 1000,
+//    "files": [{"name": "model.safetensors", "size": 496, "xxh3": "…", "tensors": {"embed.weight": "…", …}},
+//    …], "xxh3": "…"}        of this document without this key, as nlohmann::json dumps it: keys sorted, no
+//    spaces
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+
+namespace saslm {
+
+inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+inline constexpr const char* kStateFile = "state.json";
+inline constexpr const char* kConfigFile = "config.json";
+inline constexpr const char* kManifestFile = "manifest.json";
+
+enum FileIndex : size_t { kModel, kOptimizer, kState, kConfig };  // into Manifest::files
+
+struct Manifest {
+  int64_t step = 0;
+  std::vector<FileSum> files;  // exactly the four
+};
+
+std::string manifest_to_json(const Manifest& manifest);
+
+// Throws CheckpointError when the text is damaged or of a format this build does not know. `path` is for
+// messages.
+Manifest parse_manifest(std::string_view text, const std::string& path);
+
+}  // namespace saslm

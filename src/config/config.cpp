@@ -1,0 +1,268 @@
+#include "config/config.h"
+
+#include <algorithm>
+#include <numeric>
+#include <sstream>
+#include <type_traits>
+
+#include "config/fields.h"
+#include "config/json_text.h"
+#include "config/resolve.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+using nlohmann::json;
+
+std::string join(const std::string& path, const std::string& key) {
+  return path.empty() ? key : path + "." + key;
+}
+
+// ---- What a key wants, in words.
+
+template <size_t n>
+std::string quoted(const std::array<const char*, n>& words) {
+  std::string list;
+  for (const char* word : words) list += (list.empty() ? "\"" : ", \"") + std::string(word) + "\"";
+  return list;
+}
+
+std::string range(const Rule& rule) {
+  std::ostringstream out;
+  out.precision(16);
+  out << " from " << rule.min << " to " << (rule.below_max ? "below " : "") << rule.max;
+  return out.str();
+}
+
+std::string wanted(bool, const Rule&) {
+  return "true or false";
+}
+std::string wanted(int64_t, const Rule& rule) {
+  return "an integer" + range(rule);
+}
+std::string wanted(uint64_t, const Rule&) {
+  return "an integer from 0 to 18446744073709551615";
+}
+std::string wanted(double, const Rule& rule) {
+  return "a number" + range(rule);
+}
+std::string wanted(const std::string&, const Rule&) {
+  return "a string";
+}
+std::string wanted(const std::vector<std::string>&, const Rule& rule) {
+  return std::string("a path or a list of paths") + (rule.min > 0 ? ", at least one" : "");
+}
+std::string wanted(const Betas&, const Rule& rule) {
+  return "a list of two numbers" + range(rule);
+}
+std::string wanted(const SimulatedParts&, const Rule&) {
+  return "a list of one or more of " + quoted(SimulatedParts::words) + ", each at most once";
+}
+template <class E>
+requires std::is_enum_v<E> std::string wanted(E, const Rule&) {
+  return (Words<E>::all.size() > 1 ? "one of " : "") + quoted(Words<E>::all);
+}
+std::string wanted(const std::optional<SasConfig>&, const Rule&) {
+  return "an object";
+}
+template <Block T>
+std::string wanted(const T&, const Rule&) {
+  return "an object";
+}
+
+// ---- Reading one value: false when it is not what the key wants.
+
+bool in_range(double value, const Rule& rule) {
+  return value >= rule.min && (rule.below_max ? value < rule.max : value <= rule.max);
+}
+
+bool read(const json& value, bool& out, const Rule&) {
+  if (!value.is_boolean()) return false;
+  out = value.get<bool>();
+  return true;
+}
+
+bool read(const json& value, int64_t& out, const Rule& rule) {
+  if (!value.is_number_integer() || !in_range(value.get<double>(), rule)) return false;
+  out = value.get<int64_t>();
+  return true;
+}
+
+bool read(const json& value, uint64_t& out, const Rule&) {
+  if (!value.is_number_unsigned()) return false;
+  out = value.get<uint64_t>();
+  return true;
+}
+
+bool read(const json& value, double& out, const Rule& rule) {
+  if (!value.is_number() || !in_range(value.get<double>(), rule)) return false;
+  out = value.get<double>();
+  return true;
+}
+
+bool read(const json& value, std::string& out, const Rule&) {
+  if (!value.is_string()) return false;
+  out = value.get<std::string>();
+  return true;
+}
+
+bool read(const json& value, std::vector<std::string>& out, const Rule& rule) {
+  out.clear();
+  if (value.is_string() && value != "") out.push_back(value.get<std::string>());
+  if (value.is_array()) {
+    if (!std::all_of(value.begin(), value.end(), [](const json& entry) { return entry.is_string(); }))
+      return false;
+    out = value.get<std::vector<std::string>>();
+  }
+  return (value.is_string() || value.is_array()) && double(out.size()) >= rule.min;
+}
+
+bool read(const json& value, Betas out, const Rule& rule) {
+  return value.is_array() && value.size() == 2 && read(value[0], out.beta1, rule) &&
+         read(value[1], out.beta2, rule);
+}
+
+bool read(const json& value, SimulatedParts out, const Rule&) {
+  if (!value.is_array() || value.empty()) return false;
+  for (bool* flag : out.flags()) *flag = false;
+  for (const json& entry : value) {
+    const auto word =
+        std::find_if(out.words.begin(), out.words.end(), [&](const char* w) { return entry == w; });
+    if (word == out.words.end()) return false;
+    bool& flag = *out.flags().at(static_cast<size_t>(word - out.words.begin()));
+    if (flag) return false;
+    flag = true;
+  }
+  return true;
+}
+
+template <class E>
+requires std::is_enum_v<E>
+bool read(const json& value, E& out, const Rule&) {
+  const auto& words = Words<E>::all;
+  const auto word = std::find_if(words.begin(), words.end(), [&](const char* w) { return value == w; });
+  if (word == words.end()) return false;
+  out = static_cast<E>(word - words.begin());
+  return true;
+}
+
+// ---- Unknown keys.
+
+// Fewest insertions, deletions and replacements of one character that turn a into b (Levenshtein 1966).
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string advice(const std::string& key, const std::vector<std::string>& valid) {
+  const auto distance = [&](const std::string& other) { return edit_distance(key, other); };
+  const std::string& nearest = *std::min_element(
+      valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+  std::string list;
+  for (const std::string& other : valid) list += (list.empty() ? "" : ", ") + other;
+  return "; did you mean " + nearest + "? Valid here: " + list;
+}
+
+// ---- Reading one object.
+
+template <class T>
+void read_block(const json& value, const std::string& path, T& out);
+
+class Reader {
+ public:
+  Reader(const json& object, const std::string& path) : object_(object), path_(path) {}
+
+  template <class T>
+  void field(const char* key, T&& member, const Rule& rule) {
+    const std::string path = join(path_, key);
+    const auto found = object_.find(key);
+    if (found == object_.end()) {
+      if (rule.required || rule.required_now)
+        throw ConfigError(path + " is missing; wanted " + wanted(member, rule) + " (" + rule.help + ")");
+      return;
+    }
+    if (!rule.applies) throw ConfigError(path + ": " + rule.refusal);
+    take(*found, path, member, rule);
+  }
+
+ private:
+  template <class T>
+  static void take(const json& value, const std::string& path, T& member, const Rule& rule) {
+    if constexpr (Block<T>) {
+      read_block(value, path, member);
+    } else if (!read(value, member, rule)) {
+      throw ConfigError(path + ": wanted " + wanted(member, rule) + ", got " + describe(value));
+    }
+  }
+  static void take(const json& value, const std::string& path, std::optional<SasConfig>& member,
+                   const Rule&) {
+    read_block(value, path, member.emplace());
+  }
+
+  const json& object_;
+  const std::string& path_;
+};
+
+template <class T>
+void read_block(const json& value, const std::string& path, T& out) {
+  if (!value.is_object()) throw ConfigError(path + ": wanted an object, got " + describe(value));
+  KeyList valid;
+  visit_fields(valid, out);
+  for (const auto& entry : value.items())
+    if (std::find(valid.keys.begin(), valid.keys.end(), entry.key()) == valid.keys.end())
+      throw ConfigError("unknown key " + shorten(join(path, entry.key())) +
+                        advice(shorten(entry.key()), valid.keys));
+  Reader reader(value, path);
+  visit_fields(reader, out);
+}
+
+// Runs `work`, and lets what goes wrong in it say where.
+template <class Work>
+auto naming(const std::string& source, Work work) {
+  try {
+    return work();
+  } catch (const ConfigError& error) {
+    throw ConfigError(source + ": " + error.what());
+  }
+}
+
+}  // namespace
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  json root = naming(path, [&] { return read_json_object(path); });
+  std::string source = path;
+  for (const std::string& argument : overrides) {
+    apply_override(root, argument);
+    source += " with --set " + shorten(argument);
+  }
+  return naming(source, [&] {
+    Config config;
+    config.train.grad_accum = 0;  // not given, so that global_batch may decide
+    read_block(root, "", config);
+    resolve(config, path);
+    return config;
+  });
+}
+
+ModelConfig load_model_config(const std::string& path) {
+  return naming(path, [&] {
+    const json root = read_json_object(path);
+    if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (what is trained)");
+    ModelConfig model;
+    read_block(root["model"], "model", model);
+    resolve(model);
+    return model;
+  });
+}
+
+}  // namespace saslm

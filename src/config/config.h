@@ -1,0 +1,176 @@
+// One JSON file describes a run. Strict: an unknown key, a wrong type or an impossible value is a
+// ConfigError naming the path (model.attention.n_head), what was wanted, what came, and the nearest key.
+//
+// These structs hold a *resolved* configuration: defaults filled in, derived sizes computed, paths absolute.
+// The fields' JSON names, defaults, ranges and help live in one visitor each (config.cpp), which the parser,
+// the writer and the JSON Schema all read.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace saslm {
+
+enum class AttentionKind { mha, mqa, gqa, sas };
+enum class PositionKind { rope, learned, none };
+enum class NormKind { rmsnorm, layernorm };
+enum class MlpKind { swiglu, gelu, relu2 };
+enum class SasInit { authors, identity };
+enum class ScheduleKind { constant, cosine, linear, wsd };
+enum class OptimKind { adamw };
+enum class DeviceKind { automatic, cpu, cuda };
+enum class Precision { automatic, bf16, fp32 };
+
+// Simulated attention (DESIGN section 2, arXiv 2507.07694): a stage between projection and attention core.
+struct SasConfig {
+  int64_t n_sim_head = 0;    // Hs, a multiple of n_head; = n_head when heads are not simulated
+  int64_t sim_head_dim = 0;  // Ds, query/key width after simulation; = head_dim when features are not
+  int64_t kernel_size = 5;   // convolution taps, odd
+  bool heads = true;         // conv stage H -> Hs           "simulate": ["heads", "features", "values"]
+  bool features = true;      // linear stage D -> Ds for q and k
+  bool values = true;        // v goes through the conv stage too; else simulated head h reads v head h mod H
+  SasInit init = SasInit::authors;
+  double init_noise = 1.0;  // scale of the random part under "identity"
+  bool operator==(const SasConfig&) const = default;
+};
+
+// Projections, one alternative per way to make q, k, v. mha, mqa, gqa and sas share this one.
+struct GqaConfig {
+  int64_t n_kv_head = 0;  // G: n_head (mha, sas), 1 (mqa), given (gqa); divides n_head
+  bool operator==(const GqaConfig&) const = default;
+};
+using ProjectionConfig = std::variant<GqaConfig>;
+
+struct AttentionConfig {
+  AttentionKind kind = AttentionKind::mha;
+  int64_t n_head = 0;    // H
+  int64_t head_dim = 0;  // D; n_head * head_dim need not equal d_model
+  PositionKind position = PositionKind::rope;
+  double rope_base = 10000;
+  ProjectionConfig projection;
+  std::optional<SasConfig> sas;  // present for kind sas, optional under gqa and mqa
+  bool operator==(const AttentionConfig&) const = default;
+};
+
+struct MlpConfig {
+  MlpKind kind = MlpKind::swiglu;
+  int64_t hidden = 0;  // F
+  bool operator==(const MlpConfig&) const = default;
+};
+
+struct NormConfig {
+  NormKind kind = NormKind::rmsnorm;
+  double eps = 1e-5;
+  bool operator==(const NormConfig&) const = default;
+};
+
+struct ModelConfig {
+  int64_t vocab_size = 0;
+  int64_t n_layer = 0;
+  int64_t d_model = 0;
+  int64_t max_seq_len = 0;
+  AttentionConfig attention;
+  MlpConfig mlp;
+  NormConfig norm;
+  bool tie_embeddings = true;
+  bool bias = false;  // q/k/v/o and mlp linears
+  bool operator==(const ModelConfig&) const = default;
+};
+
+struct DataConfig {
+  std::vector<std::string> train;  // paths or glob patterns, absolute; one string in JSON is a list of one
+  std::vector<std::string> val;    // likewise; empty: no evaluation
+  bool shuffle = true;
+  std::string tokenizer;  // "bytes", a tokenizer file (absolute), or "" = what the shards' own .json says
+  bool operator==(const DataConfig&) const = default;
+};
+
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::cosine;
+  int64_t warmup_steps = 0;
+  double min_lr_ratio = 0.1;
+  double decay_fraction = 0.2;  // wsd: the last round(decay_fraction * steps) steps
+  bool operator==(const ScheduleConfig&) const = default;
+};
+
+struct OptimConfig {
+  OptimKind kind = OptimKind::adamw;
+  double lr = 6e-4;
+  double beta1 = 0.9, beta2 = 0.95;  // "betas": [beta1, beta2]
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  double grad_clip = 1.0;  // global norm; 0 = off
+  ScheduleConfig schedule;
+  bool operator==(const OptimConfig&) const = default;
+};
+
+struct TrainConfig {
+  int64_t steps = 1000;
+  int64_t seq_len = 0;       // T; default model.max_seq_len
+  int64_t micro_batch = 8;   // sequences per rank and micro-step
+  int64_t grad_accum = 1;    // micro-steps per step; follows from global_batch when that is given
+  int64_t global_batch = 0;  // sequences per step; resolved to micro_batch * grad_accum * world_size
+  uint64_t seed = 1;
+  int64_t max_bad_steps = 5;  // this many skipped steps in a row end the run (exit 3)
+  // Skip a step whose loss lies this many standard deviations above the window; 0 = off.
+  double spike_threshold = 0;
+  int64_t spike_window = 128;  // accepted steps the deviation is taken over
+  bool operator==(const TrainConfig&) const = default;
+};
+
+struct EvalConfig {
+  int64_t every_steps = 250;  // 0 = only before the first and after the last step
+  int64_t max_sequences = 0;  // 0 = the whole stream
+  bool operator==(const EvalConfig&) const = default;
+};
+
+struct CheckpointConfig {
+  int64_t every_steps = 1000;  // 0 = only the final one
+  int64_t keep_last = 2;
+  int64_t keep_every = 0;  // checkpoints whose step is a multiple of this are kept for good; 0 = none
+  bool operator==(const CheckpointConfig&) const = default;
+};
+
+struct RuntimeConfig {
+  DeviceKind device = DeviceKind::automatic;
+  Precision precision = Precision::automatic;
+  int64_t threads = 0;     // CPU threads; 0 = OMP_NUM_THREADS or all cores. Results do not depend on it.
+  double peak_tflops = 0;  // what MFU is measured against; 0 = unknown, mfu is null
+  bool operator==(const RuntimeConfig&) const = default;
+};
+
+struct Config {
+  ModelConfig model;
+  DataConfig data;
+  OptimConfig optim;
+  TrainConfig train;
+  EvalConfig eval;
+  CheckpointConfig checkpoint;
+  RuntimeConfig runtime;
+  bool operator==(const Config&) const = default;
+};
+
+// Reads, overrides ("a.b=c", c as JSON or else as a plain string), checks and resolves one file.
+// Relative data paths are taken from the folder of `path`. Throws ConfigError, also for a file
+// that cannot be read.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+
+// Only the "model" block, which is all that eval, generate and --init-from need of a checkpoint's
+// config.json. Other top-level blocks may be present or absent and are not looked into.
+ModelConfig load_model_config(const std::string& path);
+
+std::string to_json(
+    const Config& config);  // resolved, indented, ends in a newline; load_config reads it back
+std::string to_json(const ModelConfig& config);  // what stands under "model", alone
+std::string config_schema();                     // JSON Schema (draft 2020-12) of the whole file
+
+// Enum <-> JSON word, for messages and tables.
+const char* name_of(AttentionKind kind);
+const char* name_of(PositionKind kind);
+const char* name_of(NormKind kind);
+const char* name_of(MlpKind kind);
+const char* name_of(ScheduleKind kind);
+
+}  // namespace saslm

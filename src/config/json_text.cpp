@@ -1,0 +1,184 @@
+#include "config/json_text.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxBytes = size_t{16} << 20;
+constexpr int kMaxDepth = 64;
+constexpr size_t kMaxQuoted = 200;  // characters of foreign text in one message
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+std::string read_text(const std::string& path) {
+  const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
+  if (!file) throw ConfigError("cannot open this config file: " + std::string(std::strerror(errno)));
+  std::string text;
+  std::vector<char> chunk(size_t{1} << 16);
+  while (const size_t count = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
+    text.append(chunk.data(), count);
+    if (text.size() > kMaxBytes) throw ConfigError("larger than 16 MiB; this is no config file");
+  }
+  if (std::ferror(file.get()))
+    throw ConfigError("cannot read this config file: " + std::string(std::strerror(errno)));
+  return text;
+}
+
+// Sees every key and bracket as the library parses, and refuses what the library lets pass.
+class Guard {
+ public:
+  void see(int depth, json::parse_event_t event, const json& parsed) {
+    switch (event) {
+      case json::parse_event_t::object_start:
+      case json::parse_event_t::array_start:
+        if (depth >= kMaxDepth)
+          throw ConfigError("nested deeper than " + std::to_string(kMaxDepth) + " levels at " +
+                            shorten(path()));
+        levels_.emplace_back();
+        break;
+      case json::parse_event_t::key:
+        levels_.back().key = parsed.get<std::string>();
+        if (!levels_.back().seen.insert(levels_.back().key).second)
+          throw ConfigError(shorten(path()) + ": this key is given twice; remove one");
+        break;
+      case json::parse_event_t::object_end:
+      case json::parse_event_t::array_end:
+        levels_.pop_back();
+        break;
+      case json::parse_event_t::value:
+        break;
+    }
+  }
+
+  std::string path() const {
+    std::string path;
+    for (const Level& level : levels_) path += (path.empty() || level.key.empty() ? "" : ".") + level.key;
+    return path;
+  }
+
+ private:
+  struct Level {
+    std::string key;  // the one being parsed; stays empty inside an array
+    std::set<std::string> seen;
+  };
+  std::vector<Level> levels_;
+};
+
+// The library's message without its "[json.exception....] " tag.
+std::string reason(const json::exception& error) {
+  const std::string text = error.what();
+  const size_t tag_end = text.find("] ");
+  return shorten(tag_end == std::string::npos ? text : text.substr(tag_end + 2));
+}
+
+json parse_guarded(const std::string& text) {
+  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  if (zero != std::string::npos)
+    throw ConfigError("a zero byte at offset " + std::to_string(zero) + "; this is not text");
+  Guard guard;
+  try {
+    return json::parse(text, [&](int depth, json::parse_event_t event, json& parsed) {
+      guard.see(depth, event, parsed);
+      return true;
+    });
+  } catch (const json::out_of_range& error) {
+    const std::string path = shorten(guard.path());
+    throw ConfigError((path.empty() ? "" : path + ": ") + reason(error) + "; wanted a finite number");
+  }
+}
+
+}  // namespace
+
+std::string shorten(const std::string& text) {
+  if (text.size() <= kMaxQuoted) return text;
+  size_t end = kMaxQuoted;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not inside a character
+  return text.substr(0, end) + "...";
+}
+
+bool is_utf8(const std::string& text) {
+  using Handler = json::error_handler_t;  // the two differ only over what is not UTF-8
+  return json(text).dump(-1, ' ', false, Handler::replace) ==
+         json(text).dump(-1, ' ', false, Handler::ignore);
+}
+
+std::string describe(const json& value) {
+  const std::string text = shorten(value.dump(-1, ' ', false, json::error_handler_t::replace));
+  switch (value.type()) {
+    case json::value_t::object:
+      return text + " (an object)";
+    case json::value_t::array:
+      return text + " (a list)";
+    case json::value_t::string:
+      return text + " (a string)";
+    case json::value_t::boolean:
+      return text + " (a boolean)";
+    case json::value_t::number_integer:
+    case json::value_t::number_unsigned:
+      return text + " (an integer)";
+    case json::value_t::number_float:
+      return text + " (a floating-point number)";
+    default:
+      return text;
+  }
+}
+
+json read_json_object(const std::string& path) {
+  const std::string text = read_text(path);
+  if (text.empty()) throw ConfigError("this config file is empty; wanted one JSON object");
+  if (text.starts_with("\xEF\xBB\xBF"))
+    throw ConfigError("begins with a byte order mark; save it as UTF-8 without one");
+  try {
+    json root = parse_guarded(text);
+    if (!root.is_object()) throw ConfigError("wanted one JSON object, got " + describe(root));
+    return root;
+  } catch (const json::parse_error& error) {
+    throw ConfigError(reason(error));
+  }
+}
+
+void apply_override(json& root, const std::string& argument) {
+  const std::string source = "--set " + shorten(argument) + ": ";
+  const size_t equals = argument.find('=');
+  if (equals == std::string::npos)
+    throw ConfigError(source + "wanted KEY=VALUE such as optim.lr=3e-4, got no '='");
+
+  json* node = &root;
+  const std::string path = argument.substr(0, equals);
+  for (size_t begin = 0, depth = 0; begin <= path.size(); ++depth) {
+    const size_t end = std::min(path.find('.', begin), path.size());
+    if (end == begin)
+      throw ConfigError(source + "wanted a key such as optim.lr before '=', got \"" + shorten(path) + "\"");
+    if (depth >= kMaxDepth) throw ConfigError(source + "more than " + std::to_string(kMaxDepth) + " levels");
+    if (!node->is_object())
+      throw ConfigError(source + shorten(path.substr(0, begin - 1)) + " is no object to set a key in, but " +
+                        describe(*node));
+    node = &node->emplace(path.substr(begin, end - begin), json::object()).first.value();  // found or made
+    begin = end + 1;
+  }
+
+  const std::string text = argument.substr(equals + 1);
+  if (!is_utf8(text)) throw ConfigError(source + "the value is not UTF-8 text");
+  try {
+    *node = parse_guarded(text);
+  } catch (const json::parse_error&) {
+    *node = text;
+  } catch (const ConfigError& error) {
+    throw ConfigError(source + error.what());
+  }
+}
+
+}  // namespace saslm

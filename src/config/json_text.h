@@ -1,0 +1,22 @@
+// JSON text in, one JSON object out, strictly: what a run is described by must mean one thing only.
+//
+// Refused beyond what the grammar refuses: a key given twice, more than 64 levels, more than 16 MiB, a byte
+// order mark, a zero byte, a number too large for a double. Syntax errors name line and column.
+// Everything here throws ConfigError.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace saslm {
+
+// The one object in the file. Messages do not repeat `path`, save when the file cannot be read at all.
+nlohmann::json read_json_object(const std::string& path);
+
+// "a.b=c": sets, creates or replaces the node a.b. c is taken as JSON, or else as a plain string.
+void apply_override(nlohmann::json& root, const std::string& argument);
+
+std::string describe(const nlohmann::json& value);  // for messages: "12" (a string)
+std::string shorten(const std::string& text);  // for messages: its first characters, cut between two of them
+bool is_utf8(const std::string& text);
+
+}  // namespace saslm

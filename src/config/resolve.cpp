@@ -1,0 +1,171 @@
+#include "config/resolve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "config/json_text.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+// Far above any machine, far below what overflows 64-bit byte counts.
+constexpr double kMaxParameters = 0x1p40;   // a million million
+constexpr double kMaxStepTokens = 0x1p31;   // of one optimiser step
+constexpr double kMaxActivations = 0x1p50;  // values of one micro-step
+
+std::string text(int64_t value) {
+  return std::to_string(value);
+}
+
+[[noreturn]] void fail(const std::string& message) {
+  throw ConfigError(message);
+}
+
+// Without its stage a simulated size is the plain one, and may be left out.
+void resolve_unsimulated(const char* key, const char* part, int64_t& size, const char* plain_key,
+                         int64_t plain) {
+  if (size != 0 && size != plain)
+    fail("model.attention.sas." + std::string(key) + ": wanted " + plain_key + " (" + text(plain) +
+         ") or nothing, since \"" + part + "\" is not simulated, got " + text(size) +
+         "; remove it or add \"" + part + "\" to simulate");
+  size = plain;
+}
+
+void resolve(SasConfig& sas, const AttentionConfig& attention) {
+  const std::string path = "model.attention.sas.";
+  if (sas.values && !sas.heads)
+    fail(path +
+         "simulate: \"values\" needs \"heads\", since values are simulated by the head convolution; add "
+         "\"heads\" or remove \"values\"");
+  if (!sas.heads) resolve_unsimulated("n_sim_head", "heads", sas.n_sim_head, "n_head", attention.n_head);
+  if (!sas.features)
+    resolve_unsimulated("sim_head_dim", "features", sas.sim_head_dim, "head_dim", attention.head_dim);
+  if (sas.n_sim_head % attention.n_head != 0)
+    fail(path + "n_sim_head: wanted a multiple of n_head (" + text(attention.n_head) + "), got " +
+         text(sas.n_sim_head));
+  if (sas.kernel_size % 2 == 0)
+    fail(path + "kernel_size: wanted an odd number, so that the convolution has a centre, got " +
+         text(sas.kernel_size));
+}
+
+void resolve(AttentionConfig& attention) {
+  int64_t& n_kv_head = std::get<GqaConfig>(attention.projection).n_kv_head;
+  if (attention.kind == AttentionKind::mqa) n_kv_head = 1;
+  if (attention.kind == AttentionKind::mha || attention.kind == AttentionKind::sas)
+    n_kv_head = attention.n_head;
+  if (attention.n_head % n_kv_head != 0)
+    fail("model.attention.n_kv_head: wanted a divisor of n_head (" + text(attention.n_head) + "), got " +
+         text(n_kv_head));
+  if (attention.sas) resolve(*attention.sas, attention);
+
+  const bool wide = attention.sas && attention.sas->features;
+  const int64_t width = wide ? attention.sas->sim_head_dim : attention.head_dim;
+  if (attention.position == PositionKind::rope && width % 2 != 0)
+    fail(std::string("model.attention.") + (wide ? "sas.sim_head_dim" : "head_dim") +
+         ": wanted an even number, since position \"rope\" turns pairs of features, got " + text(width));
+}
+
+// At least the parameter count; in double, which cannot overflow.
+double parameter_bound(const ModelConfig& m) {
+  const AttentionConfig& a = m.attention;
+  const double d = double(m.d_model), width = double(a.n_head) * double(a.head_dim);
+  double layer = 4 * d * width + 3 * d * double(m.mlp.hidden);
+  if (a.sas) {
+    const double Hs = double(a.sas->n_sim_head), Ds = double(a.sas->sim_head_dim);
+    layer +=
+        3 * Hs * (double(a.n_head) + Hs) * double(a.sas->kernel_size) + 2 * Ds * (double(a.head_dim) + Ds);
+  }
+  return 2 * d * double(m.vocab_size) + d * double(m.max_seq_len) + layer * double(m.n_layer);
+}
+
+// The order of the values one token leaves behind in forward and backward.
+double activations_per_token(const ModelConfig& m) {
+  const AttentionConfig& a = m.attention;
+  double width = double(a.n_head) * double(a.head_dim);
+  if (a.sas) width += double(a.sas->n_sim_head) * double(a.sas->sim_head_dim + a.head_dim);
+  return double(m.vocab_size) +
+         double(m.n_layer) * (8 * double(m.d_model) + 8 * width + 4 * double(m.mlp.hidden));
+}
+
+void resolve(TrainConfig& train, const ModelConfig& model) {
+  if (train.seq_len == 0) train.seq_len = model.max_seq_len;
+  if (train.seq_len > model.max_seq_len)
+    fail("train.seq_len: wanted at most model.max_seq_len (" + text(model.max_seq_len) + "), got " +
+         text(train.seq_len));
+
+  const bool given = train.grad_accum != 0;
+  if (!given && train.global_batch % train.micro_batch != 0)
+    fail("train.global_batch: wanted a multiple of micro_batch (" + text(train.micro_batch) + "), got " +
+         text(train.global_batch));
+  if (!given) train.grad_accum = std::max<int64_t>(1, train.global_batch / train.micro_batch);
+  const int64_t sequences = train.micro_batch * train.grad_accum;
+  if (train.global_batch != 0 && train.global_batch != sequences)
+    fail("train.global_batch: wanted micro_batch * grad_accum (" + text(sequences) + "), got " +
+         text(train.global_batch) + "; give only one of global_batch and grad_accum");
+  train.global_batch = sequences;
+
+  if (double(sequences) * double(train.seq_len) >= kMaxStepTokens)
+    fail("train.seq_len: wanted fewer than 2^31 tokens in a step, got micro_batch * grad_accum * seq_len = " +
+         text(train.micro_batch) + " * " + text(train.grad_accum) + " * " + text(train.seq_len));
+  if (double(train.micro_batch) * double(train.seq_len) * activations_per_token(model) > kMaxActivations)
+    fail("train.micro_batch: " + text(train.micro_batch) + " sequences of " + text(train.seq_len) +
+         " tokens need more than 2^50 values in this model; lower micro_batch, seq_len or the model's sizes");
+}
+
+// The kernel, and whoever compares two runs, should meet one spelling of one file: the config's folder
+// without links, then the pattern with its leading ".." taken off against it. Later ".." may follow links;
+// they stay.
+std::string absolute_path(const std::filesystem::path& folder, const std::string& path,
+                          const std::string& key) {
+  if (path.empty()) fail(key + ": wanted a path or a glob pattern, got an empty string");
+  if (path.find('\0') != std::string::npos)
+    fail(key + ": wanted a path or a glob pattern, got one with a zero byte");
+  std::filesystem::path base = folder, rest;
+  for (const std::filesystem::path& part : std::filesystem::path(path)) {
+    if (rest.empty() && part == "..") base = base.parent_path();
+    if (rest.empty() && (part == ".." || part == ".")) continue;
+    rest /= part;
+  }
+  const std::string absolute = (base / rest).string();  // rest alone, when it is absolute
+  if (!is_utf8(absolute))
+    fail(key + ": " + absolute + " is not UTF-8, so that a run could not record it; rename the folder");
+  return absolute;
+}
+
+void resolve(DataConfig& data, const std::string& config_path) {
+  std::error_code error;
+  const auto folder = std::filesystem::canonical(std::filesystem::absolute(config_path).parent_path(), error);
+  if (error) fail("cannot find the folder that holds this config file: " + error.message());
+  for (std::string& path : data.train) path = absolute_path(folder, path, "data.train");
+  for (std::string& path : data.val) path = absolute_path(folder, path, "data.val");
+  if (!data.tokenizer.empty() && data.tokenizer != "bytes")
+    data.tokenizer = absolute_path(folder, data.tokenizer, "data.tokenizer");
+}
+
+}  // namespace
+
+void resolve(ModelConfig& model) {
+  resolve(model.attention);
+  if (parameter_bound(model) > kMaxParameters)
+    fail(
+        "model: these sizes make more than 2^40 parameters; lower vocab_size, d_model, n_layer, mlp.hidden "
+        "or the heads");
+}
+
+void resolve(Config& config, const std::string& config_path) {
+  resolve(config.model);
+  resolve(config.data, config_path);
+  resolve(config.train, config.model);
+  const int64_t warmup = config.optim.schedule.warmup_steps;
+  if (warmup > config.train.steps)
+    fail("optim.schedule.warmup_steps: wanted at most train.steps (" + text(config.train.steps) + "), got " +
+         text(warmup));
+  if (config.runtime.precision == Precision::bf16 && config.runtime.device == DeviceKind::cpu)
+    fail(
+        "runtime.precision: the CPU computes in fp32, got \"bf16\" with device \"cpu\"; say \"fp32\" or "
+        "\"auto\"");
+}
+
+}  // namespace saslm

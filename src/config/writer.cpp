@@ -1,0 +1,156 @@
+// Config -> resolved JSON, and the JSON Schema of what load_config reads.
+#include <nlohmann/json.hpp>
+#include <type_traits>
+
+#include "config/config.h"
+#include "config/fields.h"
+
+namespace saslm {
+namespace {
+
+using json = nlohmann::ordered_json;  // keys in the order of the visitors
+
+template <class V, class T>
+json visited(T c) {
+  V visitor;
+  visit_fields(visitor, c);
+  return visitor.result();
+}
+
+class Writer {
+ public:
+  template <class T>
+  void field(const char* key, T&& member, const Rule& rule) {
+    if (!rule.applies || !rule.written) return;
+    json value = encode(member);
+    if (!value.is_null()) object_[key] = std::move(value);
+  }
+  const json& result() const { return object_; }
+
+  template <class T>
+  static json encode(const T& value) {
+    if constexpr (std::is_enum_v<T>)
+      return word_of(value);
+    else if constexpr (Block<T>)
+      return visited<Writer>(value);
+    else
+      return value;
+  }
+  static json encode(const std::optional<SasConfig>& value) {
+    return value ? visited<Writer>(*value) : json();
+  }
+  static json encode(const Betas& value) { return {value.beta1, value.beta2}; }
+  static json encode(const SimulatedParts& value) {
+    json words = json::array();
+    for (size_t i = 0; i < value.words.size(); ++i)
+      if (*value.flags()[i]) words.push_back(value.words[i]);
+    return words;
+  }
+
+ private:
+  json object_ = json::object();
+};
+
+class Schema {
+ public:
+  template <class T>
+  void field(const char* key, T&& member, const Rule& rule) {
+    json schema = shape(member, rule);
+    schema["description"] = rule.help;
+    if (rule.required)
+      required_.push_back(key);
+    else if (!rule.required_now && has_default(member, rule))
+      schema["default"] = Writer::encode(member);
+    properties_[key] = std::move(schema);
+  }
+  json result() const {
+    json schema = {{"type", "object"}, {"additionalProperties", false}, {"properties", properties_}};
+    if (!required_.empty()) schema["required"] = required_;
+    return schema;
+  }
+
+ private:
+  // An object has those of its keys; a number below its range means "not given".
+  template <class T>
+  static bool has_default(const T& value, const Rule& rule) {
+    if constexpr (Block<T> || std::is_same_v<T, std::optional<SasConfig>>)
+      return false;
+    else if constexpr (std::is_arithmetic_v<T>)
+      return double(value) >= rule.min;
+    else
+      return true;
+  }
+
+  static json number(const char* type, const Rule& rule) {
+    json schema = {{"type", type}};
+    const auto limit = [&](double bound) {
+      return type == std::string("integer") ? json(int64_t(bound)) : json(bound);
+    };
+    schema["minimum"] = limit(rule.min);
+    schema[rule.below_max ? "exclusiveMaximum" : "maximum"] = limit(rule.max);
+    return schema;
+  }
+  static json shape(bool, const Rule&) { return {{"type", "boolean"}}; }
+  static json shape(int64_t, const Rule& rule) { return number("integer", rule); }
+  static json shape(uint64_t, const Rule&) {
+    return {{"type", "integer"}, {"minimum", 0}, {"maximum", std::numeric_limits<uint64_t>::max()}};
+  }
+  static json shape(double, const Rule& rule) { return number("number", rule); }
+  static json shape(const std::string&, const Rule&) { return {{"type", "string"}}; }
+  static json shape(const std::vector<std::string>&, const Rule& rule) {
+    const int least = int(rule.min);
+    return {{"type", {"string", "array"}},
+            {"minLength", least},
+            {"minItems", least},
+            {"items", {{"type", "string"}, {"minLength", 1}}}};
+  }
+  static json shape(const Betas&, const Rule& rule) {
+    return {{"type", "array"}, {"minItems", 2}, {"maxItems", 2}, {"items", number("number", rule)}};
+  }
+  static json shape(const SimulatedParts& parts, const Rule&) {
+    return {{"type", "array"}, {"minItems", 1}, {"uniqueItems", true}, {"items", {{"enum", parts.words}}}};
+  }
+  template <class E>
+  requires std::is_enum_v<E>
+  static json shape(E, const Rule&) { return {{"enum", Words<E>::all}}; }
+  static json shape(const std::optional<SasConfig>&, const Rule&) { return visited<Schema>(SasConfig{}); }
+  template <Block T>
+  static json shape(const T&, const Rule&) {
+    return visited<Schema>(T{});
+  }
+
+  json properties_ = json::object(), required_ = json::array();
+};
+
+}  // namespace
+
+std::string to_json(const Config& config) {
+  return Writer::encode(config).dump(2) + "\n";
+}
+std::string to_json(const ModelConfig& config) {
+  return Writer::encode(config).dump(2) + "\n";
+}
+
+std::string config_schema() {
+  json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "saslm run"}};
+  schema.update(visited<Schema>(Config{}));
+  return schema.dump(2) + "\n";
+}
+
+const char* name_of(AttentionKind kind) {
+  return word_of(kind);
+}
+const char* name_of(PositionKind kind) {
+  return word_of(kind);
+}
+const char* name_of(NormKind kind) {
+  return word_of(kind);
+}
+const char* name_of(MlpKind kind) {
+  return word_of(kind);
+}
+const char* name_of(ScheduleKind kind) {
+  return word_of(kind);
+}
+
+}  // namespace saslm

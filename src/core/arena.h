@@ -1,0 +1,75 @@
+// The run's only large allocation: one zeroed block, laid out by a Layout, handing out views.
+#pragma once
+#include <memory>
+
+#include "core/layout.h"
+
+namespace saslm {
+
+// Zeroed memory aligned to 4096 bytes; its pages are touched here, so that a machine without enough memory
+// says so before the first step. Throws MachineError with the size wanted.
+std::shared_ptr<std::byte> allocate_host(int64_t bytes);
+
+template <class T>
+class Arena {
+ public:
+  explicit Arena(const Layout<T>& layout) : block_(allocate_host(layout.bytes())), bytes_(layout.bytes()) {
+    for (int r = 0; r < kRegions; ++r) base_[r] = block_.get() + layout.region_offset(Region(r));
+    if constexpr (std::is_same_v<T, Accum<T>>) base_[int(Region::masters)] = base_[int(Region::parameters)];
+    param_elements_ = layout.param_elements();
+  }
+
+  int64_t bytes() const { return bytes_; }
+
+  // Weights, as matrices or as vectors; an absent handle gives an empty view.
+  Mat<const T> weight(const Param& p) const { return as_mat<const T>(Region::parameters, p); }
+  Vec<const T> vector(const Param& p) const { return as_vec<const T>(Region::parameters, p); }
+  Mat<Accum<T>> weight_grad(const Param& p) const { return as_mat<Accum<T>>(Region::gradients, p); }
+  Vec<Accum<T>> vector_grad(const Param& p) const { return as_vec<Accum<T>>(Region::gradients, p); }
+
+  // One tensor of the table in one of the five weight regions.
+  template <class X>
+  Vec<X> tensor(Region region, const ParamSpec& spec) const {
+    return {reinterpret_cast<X*>(base_[int(region)]) + spec.offset, spec.size};
+  }
+  Vec<Accum<T>> gradients() const {
+    return {reinterpret_cast<Accum<T>*>(base_[int(Region::gradients)]), param_elements_};
+  }
+
+  template <class X>
+  Vec<X> at(const Slot<Vec<X>>& s) const {
+    return {pointer<X>(s), s ? s.shape.size : 0};
+  }
+  template <class X>
+  Mat<X> at(const Slot<Mat<X>>& s) const {
+    return {pointer<X>(s), s.shape.rows, s.shape.cols, s.shape.stride};
+  }
+  template <class X>
+  Heads<X> at(const Slot<Heads<X>>& s) const {
+    Heads<X> view = s.shape;
+    view.data = pointer<X>(s);
+    return view;
+  }
+
+ private:
+  template <class X, class View>
+  X* pointer(const Slot<View>& s) const {
+    return s ? reinterpret_cast<X*>(base_[int(s.region)] + s.offset_bytes) : nullptr;
+  }
+  template <class X>
+  Mat<X> as_mat(Region region, const Param& p) const {
+    if (p.offset < 0) return {};
+    return saslm::mat(reinterpret_cast<X*>(base_[int(region)]) + p.offset, p.rows, p.cols);
+  }
+  template <class X>
+  Vec<X> as_vec(Region region, const Param& p) const {
+    if (p.offset < 0) return {};
+    return {reinterpret_cast<X*>(base_[int(region)]) + p.offset, p.rows};
+  }
+
+  std::shared_ptr<std::byte> block_;
+  int64_t bytes_ = 0, param_elements_ = 0;
+  std::array<std::byte*, kRegions> base_{};
+};
+
+}  // namespace saslm

@@ -1,0 +1,55 @@
+// Errors: who is at fault decides the type, the type decides the exit code.
+//
+//   UserError      2   config, data, checkpoint or arguments cannot be used as given
+//   DivergedError  3   training kept producing non-finite or runaway steps
+//   MachineError   1   a file, device or library call failed
+//   ShapeError     1   our own mistake: views that do not fit together
+//
+// A message says what was wrong, where, what was wanted, what came, and what to do.
+// Only app/main.cpp catches; nothing below it prints or exits.
+#pragma once
+#include <stdexcept>
+#include <string>
+
+namespace saslm {
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct UserError : Error {
+  using Error::Error;
+};
+struct ConfigError : UserError {  // the JSON file, --set, or command-line arguments
+  using UserError::UserError;
+};
+struct DataError : UserError {  // token shards and text files
+  using UserError::UserError;
+};
+struct CheckpointError : UserError {  // a checkpoint that is damaged or belongs to another model
+  using UserError::UserError;
+};
+
+struct DivergedError : Error {
+  using Error::Error;
+};
+
+struct MachineError : Error {
+  using Error::Error;
+};
+struct IoError : MachineError {
+  // "<call> <path>: <strerror(errno)>"
+  static IoError from_errno(const std::string& call, const std::string& path);
+  using MachineError::MachineError;
+};
+
+struct ShapeError : Error {
+  using Error::Error;
+};
+
+// A promise the code makes to itself; kept in release builds.
+inline void check(bool holds, const char* claim) {
+  if (!holds) throw ShapeError(std::string("internal error, this must hold: ") + claim);
+}
+
+}  // namespace saslm

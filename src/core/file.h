@@ -1,0 +1,67 @@
+// Files as POSIX has them: EINTR and short counts are dealt with, every failure is an IoError naming call and
+// path.
+//
+// What a power cut leaves behind is only what was fsynced: the bytes by File::sync, the name by fsync_dir
+// of the folder that holds it. A failed fsync cannot be repeated (the kernel may have dropped the dirty pages
+// and report success next time): write the bytes again, to a new file.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace saslm {
+
+class File {
+ public:
+  File() = default;
+  // open(2) with these flags and O_CLOEXEC; `mode` counts when the file is created.
+  File(std::string path, int flags, unsigned mode = 0666);
+  File(File&& other) noexcept;
+  File& operator=(File&& other) noexcept;
+  ~File();
+
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_; }
+  int64_t size() const;                            // bytes
+  std::pair<uint64_t, uint64_t> identity() const;  // (device, inode): equal for two paths to one file
+
+  // All of `bytes`, at the file's position (O_APPEND: at its end).
+  void write_all(std::span<const std::byte> bytes);
+  void pwrite_all(std::span<const std::byte> bytes, int64_t offset);
+  // From the file's position, for streams: fills `out` unless the end comes first; returns how much there
+  // was.
+  int64_t read_some(std::span<std::byte> out) const;
+  // Fills all of `out` from byte `offset` on; a file that ends earlier is an IoError.
+  void pread_all(std::span<std::byte> out, int64_t offset) const;
+  // Reserves bytes [0, bytes) on the disk, so that a full disk shows before the first write. File systems
+  // which cannot reserve are let pass: emulating it would write the file twice.
+  void preallocate(int64_t bytes);
+  void truncate(int64_t bytes);
+  void sync();  // fsync(2)
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::string read_file(const std::string& path);  // the whole file
+
+// Replaces `path` by `bytes`: whatever happens, a reader finds the old content or the new, whole.
+void atomic_write_file(const std::string& path, std::string_view bytes);
+
+void fsync_dir(const std::string& path);
+bool path_exists(const std::string& path);
+void make_dirs(const std::string& path);  // with parents, each one durable; existing ones are fine
+void rename_path(const std::string& from, const std::string& to);
+void remove_tree(const std::string& path);                   // nothing there is fine
+std::vector<std::string> list_dir(const std::string& path);  // names, sorted; an absent folder is empty
+
+}  // namespace saslm

@@ -1,0 +1,11 @@
+#include "core/layout.h"
+
+namespace saslm {
+
+const char* name_of(Region region) {
+  constexpr const char* kNames[kRegions] = {"parameters", "masters", "gradients",   "moment1",
+                                            "moment2",    "tables",  "activations", "scratch"};
+  return kNames[int(region)];
+}
+
+}  // namespace saslm

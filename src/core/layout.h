@@ -1,0 +1,180 @@
+// Where everything lives, decided before anything is allocated.
+//
+// Modules declare what they need in a Layout<T> and keep the handles they get: Param (a weight) and Slot (any
+// other buffer). Declaring allocates nothing, so `saslm plan` is a model without an arena. An Arena<T>
+// (arena.h) is then one block of layout.bytes() bytes that turns handles into views.
+//
+// Regions, in this order in the block:
+//
+//   parameters  T         what the model computes with
+//   masters     Accum<T>  what the optimizer updates; absent when T is Accum<T>: then it is the parameters
+//   gradients   Accum<T>  training only, like the next two
+//   moment1/2   Accum<T>
+//   tables      constants for the run: rope angles, the batch, key/value caches
+//   activations kept from forward to backward
+//   scratch     dead after the call that wrote it; mark() and rewind() let modules share it
+//
+// The parameter table (`params`) is the one list that initialiser, optimizer, checkpoint and counts read.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/dims.h"
+#include "core/error.h"
+#include "core/types.h"
+#include "core/view.h"
+
+namespace saslm {
+
+enum class Region { parameters, masters, gradients, moment1, moment2, tables, activations, scratch };
+constexpr int kRegions = 8;
+const char* name_of(Region region);
+
+enum class Mode { train, infer };
+
+// How a tensor starts: scale * draw + plus(index).
+struct Init {
+  enum class Draw { none, normal, uniform };  // N(0,1); U(-1,1)
+  Draw draw = Draw::none;
+  double scale = 0;
+  std::function<double(int64_t index)> plus;  // row-major index; absent = 0
+
+  static Init zeros() { return {}; }
+  static Init ones() {
+    return {Draw::none, 0, [](int64_t) { return 1.0; }};
+  }
+  static Init normal(double deviation) { return {Draw::normal, deviation, {}}; }
+  static Init uniform(double bound) { return {Draw::uniform, bound, {}}; }
+};
+
+struct ParamSpec {
+  std::string name;            // as in checkpoints: DESIGN section 1
+  std::vector<int64_t> shape;  // row-major
+  Init init;
+  std::string part;    // what `plan` counts it under: "attention", "sas", "mlp", ...
+  int64_t offset = 0;  // elements from the start of its region
+  int64_t size = 0;    // elements
+
+  bool decays() const { return shape.size() >= 2; }  // weight decay spares biases and norm weights
+};
+
+// Handle of a weight: a matrix of (rows, cols) or, with cols 0, a vector of rows.
+struct Param {
+  int64_t offset = -1;  // -1: absent
+  int64_t rows = 0, cols = 0;
+};
+
+// Handle of a buffer: a view whose data is still to come.
+template <class View>
+struct Slot {
+  Region region = Region::scratch;
+  int64_t offset_bytes = -1;  // from the start of the region; -1: absent
+  View shape;
+  explicit operator bool() const { return offset_bytes >= 0; }
+};
+
+// One line of the memory table: a buffer as it was declared (overlapping ones each have a line).
+struct BufferLine {
+  Region region;
+  std::string name;
+  int64_t bytes = 0;
+};
+
+template <class T>
+class Layout {
+ public:
+  explicit Layout(Mode mode) : mode_(mode) {}
+
+  Mode mode() const { return mode_; }
+  bool training() const { return mode_ == Mode::train; }
+
+  // A weight. shape has one entry (vector) or more (matrix of shape[0] rows).
+  Param param(const std::string& name, const std::vector<int64_t>& shape, const std::string& part,
+              Init init) {
+    int64_t size = 1;
+    for (const int64_t extent : shape) size *= extent;
+    params_.push_back({name, shape, std::move(init), part, param_elements_, size});
+    const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0};
+    param_elements_ += round_up(size, kAlignElements);
+    return handle;
+  }
+
+  template <class X>
+  Slot<Vec<X>> vec(Region region, const std::string& name, int64_t size) {
+    return {region, reserve(region, name, size * int64_t(sizeof(X))), {nullptr, size}};
+  }
+  template <class X = T>
+  Slot<Mat<X>> mat(Region region, const std::string& name, int64_t rows, int64_t cols) {
+    return {region, reserve(region, name, rows * cols * int64_t(sizeof(X))), {nullptr, rows, cols, cols}};
+  }
+  // Contiguous [B,T,H,D]: rows of all heads of a token, as a linear layer writes and reads them.
+  Slot<Heads<T>> heads_BTHD(Region region, const std::string& name, int64_t B, int64_t T_, int64_t H,
+                            int64_t D) {
+    return {region, reserve(region, name, B * T_ * H * D * int64_t(sizeof(T))),
+            saslm::heads_BTHD<T>(nullptr, B, T_, H, D)};
+  }
+  // Contiguous [B,H,T,D]: one head's rows lie together, as attention reads them.
+  Slot<Heads<T>> heads_BHTD(Region region, const std::string& name, int64_t B, int64_t T_, int64_t H,
+                            int64_t D) {
+    return {region, reserve(region, name, B * T_ * H * D * int64_t(sizeof(T))),
+            saslm::heads_BHTD<T>(nullptr, B, T_, H, D)};
+  }
+
+  // Buffers declared after rewind(mark) take the place of those declared since mark.
+  int64_t mark(Region region) const { return used_[int(region)]; }
+  void rewind(Region region, int64_t mark) { used_[int(region)] = mark; }
+
+  const std::vector<ParamSpec>& params() const { return params_; }
+  const std::vector<BufferLine>& buffers() const { return buffers_; }
+  int64_t param_elements() const { return param_elements_; }  // with alignment gaps
+
+  int64_t region_bytes(Region region) const {
+    const int64_t accum = param_elements_ * int64_t(sizeof(Accum<T>));
+    switch (region) {
+      case Region::parameters:
+        return param_elements_ * int64_t(sizeof(T));
+      case Region::masters:
+        return training() && !std::is_same_v<T, Accum<T>> ? accum : 0;
+      case Region::gradients:
+      case Region::moment1:
+      case Region::moment2:
+        return training() ? accum : 0;
+      default:
+        return peak_[int(region)];
+    }
+  }
+  int64_t region_offset(Region region) const {
+    int64_t offset = 0;
+    for (int r = 0; r < int(region); ++r) offset += round_up(region_bytes(Region(r)), kAlignBytes);
+    return offset;
+  }
+  int64_t bytes() const {
+    return region_offset(Region::scratch) + round_up(region_bytes(Region::scratch), kAlignBytes);
+  }
+
+ private:
+  static constexpr int64_t kAlignBytes = 256;  // a device transaction, and four cache lines
+  static constexpr int64_t kAlignElements = 64;
+
+  int64_t reserve(Region region, const std::string& name, int64_t bytes) {
+    check(region >= Region::tables, "weights are declared with param()");
+    int64_t& used = used_[int(region)];
+    const int64_t offset = used;
+    used += round_up(bytes, kAlignBytes);
+    peak_[int(region)] = std::max(peak_[int(region)], used);
+    buffers_.push_back({region, name, bytes});
+    return offset;
+  }
+
+  Mode mode_;
+  std::vector<ParamSpec> params_;
+  std::vector<BufferLine> buffers_;
+  int64_t param_elements_ = 0;
+  std::array<int64_t, kRegions> used_{}, peak_{};
+};
+
+}  // namespace saslm

@@ -1,0 +1,58 @@
+#include "data/input.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace saslm {
+
+static_assert(sizeof(off_t) == 8, "offsets must be 64-bit");
+
+namespace {
+
+File open_for_reading(const std::string& path, int flags) {
+  try {
+    return File(path, O_RDONLY | flags);
+  } catch (const IoError&) {
+    switch (errno) {
+      case ENOENT:
+      case EACCES:
+      case EPERM:
+      case ENOTDIR:
+      case ELOOP:
+      case ENAMETOOLONG:
+      case ENXIO:  // a socket
+        throw DataError(path + ": cannot be opened: " + std::strerror(errno));
+      case EMFILE:
+        throw IoError("open " + path + ": " + std::strerror(errno) + "; raise the limit with `ulimit -n`");
+      default:
+        throw;
+    }
+  }
+}
+
+mode_t kind_of(const File& file) {
+  struct stat status = {};
+  if (::fstat(file.fd(), &status) != 0) throw IoError::from_errno("fstat", file.path());
+  return status.st_mode;
+}
+
+}  // namespace
+
+File open_regular(const std::string& path) {
+  File file = open_for_reading(path, O_NONBLOCK);  // a FIFO must not hang the open
+  if (!S_ISREG(kind_of(file))) throw DataError(path + ": not a regular file");
+  return file;
+}
+
+File open_stream(const std::string& path) {
+  File file = open_for_reading(path, 0);
+  if (S_ISDIR(kind_of(file))) throw DataError(path + ": is a directory, wanted a file");
+  return file;
+}
+
+}  // namespace saslm

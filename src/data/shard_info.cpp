@@ -1,0 +1,61 @@
+#include "data/shard_info.h"
+
+#include <cctype>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "core/error.h"
+#include "data/input.h"
+
+namespace saslm {
+
+namespace {
+constexpr int64_t kMaxBytes = 64 << 20;  // room for a million shard names
+}
+
+std::string to_json(const ShardInfo& info) {
+  const nlohmann::ordered_json json = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
+                                       {"tokens", info.tokens},       {"bytes", info.bytes},
+                                       {"documents", info.documents}, {"files", info.files}};
+  return json.dump(2) + "\n";
+}
+
+std::string info_path_of(const std::string& shard_path) {
+  constexpr std::string_view kExtension = ".bin";
+  if (!shard_path.ends_with(kExtension)) return "";
+  const std::string stem = shard_path.substr(0, shard_path.size() - kExtension.size());
+  size_t digits = 0;
+  while (digits < stem.size() && std::isdigit(uint8_t(stem[stem.size() - 1 - digits]))) ++digits;
+  if (digits < 6 || digits == stem.size() || stem[stem.size() - 1 - digits] != '_') return "";
+  return stem.substr(0, stem.size() - 1 - digits) + ".json";
+}
+
+std::optional<ShardInfo> read_shard_info(const std::string& path) {
+  std::error_code unknown;
+  if (!std::filesystem::exists(path, unknown)) return std::nullopt;
+  const File file = open_regular(path);
+  const std::string advice = "; `saslm tokenize` wrote it or it is unrelated: restore it or move it away";
+  if (file.size() > kMaxBytes) throw DataError(path + ": too large for a description of shards" + advice);
+  std::string text(size_t(file.size()), '\0');
+  file.pread_all(std::as_writable_bytes(std::span(text)), 0);
+  ShardInfo info;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    json.at("tokenizer").get_to(info.tokenizer);
+    json.at("vocab_size").get_to(info.vocab_size);
+    json.at("tokens").get_to(info.tokens);
+    json.at("bytes").get_to(info.bytes);
+    json.at("documents").get_to(info.documents);
+    json.at("files").get_to(info.files);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(path + ": not a description of shards: " + error.what() + advice);
+  }
+  if (info.tokens < 1 || info.bytes < 1) {
+    throw DataError(path + ": tokens and bytes must be positive, got " + std::to_string(info.tokens) +
+                    " and " + std::to_string(info.bytes) + advice);
+  }
+  return info;
+}
+
+}  // namespace saslm

@@ -1,0 +1,28 @@
+// DIR/PREFIX.json: what the shards DIR/PREFIX_000000.bin, ... were made of. Optional; shards from elsewhere
+// have none.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace saslm {
+
+struct ShardInfo {
+  std::string tokenizer;  // its name
+  int64_t vocab_size = 0;
+  int64_t tokens = 0;  // in all shards, boundaries included
+  int64_t bytes = 0;   // of text
+  int64_t documents = 0;
+  std::vector<std::string> files;  // the shards' names, in order
+};
+
+std::string to_json(const ShardInfo& info);
+
+// The path of the .json that would describe this shard; empty when its name is not PREFIX_NNNNNN.bin.
+std::string info_path_of(const std::string& shard_path);
+
+// Nothing when there is no such file. DataError when it is there and not what to_json writes.
+std::optional<ShardInfo> read_shard_info(const std::string& path);
+
+}  // namespace saslm

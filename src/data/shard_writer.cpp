@@ -1,0 +1,106 @@
+#include "data/shard_writer.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "core/error.h"
+
+namespace saslm {
+
+namespace {
+constexpr size_t kBufferBytes = 1 << 20;
+constexpr const char* kTemporary = ".tmp";
+constexpr std::array<int32_t, 256> kNoHeader = {};
+
+template <class Raw>
+void append_as(std::vector<std::byte>& buffer, std::span<const int32_t> tokens) {
+  const size_t before = buffer.size();
+  buffer.resize(before + tokens.size() * sizeof(Raw));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const Raw raw = Raw(tokens[i]);
+    std::memcpy(&buffer[before + i * sizeof(Raw)], &raw, sizeof(Raw));
+  }
+}
+}  // namespace
+
+ShardWriter::ShardWriter(std::string dir, std::string prefix, ShardFormat format, int64_t tokens_per_shard)
+    : dir_(std::move(dir)), prefix_(std::move(prefix)), format_(format), tokens_per_shard_(tokens_per_shard) {
+  check(format != ShardFormat::megatron, "shards are written in an llm.c format");
+  if (tokens_per_shard < 1 || tokens_per_shard > INT32_MAX) {
+    throw DataError("tokens per shard: wanted 1 .. 2147483647 (the header counts in an int32), got " +
+                    std::to_string(tokens_per_shard));
+  }
+}
+
+ShardWriter::~ShardWriter() {
+  std::error_code ignored;
+  for (const std::string& name : names_) std::filesystem::remove(dir_ + "/" + name + kTemporary, ignored);
+}
+
+void ShardWriter::append(std::span<const int32_t> tokens) {
+  const int64_t limit = format_ == ShardFormat::llmc_u16 ? 1 << 16 : int64_t(1) << 31;
+  for (const int32_t token : tokens) {
+    if (token >= 0 && token < limit) continue;
+    throw DataError("token " + std::to_string(token) + " does not fit a shard of format " + name_of(format_));
+  }
+  while (!tokens.empty()) {
+    if (in_shard_ == 0) open_shard();
+    const size_t n = std::min({tokens.size(), size_t(tokens_per_shard_ - in_shard_), kBufferBytes / 4});
+    if (format_ == ShardFormat::llmc_u16) {
+      append_as<uint16_t>(buffer_, tokens.first(n));
+    } else {
+      append_as<uint32_t>(buffer_, tokens.first(n));
+    }
+    tokens = tokens.subspan(n);
+    in_shard_ += int64_t(n);
+    if (buffer_.size() >= kBufferBytes) flush();
+    if (in_shard_ == tokens_per_shard_) close_shard();
+  }
+}
+
+std::vector<std::string> ShardWriter::finish() {
+  if (in_shard_ > 0) close_shard();
+  for (const std::string& name : names_) {
+    const std::string path = dir_ + "/" + name;
+    std::error_code unknown;
+    if (std::filesystem::exists(path, unknown)) throw DataError(path + ": exists; nothing is overwritten");
+    rename_path(path + kTemporary, path);
+  }
+  if (!names_.empty()) fsync_dir(dir_);
+  return std::exchange(names_, {});
+}
+
+void ShardWriter::open_shard() {
+  std::array<char, 16> number;
+  std::snprintf(number.data(), number.size(), "_%06zu.bin", names_.size());
+  const std::string name = prefix_ + number.data();
+  file_ = File(dir_ + "/" + name + kTemporary, O_WRONLY | O_CREAT | O_EXCL);
+  names_.push_back(name);  // from here on it is ours to remove
+  file_.write_all(std::as_bytes(std::span(kNoHeader)));
+}
+
+void ShardWriter::flush() {
+  file_.write_all(std::as_bytes(std::span(buffer_)));
+  buffer_.clear();
+}
+
+// The header goes in last: until then the temporary file does not even look like a shard.
+void ShardWriter::close_shard() {
+  flush();
+  std::array<int32_t, 256> header = kNoHeader;
+  const bool narrow = format_ == ShardFormat::llmc_u16;
+  header[0] = narrow ? 20240520 : 20240801;
+  header[1] = narrow ? 1 : 7;
+  header[2] = int32_t(in_shard_);
+  file_.pwrite_all(std::as_bytes(std::span(header)), 0);
+  file_.sync();
+  file_ = File();
+  in_shard_ = 0;
+}
+
+}  // namespace saslm

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+#include "data/shard_file.h"
+
+namespace saslm {
+
+// Writes DIR/PREFIX_000000.bin, ..._000001.bin, ... of `tokens_per_shard` tokens each; only the last is
+// shorter. Every file is written under a temporary name and fsynced; finish() gives them their final
+// names. Without finish(), nothing remains. The formats' n_tokens is an int32, so a shard of more than
+// 2^31 - 1 tokens is refused here (DataError): ask for more, smaller shards.
+class ShardWriter {
+ public:
+  ShardWriter(std::string dir, std::string prefix, ShardFormat format, int64_t tokens_per_shard);
+  ShardWriter(const ShardWriter&) = delete;
+  ShardWriter& operator=(const ShardWriter&) = delete;
+  ~ShardWriter();
+
+  void append(std::span<const int32_t> tokens);  // DataError when the format cannot hold one of them
+  std::vector<std::string> finish();             // the shards' file names, without DIR
+
+ private:
+  void open_shard();
+  void flush();
+  void close_shard();
+
+  std::string dir_, prefix_;
+  ShardFormat format_;
+  int64_t tokens_per_shard_;
+  File file_;
+  int64_t in_shard_ = 0;            // tokens of the open shard, 0 when none is open
+  std::vector<std::byte> buffer_;   // not yet written
+  std::vector<std::string> names_;  // of all shards so far, the open one last
+};
+
+}  // namespace saslm

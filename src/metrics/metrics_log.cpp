@@ -1,0 +1,93 @@
+#include "metrics/metrics_log.h"
+
+#include <fcntl.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/error.h"
+
+namespace saslm {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+namespace {
+
+File open_to_append(const std::string& path) {
+  return File(path, O_RDWR | O_CREAT | O_APPEND);
+}
+
+enum class Fate { keep, drop, invalid };
+
+// What becomes of one line when the run goes on from `step`; counts evaluations that stay.
+Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
+  const json event = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!event.is_object() || !event.contains("event") || !event["event"].is_string()) return Fate::invalid;
+  const std::string kind = event["event"];
+  if (kind == "end") return Fate::drop;
+  const auto at = event.find("step");
+  if (kind == "start" || kind == "resume") return Fate::keep;
+  if (at == event.end()) return kind == "step" || kind == "eval" ? Fate::invalid : Fate::keep;
+  if (!at->is_number_integer()) return Fate::invalid;
+  const int64_t last = kind == "step" ? step - 1 : step;
+  if (at->get<int64_t>() > last) return Fate::drop;
+  if (kind == "eval") report.last_eval_step = at->get<int64_t>();
+  return Fate::keep;
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(std::string path) : file_(open_to_append(path)) {}
+
+ResumeReport MetricsLog::resume(int64_t step) {
+  const std::string path = file_.path(), text = read_file(path);
+  ResumeReport report;
+  std::string kept;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    const bool torn = end == std::string::npos;  // even if it parses: "step":12 may have been 120
+    const std::string_view line = std::string_view(text).substr(at, torn ? end : end - at);
+    const Fate fate = torn ? Fate::invalid : fate_of(line, step, report);
+    if (fate == Fate::keep) (kept += line) += '\n';
+    ++(fate == Fate::keep ? report.kept : fate == Fate::drop ? report.dropped : report.invalid);
+    at = torn ? text.size() : end + 1;
+  }
+  atomic_write_file(path, kept);
+  file_ = open_to_append(path);  // the old descriptor belongs to the file that was replaced
+  return report;
+}
+
+void MetricsLog::log(std::string_view event, const ordered_json& fields) {
+  check(fields.is_object(), "the fields of a metrics event are a JSON object");
+  ordered_json line = {{"event", event}};
+  line.update(fields);
+  const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  const int64_t end = file_.size();
+  try {
+    file_.write_all(bytes_of(text));
+  } catch (const IoError&) {
+    file_.truncate(end);
+    throw;
+  }
+}
+
+void MetricsLog::log_step(const StepRecord& r) {
+  ordered_json fields = {
+      {"step", r.step},     {"loss", r.loss},       {"grad_norm", r.grad_norm},       {"lr", r.lr},
+      {"tokens", r.tokens}, {"step_ms", r.step_ms}, {"tokens_per_s", r.tokens_per_s}, {"mfu", nullptr}};
+  if (r.mfu) fields["mfu"] = *r.mfu;
+  if (r.skipped) fields["skipped"] = *r.skipped;
+  log("step", fields);
+}
+
+void MetricsLog::log_eval(const EvalRecord& r) {
+  log("eval",
+      {{"step", r.step}, {"val_loss", r.val_loss}, {"val_ppl", r.val_ppl}, {"val_tokens", r.val_tokens}});
+}
+
+void MetricsLog::log_checkpoint(const CheckpointRecord& r) {
+  log("checkpoint", {{"step", r.step}, {"path", r.path}, {"bytes", r.bytes}, {"save_ms", r.save_ms}});
+}
+
+}  // namespace saslm

@@ -1,0 +1,72 @@
+// RUN/metrics.jsonl: what happened, one JSON object a line, to be read by people and programs while it grows.
+//
+//   {"event":"step","step":0,"loss":10.8,"grad_norm":2.1,"lr":1e-06,"tokens":524288,"step_ms":51.2,…}
+//
+// Numbers are in round-trip form, a number that is not finite is null. A line is one write, at the end; one
+// that fails part-way (disk full) is taken back, so that the next lands on a line of its own. Errors IoError.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/file.h"
+
+namespace saslm {
+
+struct StepRecord {
+  int64_t step = 0;  // from 0
+  double loss = 0, grad_norm = 0, lr = 0;
+  int64_t tokens = 0;  // seen up to and with this step
+  double step_ms = 0, tokens_per_s = 0;
+  std::optional<double> mfu;           // null when the peak is not known
+  std::optional<std::string> skipped;  // why the update was not applied; written only when it was not
+};
+
+struct EvalRecord {
+  int64_t step = 0;  // updates done: 0 before the first, steps after the last
+  double val_loss = 0, val_ppl = 0;
+  int64_t val_tokens = 0;
+};
+
+struct CheckpointRecord {
+  int64_t step = 0;  // updates done
+  std::string path;
+  int64_t bytes = 0;
+  double save_ms = 0;
+};
+
+struct ResumeReport {
+  int64_t kept = 0, dropped = 0;  // lines; dropped: events which the run will produce again
+  int64_t invalid = 0;            // lines that were no event at all, dropped too; a torn last line is one
+  std::optional<int64_t>
+      last_eval_step;  // among the kept: whether the checkpoint's own evaluation is on record
+};
+
+class MetricsLog {
+ public:
+  // Opens or creates the file, to append.
+  explicit MetricsLog(std::string path);
+
+  // Rewrites the file, atomically, to what a run has logged when it reaches a checkpoint of `step` updates:
+  // "step" events before it, "end" events not, other events that carry a step up to and with it, all others.
+  // kNoCheckpoint: the run begins anew; of what was, only events without a step remain.
+  static constexpr int64_t kNoCheckpoint = -1;
+  ResumeReport resume(int64_t step);
+
+  void log_step(const StepRecord& record);
+  void log_eval(const EvalRecord& record);
+  void log_checkpoint(const CheckpointRecord& record);
+  void log(std::string_view event,
+           const nlohmann::ordered_json& fields);  // an object; its keys follow "event"
+
+  // fsync. Call before a checkpoint is saved, or a power cut may keep the checkpoint and lose the steps
+  // before it.
+  void sync() { file_.sync(); }
+
+ private:
+  File file_;
+};
+
+}  // namespace saslm

@@ -1,0 +1,38 @@
+// The live line of a terminal, as text. Pure: the app decides whether and where it is printed.
+//
+//   step 1200/18865 | loss 3.2145 | val ppl 24.31 | lr 6.00e-04 | 612K tok/s | mfu 51.2% | eta 2h07m
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace saslm {
+
+std::string human_count(double n);           // 999, 1.23K, 45.6M, 1.20B
+std::string human_bytes(int64_t n);          // 512 B, 4.50 GiB
+std::string human_duration(double seconds);  // 4s, 2m05s, 1h02m, 3d04h; "?" when not finite or negative
+
+// Exponentially weighted mean of a step's time, unbiased from the first step on.
+class StepTimer {
+ public:
+  void add(double step_ms);
+  // Seconds until `steps` more are done; nothing before the first step.
+  std::optional<double> seconds_for(int64_t steps) const;
+
+ private:
+  double sum_ms_ = 0, weight_ = 0;
+};
+
+struct Progress {
+  int64_t step = 0, steps = 0;  // updates done, of how many
+  double loss = 0;
+  std::optional<double> val_ppl;  // of the last evaluation
+  double lr = 0, tokens_per_s = 0;
+  std::optional<double> mfu;  // fraction
+  std::optional<double> eta_s;
+};
+
+// At most `width` characters, ASCII, no line end: what does not fit is left out, least telling field first.
+std::string progress_line(const Progress& progress, int width);
+
+}  // namespace saslm

@@ -1,0 +1,53 @@
+// The attention sublayer: project -> [simulate] -> core -> out.
+//
+//   project   x -> q, k, v                          model/projection.h, one file per kind
+//   simulate  SAS: more heads, wider q and k        model/sas.h, over any projection
+//   core      causal softmax attention              kernels/attention.h
+//   out       W_O y; y is o, or with simulated heads the mean of its head groups (PEAA), so that W_O is
+//             applied once instead of once per group
+//
+// The cache (Mode::infer) holds what the core reads: under SAS the simulated, rotated keys and values. A
+// token's simulation depends on that token alone, so it is done once; caching the narrower raw k and v
+// instead would save memory (2 H D against Hs (Ds + D) numbers a token) but repeat the simulation of every
+// past token at every new one.
+#pragma once
+#include <memory>
+#include <optional>
+
+#include "model/linear.h"
+#include "model/projection.h"
+#include "model/sas.h"
+
+namespace saslm {
+
+template <class T>
+class Attention {
+ public:
+  Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
+            const RopeSlots<T>& rope);
+
+  // Multiply-adds per token, forward, the causal half of T positions counted.
+  double macs(int64_t T_) const;
+
+  // x_out = x_in + attention(h)
+  void fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const;
+  // dh = from dx, the gradient of x_out; the weights' gradients +=
+  void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
+
+ private:
+  bool pooled() const { return bool(y_); }
+  const Slot<Heads<T>>& result() const { return pooled() ? y_ : o_; }
+
+  std::unique_ptr<Projection<T>> projection_;
+  std::optional<Sas<T>> sas_;
+  Qkv<T> qkv_, dqkv_;  // what the core reads, and its gradients
+  Linear<T> out_;
+  Slot<Heads<T>> o_;   // (B, T, Hs, Dv)
+  Slot<Heads<T>> y_;   // (B, T, H, Dv), the mean over head groups; absent without simulated heads
+  Slot<Heads<T>> dy_;  // gradient of result()
+  Slot<Vec<Accum<T>>> lse_;
+  int64_t v_modulo_ = 0;
+  double scale_ = 0;
+};
+
+}  // namespace saslm

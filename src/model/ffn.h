@@ -1,0 +1,29 @@
+// The mlp sublayer: down(activation(gate x, up x)); gate only for swiglu.
+#pragma once
+#include "model/linear.h"
+#include "model/module.h"
+
+namespace saslm {
+
+template <class T>
+class Ffn {
+ public:
+  Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name);
+
+  int64_t macs() const {
+    return up_.macs() + down_.macs() + (gate_ ? gate_.macs() : 0);
+  }  // per token, forward
+
+  // x_out = x_in + mlp(h)
+  void fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const;
+  // dh = from dx, the gradient of x_out; the weights' gradients +=
+  void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
+
+ private:
+  Activation kind_;
+  Linear<T> gate_, up_, down_;
+  Slot<Mat<T>> gate_out_, up_out_, act_;  // (N, F)
+  Slot<Mat<T>> dact_, dgate_, dup_;       // (N, F), scratch
+};
+
+}  // namespace saslm

@@ -1,0 +1,78 @@
+#include "model/head.h"
+
+namespace saslm {
+namespace {
+
+// Rows a chunk: as many as keep its logits near 8M numbers, so that the products stay large and the memory
+// small.
+int64_t chunk_rows(int64_t rows, int64_t vocab) {
+  constexpr int64_t kLogits = int64_t(8) << 20;
+  return std::clamp<int64_t>(kLogits / vocab, std::min<int64_t>(64, rows), rows);
+}
+
+}  // namespace
+
+template <class T>
+Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const Param& tied)
+    : dh_(layout.training() ? layout.mat(Region::scratch, "final_norm.dy", run.rows(), model.d_model)
+                            : Slot<Mat<T>>{}),
+      norm_(layout, model, run, "final_norm"),
+      weight_(tied) {
+  const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
+  if (weight_.offset < 0) weight_ = layout.param("head.weight", {V, C}, "head", Init::normal(0.02));
+  h_ = layout.mat(Region::activations, "final_norm.y", N, C);
+  loss_ = layout.template vec<Accum<T>>(Region::activations, "head.loss", N);
+  logits_ = layout.mat(Region::scratch, "head.logits", chunk_rows(N, V), V);
+}
+
+template <class T>
+Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
+                      double scale) const {
+  const Mat<T> logits = e.arena.at(logits_).row_range(0, count);
+  e.ops.matmul_fwd(e.stream,
+                   {.y = logits, .x = e.arena.at(h_).row_range(first, count), .w = e.arena.weight(weight_)});
+  e.ops.cross_entropy(e.stream, {.loss = {e.arena.at(loss_).data + first, count},
+                                 .logits = logits,
+                                 .targets = {targets.data + first, count},
+                                 .scale = scale});
+  return logits;
+}
+
+template <class T>
+double Head<T>::loss(const Exec<T>& e, Mat<const T> x, Vec<const int32_t> targets) const {
+  norm_.fwd(e, e.rows_of(h_), x);
+  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows)
+    chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
+  return e.ops.sum(e.stream, e.rows_of(loss_));
+}
+
+template <class T>
+double Head<T>::loss_and_grads(const Exec<T>& e, Mat<T> dx, Mat<const T> x, Vec<const int32_t> targets,
+                               double scale) const {
+  norm_.fwd(e, e.rows_of(h_), x);
+  const Mat<T> h = e.rows_of(h_), dh = e.rows_of(dh_);
+  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
+    const int64_t count = std::min(logits_.shape.rows, e.rows() - first);
+    const Mat<T> dlogits = chunk(e, first, count, targets, scale);
+    e.ops.matmul_bwd(e.stream, {.dx = dh.row_range(first, count),
+                                .dw = e.arena.weight_grad(weight_),
+                                .dy = dlogits,
+                                .x = h.row_range(first, count),
+                                .w = e.arena.weight(weight_)});
+  }
+  e.ops.zero(e.stream, dx.data, size_t(dx.rows * dx.cols) * sizeof(T));
+  norm_.bwd(e, dx, dh, x);
+  return e.ops.sum(e.stream, e.rows_of(loss_));
+}
+
+template <class T>
+void Head<T>::last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const {
+  norm_.fwd(e, e.rows_of(h_), x);
+  e.ops.matmul_fwd(
+      e.stream, {.y = logits, .x = e.arena.at(h_).row_range(e.rows() - 1, 1), .w = e.arena.weight(weight_)});
+}
+
+template class Head<float>;
+template class Head<double>;
+
+}  // namespace saslm

@@ -1,0 +1,62 @@
+// What every module shares. A module declares its weights and buffers when it is built, keeps the handles,
+// and turns them into views through the Exec it is given. fwd and bwd are explicit pairs, written beside each
+// other.
+//
+// Modes. Mode::train keeps what backward needs and treats whole sequences (start 0). Mode::infer shares
+// activations between layers and may continue a sequence: keys and values of positions 0 .. start-1 are
+// already in the cache, and the call computes T more. With start > 0 the batch is one sequence.
+#pragma once
+#include <cmath>
+#include <string>
+
+#include "config/config.h"
+#include "core/arena.h"
+#include "core/layout.h"
+#include "ops/ops.h"
+
+namespace saslm {
+
+// The most a model will be asked for at once; buffers are declared for it.
+struct RunShape {
+  int64_t batch = 1;    // B
+  int64_t seq_len = 1;  // T, and the capacity of the key/value cache
+  int64_t rows() const { return batch * seq_len; }
+};
+
+// Angles of rotary embedding, one table for all layers; without slots there is no rotation.
+template <class T>
+struct RopeSlots {
+  Slot<Mat<T>> cos, sin;  // (positions, width/2)
+};
+
+template <class T>
+struct Exec {
+  const Ops<T>& ops;
+  const Arena<T>& arena;
+  Stream stream;
+  int64_t B = 0, T_ = 0;  // this call's sequences and positions per sequence
+  int64_t start = 0;      // position of the first of them
+
+  int64_t rows() const { return B * T_; }
+  Mat<T> rows_of(const Slot<Mat<T>>& s) const { return arena.at(s).row_range(0, rows()); }
+  Vec<Accum<T>> rows_of(const Slot<Vec<Accum<T>>>& s) const { return {arena.at(s).data, s ? rows() : 0}; }
+
+  // Head buffers are addressed by position: this call's rows, and all rows so far.
+  Heads<T> heads_of(const Slot<Heads<T>>& s) const { return arena.at(s).time_range(start, T_); }
+  Heads<T> history_of(const Slot<Heads<T>>& s) const { return arena.at(s).time_range(0, start + T_); }
+  // This call's rows of a [B,T,H,D] buffer as the (rows, H*D) matrix that a linear layer writes.
+  Mat<T> flat(const Slot<Heads<T>>& s) const {
+    const Heads<T> h = arena.at(s);
+    return mat(h.data, h.B * h.T, h.H * h.D).row_range(start, rows());
+  }
+  RopeTable<const T> rope(const RopeSlots<T>& s) const {
+    return RopeTable<T>{arena.at(s.cos), arena.at(s.sin)};
+  }
+};
+
+// Residual projections start smaller by 1/sqrt(2 L), so that the stream's variance does not grow with depth.
+inline double residual_deviation(const ModelConfig& model) {
+  return 0.02 / std::sqrt(2.0 * double(model.n_layer));
+}
+
+}  // namespace saslm

@@ -1,0 +1,157 @@
+#include "model/transformer.h"
+
+namespace saslm {
+
+template <class T>
+Slot<Mat<T>> Block<T>::buffer(Layout<T>& layout, Region region, const std::string& name) const {
+  return layout.mat(region, name, x_in_.shape.rows, x_in_.shape.cols);
+}
+
+template <class T>
+Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
+                const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in)
+    : x_in_(x_in),
+      x_mid_(layout.training() ? buffer(layout, Region::activations, name + "x_mid") : x_in),
+      x_out_(layout.training() ? buffer(layout, Region::activations, name + "x_out") : x_in),
+      attn_h_(buffer(layout, Region::activations, name + "attn_norm.y")),
+      mlp_h_(buffer(layout, Region::activations, name + "mlp_norm.y")),
+      dh_(layout.training() ? buffer(layout, Region::scratch, name + "dh") : Slot<Mat<T>>{}),
+      attn_norm_(layout, model, run, name + "attn_norm"),
+      mlp_norm_(layout, model, run, name + "mlp_norm"),
+      attention_(layout, model, run, name + "attn.", rope),
+      ffn_(layout, model, run, name + "mlp.") {}
+
+template <class T>
+void Block<T>::fwd(const Exec<T>& e) const {
+  const Mat<T> x_in = e.rows_of(x_in_), x_mid = e.rows_of(x_mid_);
+  attn_norm_.fwd(e, e.rows_of(attn_h_), x_in);
+  attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  mlp_norm_.fwd(e, e.rows_of(mlp_h_), x_mid);
+  ffn_.fwd(e, e.rows_of(x_out_), x_mid, e.rows_of(mlp_h_));
+}
+
+template <class T>
+void Block<T>::bwd(const Exec<T>& e, Mat<T> dx) const {
+  const Mat<T> dh = e.rows_of(dh_);
+  ffn_.bwd(e, dh, dx, e.rows_of(mlp_h_));
+  mlp_norm_.bwd(e, dx, dh, e.rows_of(x_mid_));
+  attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  attn_norm_.bwd(e, dx, dh, e.rows_of(x_in_));
+}
+
+template <class T>
+Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const RunShape& run)
+    : model_(model), run_(run) {
+  const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
+  const bool training = layout.training();
+  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02));
+  if (model.attention.position == PositionKind::learned)
+    pos_embed_ = layout.param("pos_embed.weight", {model.max_seq_len, C}, "embedding", Init::normal(0.02));
+  if (model.attention.position == PositionKind::rope) {
+    const auto& sas = model.attention.sas;
+    const int64_t width = sas ? sas->sim_head_dim : model.attention.head_dim;
+    rope_.cos = layout.mat(Region::tables, "rope.cos", run.seq_len, width / 2);
+    rope_.sin = layout.mat(Region::tables, "rope.sin", run.seq_len, width / 2);
+  }
+  tokens_ = layout.template vec<int32_t>(Region::tables, "tokens", N);
+  targets_ = layout.template vec<int32_t>(Region::tables, "targets", N);
+  x_ = layout.mat(Region::activations, "embed.x", N, C);
+  if (training) {
+    dx_ = layout.mat(Region::scratch, "dx", N, C);
+    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", N);
+  } else {
+    next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
+  }
+
+  Slot<Mat<T>> x = x_;
+  blocks_.reserve(size_t(model.n_layer));
+  const int64_t scratch = layout.mark(Region::scratch), kept = layout.mark(Region::activations);
+  for (int64_t i = 0; i < model.n_layer; ++i) {
+    layout.rewind(Region::scratch, scratch);
+    if (!training) layout.rewind(Region::activations, kept);
+    blocks_.emplace_back(layout, model, run, "layers." + std::to_string(i) + ".", rope_, x);
+    x = blocks_.back().x_out();
+  }
+  layout.rewind(Region::scratch, scratch);
+  if (!training) layout.rewind(Region::activations, kept);
+  head_.emplace(layout, model, run, model.tie_embeddings ? embed_ : Param{});
+}
+
+template <class T>
+void Transformer<T>::prepare(const Ops<T>& ops, const Arena<T>& arena) const {
+  if (!rope_.cos) return;
+  ops.rope_fill({},
+                {.table = {arena.at(rope_.cos), arena.at(rope_.sin)}, .base = model_.attention.rope_base});
+}
+
+template <class T>
+Exec<T> Transformer<T>::begin(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const {
+  const int64_t rows = batch.B * batch.T;
+  check(batch.B >= 1 && batch.T >= 1 && batch.B <= run_.batch && batch.start + batch.T <= run_.seq_len,
+        "a batch fits the shape its buffers were planned for");
+  check(batch.B == 1 || (batch.start == 0 && batch.T == run_.seq_len),
+        "several sequences are whole ones; only a single one may be continued or short");
+  ops.copy_in({}, arena.at(tokens_).data, batch.inputs, size_t(rows) * sizeof(int32_t));
+  if (batch.targets != nullptr)
+    ops.copy_in({}, arena.at(targets_).data, batch.targets, size_t(rows) * sizeof(int32_t));
+  return {ops, arena, {}, batch.B, batch.T, batch.start};
+}
+
+template <class T>
+Mat<T> Transformer<T>::fwd(const Exec<T>& e) const {
+  e.ops.embedding_fwd(e.stream, {.x = e.rows_of(x_),
+                                 .tokens = {e.arena.at(tokens_).data, e.rows()},
+                                 .embed = e.arena.weight(embed_),
+                                 .pos = e.arena.weight(pos_embed_),
+                                 .seq_len = e.T_,
+                                 .start = e.start});
+  for (const Block<T>& block : blocks_) block.fwd(e);
+  return e.rows_of(blocks_.back().x_out());
+}
+
+template <class T>
+double Transformer<T>::loss(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const {
+  const Exec<T> e = begin(ops, arena, batch);
+  return head_->loss(e, fwd(e), {arena.at(targets_).data, e.rows()});
+}
+
+template <class T>
+double Transformer<T>::loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
+                                      double scale) const {
+  const Exec<T> e = begin(ops, arena, batch);
+  const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
+  const double loss = head_->loss_and_grads(e, dx, x, {arena.at(targets_).data, e.rows()}, scale);
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) block->bwd(e, dx);
+  ops.embedding_bwd(e.stream, {.dembed = arena.weight_grad(embed_),
+                               .dpos = arena.weight_grad(pos_embed_),
+                               .dx = dx,
+                               .tokens = {arena.at(tokens_).data, e.rows()},
+                               .scratch = {arena.at(by_token_).data, e.rows()},
+                               .seq_len = e.T_});
+  return loss;
+}
+
+template <class T>
+void Transformer<T>::next_logits(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
+                                 std::vector<T>& logits) const {
+  const Exec<T> e = begin(ops, arena, batch);
+  const Mat<T> row = arena.at(next_logits_);
+  head_->last_logits(e, row, fwd(e));
+  logits.resize(size_t(row.cols));
+  ops.copy_out(e.stream, logits.data(), row.data, logits.size() * sizeof(T));
+}
+
+template <class T>
+typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
+  const double layers = double(model_.n_layer);
+  return {.attention = layers * blocks_[0].attention().macs(T_),
+          .mlp = layers * double(blocks_[0].ffn().macs()),
+          .head = double(head_->macs())};
+}
+
+template class Block<float>;
+template class Block<double>;
+template class Transformer<float>;
+template class Transformer<double>;
+
+}  // namespace saslm

@@ -1,0 +1,91 @@
+// The decoder-only Transformer: embed, blocks, head. Forward runs down the list, backward up (DESIGN section
+// 1).
+//
+//   x = embed[token] (+ pos_embed[t])
+//   for each layer:  x += attention(norm(x));  x += mlp(norm(x))
+//   logits = norm(x) . (embed or head)^T
+//
+// Building one declares weights and buffers in the Layout; calls take the Arena made from it.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/attention.h"
+#include "model/ffn.h"
+#include "model/head.h"
+#include "model/norm.h"
+
+namespace saslm {
+
+template <class T>
+class Block {
+ public:
+  Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
+        const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in);
+
+  Slot<Mat<T>> x_out() const { return x_out_; }
+  const Attention<T>& attention() const { return attention_; }
+  const Ffn<T>& ffn() const { return ffn_; }
+
+  void fwd(const Exec<T>& e) const;
+  void bwd(const Exec<T>& e, Mat<T> dx) const;  // dx: gradient of x_out on entry, of x_in on return
+
+ private:
+  Slot<Mat<T>> buffer(Layout<T>& layout, Region region, const std::string& name) const;
+
+  Slot<Mat<T>> x_in_, x_mid_, x_out_;  // (N, C); all one buffer when nothing is kept for backward
+  Slot<Mat<T>> attn_h_, mlp_h_;        // the norms' outputs
+  Slot<Mat<T>> dh_;                    // gradient of either, scratch
+  Norm<T> attn_norm_, mlp_norm_;
+  Attention<T> attention_;
+  Ffn<T> ffn_;
+};
+
+// One call's tokens: B sequences of T, from position start on.
+struct TokenBatch {
+  int64_t B = 0, T = 0;
+  int64_t start = 0;
+  const int32_t* inputs = nullptr;   // (B, T), host memory
+  const int32_t* targets = nullptr;  // (B, T), host memory; absent for next_logits
+};
+
+template <class T>
+class Transformer {
+ public:
+  Transformer(Layout<T>& layout, const ModelConfig& model, const RunShape& run);
+
+  // Fills the constant tables. Once, before anything else.
+  void prepare(const Ops<T>& ops, const Arena<T>& arena) const;
+
+  // Sum of the losses of all targets, in nats.
+  double loss(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const;
+  // The same (Mode::train only); every weight's gradient += that of scale * loss.
+  double loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
+                        double scale) const;
+  // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
+  void next_logits(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
+                   std::vector<T>& logits) const;
+
+  // Multiply-adds per token, forward, by part, for sequences of T (causal half counted).
+  struct Macs {
+    double attention = 0, mlp = 0, head = 0;
+    double total() const { return attention + mlp + head; }
+  };
+  Macs macs(int64_t T_) const;
+
+ private:
+  Exec<T> begin(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const;
+  Mat<T> fwd(const Exec<T>& e) const;  // the last block's output
+
+  ModelConfig model_;
+  RunShape run_;
+  Param embed_, pos_embed_;
+  RopeSlots<T> rope_;
+  Slot<Vec<int32_t>> tokens_, targets_, by_token_;
+  Slot<Mat<T>> x_, dx_, next_logits_;
+  std::vector<Block<T>> blocks_;
+  std::optional<Head<T>> head_;  // always there; built after the blocks
+};
+
+}  // namespace saslm

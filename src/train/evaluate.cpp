@@ -1,0 +1,26 @@
+#include "train/evaluate.h"
+
+#include <algorithm>
+
+namespace saslm {
+
+template <class T>
+std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, int64_t max_sequences,
+                                   int64_t batch, const std::function<bool()>& stop) {
+  const int64_t T_ = set.seq_len();
+  const int64_t total = max_sequences > 0 ? std::min(max_sequences, set.n_samples()) : set.n_samples();
+  std::vector<int32_t> inputs(size_t(batch * T_)), targets(inputs.size());
+  double nats = 0;
+  for (int64_t first = 0; first < total; first += batch) {
+    if (stop && stop()) return {};
+    const int64_t B = std::min(batch, total - first);
+    for (int64_t b = 0; b < B; ++b) set.read(first + b, inputs.data() + b * T_, targets.data() + b * T_);
+    nats += engine.loss({.B = B, .T = T_, .inputs = inputs.data(), .targets = targets.data()});
+  }
+  return EvalResult{nats / double(total * T_), total, total * T_};
+}
+
+template std::optional<EvalResult> evaluate(const Engine<float>&, const TokenSet&, int64_t, int64_t,
+                                            const std::function<bool()>&);
+
+}  // namespace saslm

@@ -1,0 +1,39 @@
+#include "train/optimizer.h"
+
+#include <cmath>
+
+namespace saslm {
+
+template <class T>
+double AdamWOptimizer<T>::grad_norm() const {
+  // The gaps between tensors are zero, so the region is summed as one vector.
+  const Vec<Accum<T>> all = engine_.arena().gradients();
+  return std::sqrt(engine_.ops().sum_squares({}, all));
+}
+
+template <class T>
+void AdamWOptimizer<T>::update(double learning_rate, double norm, int64_t t) const {
+  const double clip = config_.grad_clip > 0 ? std::min(1.0, config_.grad_clip / (norm + 1e-6)) : 1.0;
+  const Arena<T>& arena = engine_.arena();
+  for (const ParamSpec& spec : engine_.layout().params()) {
+    using A = Accum<T>;
+    AdamW<T> step{.master = arena.template tensor<A>(Region::masters, spec),
+                  .m = arena.template tensor<A>(Region::moment1, spec),
+                  .v = arena.template tensor<A>(Region::moment2, spec),
+                  .grad = arena.template tensor<const A>(Region::gradients, spec),
+                  .lr = learning_rate,
+                  .beta1 = config_.beta1,
+                  .beta2 = config_.beta2,
+                  .eps = config_.eps,
+                  .weight_decay = spec.decays() ? config_.weight_decay : 0,
+                  .grad_scale = clip,
+                  .t = t};
+    if constexpr (!std::is_same_v<T, A>) step.param = arena.template tensor<T>(Region::parameters, spec);
+    engine_.ops().adamw({}, step);
+  }
+}
+
+template class AdamWOptimizer<float>;
+template class AdamWOptimizer<double>;
+
+}  // namespace saslm

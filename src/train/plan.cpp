@@ -1,0 +1,91 @@
+#include "train/plan.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "checkpoint/checkpoint.h"
+#include "model/transformer.h"
+
+namespace saslm {
+namespace {
+
+std::vector<ConstNamedTensor> shapes_of(const std::vector<ParamSpec>& params, const std::string& prefix) {
+  std::vector<ConstNamedTensor> tensors;
+  for (const ParamSpec& spec : params) tensors.push_back({prefix + spec.name, spec.shape, {}});
+  return tensors;
+}
+
+int64_t checkpoint_bytes(const std::vector<ParamSpec>& params) {
+  std::vector<ConstNamedTensor> moments = shapes_of(params, "m.");
+  for (auto& v : shapes_of(params, "v.")) moments.push_back(std::move(v));
+  return predict_checkpoint_bytes(shapes_of(params, ""), moments);
+}
+
+}  // namespace
+
+template <class T>
+Plan make_plan(const Config& config) {
+  const TrainConfig& train = config.train;
+  Layout<T> layout(Mode::train);
+  const Transformer<T> model(layout, config.model, {train.micro_batch, train.seq_len});
+
+  Plan plan;
+  for (const ParamSpec& spec : layout.params()) {
+    plan.parameters += spec.size;
+    auto part = std::find_if(plan.parameters_by_part.begin(), plan.parameters_by_part.end(),
+                             [&](const auto& entry) { return entry.first == spec.part; });
+    if (part == plan.parameters_by_part.end()) part = plan.parameters_by_part.insert(part, {spec.part, 0});
+    part->second += spec.size;
+  }
+
+  const auto macs = model.macs(train.seq_len);
+  plan.flops_attention = 6 * macs.attention;
+  plan.flops_mlp = 6 * macs.mlp;
+  plan.flops_head = 6 * macs.head;
+  plan.flops_per_token = 6 * macs.total();
+
+  plan.arena_bytes = layout.bytes();
+  for (int r = 0; r < kRegions; ++r)
+    if (const int64_t bytes = layout.region_bytes(Region(r)); bytes > 0)
+      plan.bytes_by_region.emplace_back(name_of(Region(r)), bytes);
+  plan.checkpoint_bytes = checkpoint_bytes(layout.params());
+
+  plan.tokens_per_step = train.global_batch * train.seq_len;
+  plan.tokens_total = plan.tokens_per_step * train.steps;
+  return plan;
+}
+
+int64_t available_memory_bytes() {
+  int64_t limit = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);)
+    if (key == "MemAvailable:") limit = std::stoll(rest) * 1024;
+  int64_t group = 0;  // "max" does not parse and leaves 0
+  if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> group && group > 0)
+    limit = limit > 0 ? std::min(limit, group) : group;
+  return limit;
+}
+
+template <class T>
+void check_plan_fits(const Config& config, const Plan& plan) {
+  const int64_t available = available_memory_bytes();
+  if (available == 0 || plan.arena_bytes <= available) return;
+  std::string advice =
+      "; not even train.micro_batch 1 would fit: the model itself is too large for this machine";
+  Config smaller = config;
+  while (smaller.train.micro_batch > 1) {
+    smaller.train.micro_batch /= 2;
+    const int64_t bytes = make_plan<T>(smaller).arena_bytes;
+    if (bytes > available) continue;
+    advice = "; train.micro_batch " + std::to_string(smaller.train.micro_batch) + " would fit (" +
+             std::to_string(bytes) + " bytes), with train.grad_accum raised to keep the batch";
+    break;
+  }
+  throw ConfigError("this run does not fit into memory: it needs " + std::to_string(plan.arena_bytes) +
+                    " bytes, the machine has " + std::to_string(available) + advice);
+}
+
+template Plan make_plan<float>(const Config&);
+template void check_plan_fits<float>(const Config&, const Plan&);
+
+}  // namespace saslm

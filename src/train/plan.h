@@ -1,0 +1,39 @@
+// What a run will need and do, before anything is allocated: the numbers behind `saslm plan`.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.h"
+#include "core/layout.h"
+
+namespace saslm {
+
+struct Plan {
+  int64_t parameters = 0;
+  std::vector<std::pair<std::string, int64_t>> parameters_by_part;  // in order of first declaration
+
+  // Training FLOPs per token = 3 * forward; forward = 2 * multiply-adds of every linear, convolution and the
+  // causal half of attention at seq_len. Recomputation is not counted.
+  double flops_per_token = 0;
+  double flops_attention = 0, flops_mlp = 0, flops_head = 0;  // of which
+
+  int64_t arena_bytes = 0;  // the one allocation, exactly
+  std::vector<std::pair<std::string, int64_t>> bytes_by_region;
+  int64_t checkpoint_bytes = 0;  // of one, on disk, to within 64 KiB
+
+  int64_t tokens_per_step = 0;
+  int64_t tokens_total = 0;
+};
+
+template <class T>
+Plan make_plan(const Config& config);
+
+// Memory this process may take: the machine's, or its control group's if that is less; 0 when unknown.
+int64_t available_memory_bytes();
+
+// Throws ConfigError when the arena cannot fit, saying what would.
+template <class T>
+void check_plan_fits(const Config& config, const Plan& plan);
+
+}  // namespace saslm

@@ -1,0 +1,132 @@
+#include "train/run_state.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+constexpr const char* kMicroBatch = "/train/micro_batch";
+constexpr const char* kGradAccum = "/train/grad_accum";
+
+enum class Rule { fixed, noted, free };
+
+// The first prefix that fits decides.
+struct FieldRule {
+  const char* prefix;
+  Rule rule;
+};
+constexpr std::array kRules = {
+    FieldRule{"/model/", Rule::fixed},
+    FieldRule{"/data/shuffle", Rule::fixed},
+    FieldRule{"/data/", Rule::free},  // contents are compared by fingerprint, not by path
+    FieldRule{"/optim/kind", Rule::fixed},
+    FieldRule{"/optim/", Rule::noted},
+    FieldRule{"/train/seed", Rule::fixed},
+    FieldRule{"/train/seq_len", Rule::fixed},
+    FieldRule{"/train/sequences_per_step", Rule::fixed},  // not a key: see check_resumable
+    FieldRule{"/train/", Rule::noted},
+    FieldRule{"/eval/", Rule::free},
+    FieldRule{"/checkpoint/", Rule::free},
+    FieldRule{"/runtime/", Rule::free},
+};
+
+Rule rule_of(const std::string& pointer) {
+  for (const FieldRule& r : kRules)
+    if (pointer.starts_with(r.prefix)) return r.rule;
+  return Rule::fixed;
+}
+
+std::string dotted(const std::string& pointer) {
+  std::string path = pointer.substr(1);
+  for (char& c : path) c = c == '/' ? '.' : c;
+  return path;
+}
+
+}  // namespace
+
+std::string to_json(const RunState& state) {
+  const json j = {
+      {"version", kVersion},
+      {"step", state.step},
+      {"updates", state.updates},
+      {"tokens", state.tokens},
+      {"sample_index", state.sample_index},
+      {"bad_steps_in_row", state.detector.bad_in_row},
+      {"recent_losses", std::vector<double>(state.detector.losses.begin(), state.detector.losses.end())},
+      {"data", {{"train", state.train_fingerprint}, {"val", state.val_fingerprint}}},
+      {"world_size", 1}};
+  return j.dump(2) + "\n";
+}
+
+RunState run_state_from_json(const std::string& text, const std::string& where) {
+  try {
+    const json j = json::parse(text);
+    if (j.at("version") != kVersion)
+      throw CheckpointError(where + ": state.json has version " + j.at("version").dump() + ", wanted " +
+                            std::to_string(kVersion) + "; use the saslm that wrote it");
+    RunState state;
+    state.step = j.at("step").get<int64_t>();
+    state.updates = j.at("updates").get<int64_t>();
+    state.tokens = j.at("tokens").get<int64_t>();
+    state.sample_index = j.at("sample_index").get<uint64_t>();
+    state.detector.bad_in_row = j.at("bad_steps_in_row").get<int64_t>();
+    const auto losses = j.at("recent_losses").get<std::vector<double>>();
+    state.detector.losses.assign(losses.begin(), losses.end());
+    state.train_fingerprint = j.at("data").at("train").get<std::string>();
+    state.val_fingerprint = j.at("data").at("val").get<std::string>();
+    return state;
+  } catch (const json::exception& e) {
+    throw CheckpointError(where + ": state.json is not one of ours: " + e.what());
+  }
+}
+
+std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,
+                                         const std::string& where) {
+  json saved, current;
+  try {
+    saved = json::parse(saved_config).flatten();
+    current = json::parse(current_config).flatten();
+  } catch (const json::exception& e) {
+    throw CheckpointError(where + ": config.json cannot be read: " + e.what());
+  }
+  // How a step's sequences are cut into micro-batches may change (the last bits follow), their number may not.
+  for (json* config : {&saved, &current}) {
+    const auto& c = *config;
+    if (c.contains(kMicroBatch) && c.contains(kGradAccum))
+      (*config)["/train/sequences_per_step"] = c[kMicroBatch].get<int64_t>() * c[kGradAccum].get<int64_t>();
+  }
+  json keys = saved;
+  keys.update(current);
+
+  std::string refused;
+  std::vector<std::string> noted;
+  for (const auto& [pointer, unused] : keys.items()) {
+    const std::string before = saved.contains(pointer) ? saved[pointer].dump() : "absent";
+    const std::string now = current.contains(pointer) ? current[pointer].dump() : "absent";
+    if (before == now) continue;
+    const std::string line = dotted(pointer) + ": " + before + " in the checkpoint, " + now + " now";
+    switch (rule_of(pointer)) {
+      case Rule::fixed:
+        refused += "\n  " + line;
+        break;
+      case Rule::noted:
+        noted.push_back(line);
+        break;
+      case Rule::free:
+        break;
+    }
+  }
+  if (!refused.empty())
+    throw CheckpointError(where + ": this run cannot be resumed with a config that differs in" + refused +
+                          "\nrestore these, or start another run with another --run-dir (weights alone: "
+                          "--init-from)");
+  return noted;
+}
+
+}  // namespace saslm

@@ -1,0 +1,48 @@
+#include "train/saved_model.h"
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/checkpoint.h"
+#include "core/file.h"
+
+namespace saslm {
+namespace {
+
+// The folder itself, or the newest valid checkpoint of a run.
+std::string model_folder(const std::string& path) {
+  if (path_exists(path + "/model.safetensors")) return path;
+  const std::string checkpoints = path_exists(path + "/checkpoints") ? path + "/checkpoints" : path;
+  std::string skipped;
+  const auto note = [&](const std::string& where, const std::string& why) { skipped += "\n  " + where + ": " + why; };
+  if (const auto newest = find_newest_valid(checkpoints, note)) return newest->path();
+  throw CheckpointError(path + ": no model here: wanted a checkpoint, a run directory, or a folder with "
+                               "model.safetensors and config.json" +
+                        (skipped.empty() ? "" : "; damaged:" + skipped));
+}
+
+}  // namespace
+
+SavedModel find_saved_model(const std::string& path) {
+  SavedModel model{.path = model_folder(path)};
+  const std::string config_path = model.path + "/config.json";
+  model.config = load_model_config(config_path);
+  model.seq_len = model.config.max_seq_len;
+  // load_model_config has parsed this text; beyond the model block only these two words matter, if they are there.
+  const auto whole = nlohmann::json::parse(read_file(config_path), nullptr, false);
+  const auto seq_len = whole.value("/train/seq_len"_json_pointer, nlohmann::json());
+  const auto tokenizer = whole.value("/data/tokenizer"_json_pointer, nlohmann::json());
+  if (seq_len.is_number_integer() && seq_len > 0 && seq_len <= model.seq_len) model.seq_len = seq_len;
+  if (tokenizer.is_string()) model.tokenizer = tokenizer;
+  return model;
+}
+
+template <class T>
+std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run, const Ops<T>& ops) {
+  auto engine = std::make_unique<Engine<T>>(model.config, run, Mode::infer, ops);
+  load_weights(model.path, engine->tensors(Region::masters));
+  return engine;
+}
+
+template std::unique_ptr<Engine<float>> load_for_inference(const SavedModel&, const RunShape&, const Ops<float>&);
+
+}  // namespace saslm

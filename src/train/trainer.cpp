@@ -1,0 +1,285 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "train/evaluate.h"
+#include "train/schedule.h"
+
+namespace saslm {
+namespace {
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A config whose arena cannot fit is refused before anything large happens.
+template <class T>
+Plan fitting_plan(const Config& config) {
+  Plan plan = make_plan<T>(config);
+  check_plan_fits<T>(config, plan);
+  return plan;
+}
+
+std::string checkpoints_dir(const TrainOptions& options) {
+  return options.run_dir + "/checkpoints";
+}
+
+// Tokens of a vocabulary mean something only to the tokenizer that made them.
+void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val) {
+  if (val && !train.tokenizer().empty() && !val->tokenizer().empty() && train.tokenizer() != val->tokenizer())
+    throw DataError("data.val was made with the tokenizer " + val->tokenizer() + ", data.train with " +
+                    train.tokenizer() + "; tokenize both with the same one");
+  if (!config.data.tokenizer.empty() && !train.tokenizer().empty() &&
+      config.data.tokenizer != train.tokenizer())
+    throw DataError("data.tokenizer is " + config.data.tokenizer + ", but data.train was made with " +
+                    train.tokenizer());
+}
+
+std::optional<TokenSet> open_val_set(const Config& config) {
+  if (config.data.val.empty()) return {};
+  return TokenSet(config.data.val, config.model.vocab_size, config.train.seq_len);
+}
+
+}  // namespace
+
+template <class T>
+Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops,
+                    TrainObserver& observer)
+    : config_(config),
+      options_(options),
+      observer_(observer),
+      plan_(fitting_plan<T>(config)),
+      train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
+      val_set_(open_val_set(config)),
+      lock_(options.run_dir),
+      loader_(train_set_, config.data.shuffle, config.train.seed),
+      engine_(config.model, {config.train.micro_batch, config.train.seq_len}, Mode::train, ops),
+      optimizer_(engine_, config_.optim),
+      detector_(config.train),
+      inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
+      targets_(inputs_.size()),
+      started_at_s_(now_s()) {
+  check_tokenizer(config, train_set_, val_set_);
+  if (config_.data.tokenizer.empty()) config_.data.tokenizer = train_set_.tokenizer();
+  restore();
+  log_start();
+}
+
+template <class T>
+void Trainer<T>::restore() {
+  const std::string dir = checkpoints_dir(options_);
+  const bool any = !list_checkpoints(dir).empty();
+  if (any && options_.resume == ResumeMode::never)
+    throw ConfigError(options_.run_dir +
+                      " already holds checkpoints of a run; --resume never would lose them: " +
+                      "use --resume auto to go on with it, or another --run-dir");
+  remove_stale(dir);
+  state_.train_fingerprint = train_set_.fingerprint();
+  state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
+
+  const auto skipped = [&](const std::string& path, const std::string& reason) {
+    observer_.warning("skipped checkpoint " + path + ": " + reason);
+  };
+  const std::optional<Checkpoint> found = find_newest_valid(dir, skipped);
+  int64_t resumed_at = MetricsLog::kNoCheckpoint;
+  if (found) {
+    resume_from(*found);
+    resumed_at = state_.step;
+  } else {
+    if (options_.resume == ResumeMode::must)
+      throw CheckpointError(dir + ": --resume must, but there is no valid checkpoint" +
+                            (any ? " (all are damaged)" : "") + "; --resume auto starts a new run");
+    if (any)
+      throw CheckpointError(dir +
+                            ": every checkpoint is damaged (see the warnings); nothing was changed. Move the "
+                            "folder away to start the run anew");
+    engine_.initialise(config_.train.seed);
+    if (!options_.init_from.empty()) init_weights();
+  }
+  atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
+  metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
+  const ResumeReport report = metrics_->resume(resumed_at);
+  if (report.invalid > 0)
+    observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
+  if (found && report.last_eval_step == state_.step) evaluated_at_ = state_.step;
+}
+
+template <class T>
+void Trainer<T>::init_weights() {
+  const ModelConfig from = load_model_config(options_.init_from + "/config.json");
+  if (to_json(from) != to_json(config_.model))
+    observer_.warning("the model block of " + options_.init_from +
+                      "/config.json differs from this run's; tensors are taken by name and shape");
+  load_weights(options_.init_from, engine_.tensors(Region::masters));
+  observer_.note("weights from " + options_.init_from);
+}
+
+template <class T>
+void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
+  for (const std::string& line :
+       check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path()))
+    observer_.warning("changed since the checkpoint: " + line);
+  RunState saved = run_state_from_json(checkpoint.state_json(), checkpoint.path());
+  if (saved.train_fingerprint != state_.train_fingerprint)
+    throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
+                    saved.train_fingerprint + ", now " + state_.train_fingerprint +
+                    "); give it the same shards in the same order, or start another run");
+  if (saved.val_fingerprint != state_.val_fingerprint)
+    observer_.warning(
+        "data.val is not what it was when the checkpoint was saved: validation losses before and "
+        "after cannot be compared");
+  saved.val_fingerprint = state_.val_fingerprint;
+
+  std::vector<NamedTensor> moments = engine_.tensors(Region::moment1, "m.");
+  for (NamedTensor& v : engine_.tensors(Region::moment2, "v.")) moments.push_back(std::move(v));
+  load_checkpoint(checkpoint, engine_.tensors(Region::masters), moments);
+  state_ = saved;
+  detector_.restore(saved.detector);
+  saved_at_ = state_.step;
+  observer_.note("resumed from " + checkpoint.path());
+}
+
+template <class T>
+void Trainer<T>::log_start() {
+  observer_.note("data.train: " + train_set_.description());
+  if (val_set_) observer_.note("data.val: " + val_set_->description());
+  metrics_->log("start", {{"resumed_from_step", state_.step},
+                          {"steps", config_.train.steps},
+                          {"kind", name_of(config_.model.attention.kind)},
+                          {"parameters", plan_.parameters},
+                          {"flops_per_token", plan_.flops_per_token},
+                          {"arena_bytes", engine_.arena().bytes()},
+                          {"tokens_per_step", plan_.tokens_per_step},
+                          {"train_samples", train_set_.n_samples()},
+                          {"train_fingerprint", state_.train_fingerprint},
+                          {"val_fingerprint", state_.val_fingerprint}});
+}
+
+template <class T>
+bool Trainer<T>::should_stop() const {
+  if (options_.stop && options_.stop()) return true;
+  return options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes;
+}
+
+template <class T>
+bool Trainer<T>::eval_due() const {
+  if (!val_set_ || evaluated_at_ == state_.step) return false;
+  const int64_t every = config_.eval.every_steps;
+  return state_.step == 0 || state_.step >= config_.train.steps || (every > 0 && state_.step % every == 0);
+}
+
+template <class T>
+bool Trainer<T>::checkpoint_due() const {
+  if (saved_at_ == state_.step) return false;
+  const int64_t every = config_.checkpoint.every_steps;
+  return state_.step >= config_.train.steps || (every > 0 && state_.step > 0 && state_.step % every == 0);
+}
+
+template <class T>
+TrainEnd Trainer<T>::run() {
+  for (;;) {
+    const bool evaluated = !eval_due() || run_evaluation();
+    if (checkpoint_due()) save();
+    if (evaluated && state_.step >= config_.train.steps) break;
+    if (!evaluated || should_stop()) {
+      if (saved_at_ != state_.step) save();
+      return TrainEnd::stopped;
+    }
+    train_step();
+    if (detector_.diverged()) {
+      save();
+      throw DivergedError("training diverged: " + std::to_string(detector_.state().bad_in_row) +
+                          " bad steps in a row up to step " + std::to_string(state_.step - 1) +
+                          " (train.max_bad_steps); the weights before them are saved in " +
+                          checkpoints_dir(options_) + "; try a lower optim.lr or a longer warmup");
+    }
+  }
+  metrics_->log("end", {{"step", state_.step}, {"updates", state_.updates}, {"tokens", state_.tokens}});
+  return TrainEnd::finished;
+}
+
+template <class T>
+double Trainer<T>::accumulate_gradients() {
+  const TrainConfig& train = config_.train;
+  const int64_t micro_tokens = train.micro_batch * train.seq_len;
+  const double scale = 1.0 / double(micro_tokens * train.grad_accum);
+  double nats = 0;
+  engine_.zero_gradients();
+  for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
+    loader_.load(state_.sample_index, train.micro_batch, inputs_.data(), targets_.data());
+    state_.sample_index += uint64_t(train.micro_batch);
+    nats += engine_.loss_and_grads(
+        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
+        scale);
+  }
+  return nats * scale;
+}
+
+template <class T>
+void Trainer<T>::train_step() {
+  const double begin_s = now_s();
+  StepRecord record{.step = state_.step};
+  const uint64_t first_sample = state_.sample_index;
+  record.loss = accumulate_gradients();
+  record.grad_norm = optimizer_.grad_norm();
+  record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
+  record.skipped = detector_.judge(record.loss, record.grad_norm);
+  if (record.skipped)
+    observer_.warning("step " + std::to_string(state_.step) + " skipped, nothing updated: " +
+                      *record.skipped + " (samples " + std::to_string(first_sample) + " to " +
+                      std::to_string(state_.sample_index - 1) + " of the stream)");
+  else
+    optimizer_.update(record.lr, record.grad_norm, ++state_.updates);
+  state_.detector = detector_.state();
+  ++state_.step;
+  state_.tokens += plan_.tokens_per_step;
+
+  const double seconds = now_s() - begin_s;
+  record.tokens = state_.tokens;
+  record.step_ms = seconds * 1e3;
+  record.tokens_per_s = double(plan_.tokens_per_step) / seconds;
+  if (config_.runtime.peak_tflops > 0)
+    record.mfu = plan_.flops_per_token * record.tokens_per_s / (config_.runtime.peak_tflops * 1e12);
+  metrics_->log_step(record);
+  observer_.step(record);
+}
+
+template <class T>
+bool Trainer<T>::run_evaluation() {
+  const auto result = evaluate(engine_, *val_set_, config_.eval.max_sequences, config_.train.micro_batch,
+                               [this] { return should_stop(); });
+  if (!result) return false;
+  const EvalRecord record{state_.step, result->loss, std::exp(result->loss), result->tokens};
+  metrics_->log_eval(record);
+  observer_.eval(record);
+  evaluated_at_ = state_.step;
+  last_val_loss_ = result->loss;
+  return true;
+}
+
+template <class T>
+void Trainer<T>::save() {
+  const double begin_s = now_s();
+  metrics_->sync();
+  std::vector<ConstNamedTensor> model, moments;
+  for (const NamedTensor& t : engine_.tensors(Region::masters)) model.push_back(t);
+  for (const NamedTensor& t : engine_.tensors(Region::moment1, "m.")) moments.push_back(t);
+  for (const NamedTensor& t : engine_.tensors(Region::moment2, "v.")) moments.push_back(t);
+  const std::string path = save_checkpoint(checkpoints_dir(options_), {.step = state_.step,
+                                                                       .model = model,
+                                                                       .optimizer = moments,
+                                                                       .state_json = to_json(state_),
+                                                                       .config_json = to_json(config_)});
+  saved_at_ = state_.step;
+  const CheckpointRecord record{state_.step, path, plan_.checkpoint_bytes, (now_s() - begin_s) * 1e3};
+  metrics_->log_checkpoint(record);
+  observer_.checkpoint(record);
+  prune_checkpoints(checkpoints_dir(options_), config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+}
+
+template class Trainer<float>;
+
+}  // namespace saslm

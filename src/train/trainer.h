@@ -1,0 +1,94 @@
+// The run: restore, step, evaluate, save, until the last step or a stop. It knows every room; it prints
+// nothing.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/run_lock.h"
+#include "data/loader.h"
+#include "metrics/metrics_log.h"
+#include "train/engine.h"
+#include "train/optimizer.h"
+#include "train/plan.h"
+#include "train/run_state.h"
+
+namespace saslm {
+
+enum class ResumeMode {
+  automatic,  // from the newest valid checkpoint, if there is one
+  must,       // refuse to start anew
+  never,      // refuse a directory that already holds checkpoints
+};
+
+struct TrainOptions {
+  std::string run_dir;
+  ResumeMode resume = ResumeMode::automatic;
+  std::string init_from;       // weights to start from; "" = the config's seed
+  double max_minutes = 0;      // stop and save after this long; 0 = no limit
+  std::function<bool()> stop;  // asked after every step: save and return?
+};
+
+// What a run tells whoever watches. All optional to override.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void note(const std::string& /*line*/) {}     // worth a line in the log
+  virtual void warning(const std::string& /*line*/) {}  // worth the user's attention
+  virtual void step(const StepRecord&) {}
+  virtual void eval(const EvalRecord&) {}
+  virtual void checkpoint(const CheckpointRecord&) {}
+};
+
+enum class TrainEnd { finished, stopped };
+
+template <class T>
+class Trainer {
+ public:
+  // Checks config, data, directory and checkpoint, allocates, restores: everything that can be refused is
+  // refused here, before any training. Errors as in core/error.h.
+  Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& observer);
+
+  // Runs to the last step, or until told to stop; either way the state is saved. DivergedError after too many
+  // bad steps in a row, with a checkpoint of the last good weights.
+  TrainEnd run();
+
+  const RunState& state() const { return state_; }
+  std::optional<double> last_val_loss() const { return last_val_loss_; }
+
+ private:
+  void restore();
+  void resume_from(const Checkpoint& checkpoint);
+  void init_weights();
+  void log_start();
+  void train_step();
+  double accumulate_gradients();  // mean loss of the step
+  bool run_evaluation();          // false: told to stop on the way
+  void save();
+  bool should_stop() const;
+  bool eval_due() const;
+  bool checkpoint_due() const;
+
+  Config config_;
+  TrainOptions options_;
+  TrainObserver& observer_;
+  Plan plan_;
+  TokenSet train_set_;
+  std::optional<TokenSet> val_set_;
+  RunLock lock_;  // after the data: a refused run leaves no directory behind
+  BatchLoader loader_;
+  std::unique_ptr<MetricsLog> metrics_;
+  Engine<T> engine_;
+  AdamWOptimizer<T> optimizer_;
+  BadStepDetector detector_;
+
+  std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
+  RunState state_;
+  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps
+  std::optional<double> last_val_loss_;
+  double started_at_s_ = 0;  // monotonic
+};
+
+}  // namespace saslm

@@ -1,0 +1,386 @@
+#include "kernels/sas.h"
+#include "tests/support.h"
+
+namespace saslm {
+namespace {
+
+using namespace test;
+
+struct Size {
+  int64_t B, T, H, D, Hs, E, K;  // K = 0: no convolutions; E = 0: no projections
+  bool rope = false;
+  int64_t start = 0;
+};
+std::ostream& operator<<(std::ostream& out, const Size& s) {
+  return out << "B" << s.B << " T" << s.T << " H" << s.H << " D" << s.D << " Hs" << s.Hs << " E" << s.E
+             << " K" << s.K << (s.rope ? " rope" : "");
+}
+
+// Values of every parameter, for weights and for gradients alike.
+template <class T>
+struct Params {
+  int64_t K;
+  Buffer<T> conv1_w, conv1_b, conv2_w, conv2_b, proj1_w, proj1_b, proj2_w, proj2_b;
+
+  Params(const Size& s, int64_t E, int64_t gap)
+      : K(s.K),
+        conv1_w(s.Hs, s.H * s.K, gap),
+        conv1_b(s.Hs),
+        conv2_w(s.Hs, s.Hs * s.K, gap),
+        conv2_b(s.Hs),
+        proj1_w(E, s.D, gap),
+        proj1_b(E),
+        proj2_w(E, E, gap),
+        proj2_b(E) {}
+
+  std::vector<std::pair<const char*, Buffer<T>*>> present(const Size& s) {
+    std::vector<std::pair<const char*, Buffer<T>*>> all;
+    if (s.K)
+      all = {{"conv1_w", &conv1_w}, {"conv1_b", &conv1_b}, {"conv2_w", &conv2_w}, {"conv2_b", &conv2_b}};
+    if (s.E)
+      for (const auto& each : {std::pair{"proj1_w", &proj1_w}, std::pair{"proj1_b", &proj1_b},
+                               std::pair{"proj2_w", &proj2_w}, std::pair{"proj2_b", &proj2_b}})
+        all.push_back(each);
+    return all;
+  }
+  template <class S>
+  SasParams<S> view(const Size& s) {
+    SasParams<S> p;
+    p.kernel_size = s.K;
+    if (s.K)
+      p.conv1_w = conv1_w.mat(), p.conv1_b = conv1_b.vec(), p.conv2_w = conv2_w.mat(),
+      p.conv2_b = conv2_b.vec();
+    if (s.E)
+      p.proj1_w = proj1_w.mat(), p.proj1_b = proj1_b.vec(), p.proj2_w = proj2_w.mat(),
+      p.proj2_b = proj2_b.vec();
+    return p;
+  }
+};
+
+// Every tensor the operation touches: x and dx lie as [B,T,H,D] inside wider rows, y and dy as [B,Hs,T,E].
+template <class T>
+struct Case {
+  Size s;
+  int64_t E;
+  Buffer<T> x, dx, y, dy, cos, sin, partial;
+  Params<T> w, dw;
+
+  explicit Case(const Size& size)
+      : s(size),
+        E(s.E ? s.E : s.D),
+        x(s.B * s.T, s.H * s.D, 5),
+        dx(s.B * s.T, s.H * s.D, 3),
+        y(s.B * s.Hs * s.T, E, 2),
+        dy(s.B * s.Hs * s.T, E, 1),
+        cos(s.start + s.T, std::max<int64_t>(E / 2, 1), 1),
+        sin(s.start + s.T, std::max<int64_t>(E / 2, 1)),
+        partial(1, sas_bwd_scratch({s.B * s.T, s.H, s.D, s.Hs, E, s.K, s.K > 0, s.E > 0}), 16),
+        w(s, E, 7),
+        dw(s, E, 4) {
+    x.fill_normal("x");
+    dy.fill_normal("dy");
+    for (auto [name, buffer] : w.present(s)) buffer->fill_normal(name, 0.4);
+    for (auto [name, buffer] : dw.present(s)) buffer->fill(0);
+    for (int64_t t = 0; t < s.start + s.T; ++t)
+      for (int64_t i = 0; i < E / 2; ++i)
+        cos(t, i) = T(std::cos(t + 0.3 * i)), sin(t, i) = T(std::sin(t + 0.3 * i));
+  }
+
+  template <class X>
+  Heads<X> tokens_first(Buffer<T>& buffer) {
+    const int64_t stride = buffer.mat().stride;
+    return {buffer.data(), s.B, s.T, s.H, s.D, s.T * stride, stride, s.D};
+  }
+  template <class X>
+  Heads<X> heads_first(Buffer<T>& buffer) {
+    const int64_t stride = buffer.mat().stride;
+    return {buffer.data(), s.B, s.T, s.Hs, E, s.Hs * s.T * stride, stride, s.T * stride};
+  }
+  RopeTable<const T> rope() {
+    return s.rope ? RopeTable<const T>{cos.mat(), sin.mat()} : RopeTable<const T>{};
+  }
+  SasFwd<T> fwd() {
+    return {heads_first<T>(y), tokens_first<const T>(x), w.template view<const T>(s), rope(), s.start};
+  }
+  SasBwd<T> bwd() {
+    return {tokens_first<T>(dx),
+            dw.template view<T>(s),
+            heads_first<const T>(dy),
+            tokens_first<const T>(x),
+            w.template view<const T>(s),
+            rope(),
+            {partial.data(), partial.size()}};
+  }
+  // What backward differentiates: sum of y * dy.
+  double objective() {
+    cpu::sas_fwd<T>({}, fwd());
+    double sum = 0;
+    for (int64_t i = 0; i < y.size(); ++i) sum += double(y[i]) * double(dy[i]);
+    return sum;
+  }
+};
+
+using Lines = std::vector<std::vector<double>>;
+
+// The formula, one token, in double. magnitude: every term by its absolute value and relu left out, which
+// bounds the sum of what is added; times epsilon and the number of additions, it bounds the rounding.
+template <class T>
+Lines plain_token(Case<T>& k, int64_t b, int64_t t, bool magnitude) {
+  const Size& s = k.s;
+  const auto value = [&](T v) { return magnitude ? std::abs(double(v)) : double(v); };
+  const auto relu = [&](double v) { return v > 0 ? v : 0; };
+  const auto conv = [&](const Lines& in, Buffer<T>& w, Buffer<T>& bias) {
+    Lines out(size_t(s.Hs), std::vector<double>(size_t(s.D)));
+    for (int64_t o = 0; o < s.Hs; ++o)
+      for (int64_t p = 0; p < s.D; ++p) {
+        double sum = value(bias[o]);
+        for (int64_t i = 0; i < int64_t(in.size()); ++i)
+          for (int64_t j = 0; j < s.K; ++j) {
+            const int64_t from = p + j - (s.K - 1) / 2;
+            if (from >= 0 && from < s.D) sum += value(w(o, i * s.K + j)) * in[size_t(i)][size_t(from)];
+          }
+        out[size_t(o)][size_t(p)] = sum;
+      }
+    return out;
+  };
+  const auto linear = [&](const Lines& in, Buffer<T>& w, Buffer<T>& bias) {
+    Lines out(in.size(), std::vector<double>(size_t(k.E)));
+    for (size_t h = 0; h < in.size(); ++h)
+      for (int64_t e = 0; e < k.E; ++e) {
+        out[h][size_t(e)] = value(bias[e]);
+        for (size_t d = 0; d < in[h].size(); ++d) out[h][size_t(e)] += value(w(e, int64_t(d))) * in[h][d];
+      }
+    return out;
+  };
+  const auto residual = [&](const Lines& z, auto&& layer, Buffer<T>& w, Buffer<T>& bias) {
+    Lines branch = z;
+    for (auto& line : branch) std::transform(line.begin(), line.end(), line.begin(), relu);
+    Lines sum = layer(branch, w, bias);
+    for (size_t h = 0; h < z.size(); ++h)
+      for (size_t i = 0; i < z[h].size(); ++i) sum[h][i] += z[h][i];
+    return sum;
+  };
+
+  Lines z(size_t(s.H), std::vector<double>(size_t(s.D)));
+  for (int64_t h = 0; h < s.H; ++h)
+    for (int64_t d = 0; d < s.D; ++d) z[size_t(h)][size_t(d)] = value(k.x(b * s.T + t, h * s.D + d));
+  if (s.K) z = residual(conv(z, k.w.conv1_w, k.w.conv1_b), conv, k.w.conv2_w, k.w.conv2_b);
+  if (s.E) z = residual(linear(z, k.w.proj1_w, k.w.proj1_b), linear, k.w.proj2_w, k.w.proj2_b);
+  if (s.rope)
+    for (auto& line : z)
+      for (int64_t i = 0; i < k.E / 2; ++i) {
+        double &low = line[size_t(i)], &high = line[size_t(i + k.E / 2)];
+        const double cos = value(k.cos(s.start + t, i)), sin = value(k.sin(s.start + t, i)), kept = low;
+        low = low * cos + (magnitude ? 1 : -1) * high * sin;
+        high = kept * sin + high * cos;
+      }
+  return z;
+}
+
+template <class T>
+void expect_plain_formula(const Size& s) {
+  SCOPED_TRACE(testing::Message() << s);
+  Case<T> k(s);
+  cpu::sas_fwd<T>({}, k.fwd());
+  const double additions =
+      double(s.H * s.K + s.Hs * s.K + (s.E ? s.D + s.E : 0) + 6);  // biases, residuals, rope
+  for (int64_t b = 0; b < s.B; ++b)
+    for (int64_t t = 0; t < s.T; ++t) {
+      const Lines wanted = plain_token(k, b, t, false), magnitude = plain_token(k, b, t, true);
+      for (int64_t h = 0; h < s.Hs; ++h)
+        for (int64_t e = 0; e < k.E; ++e)
+          ASSERT_NEAR(k.y((b * s.Hs + h) * s.T + t, e), wanted[size_t(h)][size_t(e)],
+                      kEps<T> * additions * magnitude[size_t(h)][size_t(e)])
+              << "b " << b << " t " << t << " h " << h << " e " << e;
+    }
+  EXPECT_TRUE(k.y.gaps_untouched());
+}
+
+// Sizes of 1, below, at and beyond a vector; fewer tokens than a group, several groups, several partitions.
+const Size kRagged[] = {
+    {1, 1, 1, 1, 1, 1, 1},          {1, 1, 1, 1, 1, 1, 63},
+    {2, 3, 2, 5, 7, 6, 3, true, 4}, {1, 1, 6, 64, 18, 96, 5, true, 30},  // one token of a decoding step
+    {1, 7, 3, 17, 5, 18, 5, true},  {3, 6, 4, 16, 12, 32, 7},
+    {2, 37, 1, 33, 6, 20, 5, true},                                 // one key head, 74 tokens: two partitions
+    {1, 5, 2, 9, 3, 31, 31},        {2, 9, 2, 13, 8, 0, 5},         // convolutions only
+    {1, 70, 3, 14, 6, 0, 3, true},  {2, 9, 5, 11, 5, 26, 0, true},  // projections only
+    {1, 3, 4, 6, 4, 0, 0, true},                                    // rope only
+    {1, 2, 2, 3, 2, 0, 0},                                          // a copy
+};
+
+TEST(SasFwd, ConvolutionPadsWithZerosAndReluStaysInTheBranch) {
+  Case<float> k({1, 1, 1, 3, 1, 0, 3});
+  for (int i = 0; i < 3; ++i) {
+    k.x[i] = float(i + 1);                    // 1 2 3
+    k.w.conv1_w[i] = float(std::pow(10, i));  // 1 10 100
+  }
+  k.w.conv1_b[0] = -100;
+  k.w.conv2_w[0] = 0, k.w.conv2_w[1] = 2, k.w.conv2_w[2] = 1;
+  k.w.conv2_b[0] = 5;
+  cpu::sas_fwd<float>({}, k.fwd());
+  // Z1 = 0+10+200, 1+20+300, 2+30+0, all - 100 = 110, 221, -68; the branch sees 110, 221, 0.
+  EXPECT_EQ(k.y[0], 110 + (2 * 110 + 221 + 5));
+  EXPECT_EQ(k.y[1], 221 + (2 * 221 + 0 + 5));
+  EXPECT_EQ(k.y[2], -68 + 5);
+}
+
+TEST(SasFwd, ProjectionsKeepTheNegativePartOutsideTheBranchAndRopeComesLast) {
+  Case<float> k({1, 1, 1, 2, 1, 2, 0, true, 1});
+  k.x[0] = 1, k.x[1] = -2;
+  const float proj1[] = {1, 1, 2, 0}, proj2[] = {3, 4, 5, 6};
+  for (int i = 0; i < 4; ++i) k.w.proj1_w[i] = proj1[i], k.w.proj2_w[i] = proj2[i];
+  k.w.proj1_b[0] = 0.5, k.w.proj1_b[1] = 0;
+  k.w.proj2_b[0] = 1, k.w.proj2_b[1] = -1;
+  k.cos(1, 0) = 0, k.sin(1, 0) = 1;  // a quarter turn at position 1
+  cpu::sas_fwd<float>({}, k.fwd());
+  // Z3 = -0.5, 2; the branch sees 0, 2 and adds 4*2 + 1, 6*2 - 1; so 8.5, 13 before the turn.
+  EXPECT_EQ(k.y[0], -13);
+  EXPECT_EQ(k.y[1], 8.5);
+}
+
+TEST(SasFwd, EqualsThePlainFormulaOnRaggedShapes) {
+  for (const Size& s : kRagged) {
+    expect_plain_formula<float>(s);
+    expect_plain_formula<double>(s);
+  }
+}
+
+TEST(SasFwd, ANanInsideTheBranchIsNotHidden) {
+  for (const Size& s : {Size{1, 2, 2, 8, 2, 0, 3}, Size{1, 2, 2, 8, 2, 8, 0}}) {
+    Case<float> k(s);
+    k.x[0] = std::nanf("");
+    cpu::sas_fwd<float>({}, k.fwd());
+    EXPECT_TRUE(std::isnan(k.y[0]));
+    EXPECT_FALSE(std::isnan(k.y(1, 0))) << "the next token";
+  }
+}
+
+TEST(SasFwd, ATokenHasTheSameBitsAloneAndAmongOthers) {
+  const int64_t T = 37, H = 3, D = 20, Hs = 5, E = 22;
+  Case<float> all({1, T, H, D, Hs, E, 5, true});
+  cpu::sas_fwd<float>({}, all.fwd());
+  for (int64_t t : {0, 15, 16, 36}) {
+    Case<float> one({1, 1, H, D, Hs, E, 5, true, t});
+    for (int64_t i = 0; i < H * D; ++i) one.x[i] = all.x(t, i);
+    cpu::sas_fwd<float>({}, one.fwd());
+    for (int64_t h = 0; h < Hs; ++h)
+      for (int64_t e = 0; e < E; ++e) ASSERT_EQ(one.y(h, e), all.y(h * T + t, e)) << "t " << t << " h " << h;
+  }
+}
+
+TEST(SasBwd, GradientsAreTheSlopesOfForward) {
+  const Size sizes[] = {{2, 3, 2, 3, 4, 6, 1, true}, {2, 2, 2, 4, 7, 4, 3, true}, {1, 3, 1, 5, 3, 6, 5, true},
+                        {1, 3, 2, 4, 3, 0, 5, true}, {2, 2, 3, 5, 3, 7, 0},       {1, 2, 2, 4, 2, 0, 0, true},
+                        {1, 70, 1, 2, 2, 2, 3, true}};
+  for (const Size& s : sizes) {
+    SCOPED_TRACE(testing::Message() << s);
+    Case<double> k(s);
+    cpu::sas_bwd<double>({}, k.bwd());
+    const auto objective = [&] { return k.objective(); };
+    expect_slopes("dx", k.dx, k.x, objective);
+    const auto gradients = k.dw.present(s), weights = k.w.present(s);
+    for (size_t i = 0; i < weights.size(); ++i)
+      expect_slopes(weights[i].first, *gradients[i].second, *weights[i].second, objective);
+  }
+}
+
+// The float gradient of `size` sums, each of at most `additions` terms of random sign: no rounding exceeds
+// epsilon times the largest gradient and that many steps.
+void expect_rounded(const char* name, Buffer<float>& got, Buffer<double>& wanted, double additions) {
+  double largest = 0;
+  for (int64_t i = 0; i < wanted.size(); ++i) largest = std::max(largest, std::abs(wanted[i]));
+  for (int64_t i = 0; i < wanted.size(); ++i)
+    ASSERT_NEAR(got[i], wanted[i], kEps<float> * additions * largest) << name << "[" << i << "]";
+}
+
+TEST(SasBwd, FloatEqualsDoubleOnRaggedShapes) {
+  for (const Size& s : kRagged) {
+    SCOPED_TRACE(testing::Message() << s);
+    Case<float> k(s);
+    Case<double> exact(s);
+    for (int64_t i = 0; i < k.x.size(); ++i) exact.x[i] = k.x[i];
+    for (int64_t i = 0; i < k.dy.size(); ++i) exact.dy[i] = k.dy[i];
+    const auto from = k.w.present(s);
+    const auto to = exact.w.present(s);
+    for (size_t p = 0; p < from.size(); ++p)
+      for (int64_t i = 0; i < from[p].second->size(); ++i) (*to[p].second)[i] = (*from[p].second)[i];
+    cpu::sas_bwd<float>({}, k.bwd());
+    cpu::sas_bwd<double>({}, exact.bwd());
+
+    const double depth = double(2 * (s.H + s.Hs) * s.K + (s.E ? 2 * (s.D + s.E) : 0) + 8);
+    expect_rounded("dx", k.dx, exact.dx, depth);
+    const auto got = k.dw.present(s);
+    const auto wanted = exact.dw.present(s);
+    for (size_t p = 0; p < got.size(); ++p) {
+      expect_rounded(got[p].first, *got[p].second, *wanted[p].second,
+                     depth + double(s.B * s.T * (s.D + s.Hs)));
+      EXPECT_TRUE(got[p].second->gaps_untouched()) << got[p].first;
+    }
+    EXPECT_TRUE(k.dx.gaps_untouched());
+    EXPECT_TRUE(k.partial.gaps_untouched());
+  }
+}
+
+TEST(SasBwd, ParameterGradientsAccumulateAndInputGradientsOverwrite) {
+  const Size s{2, 5, 2, 6, 4, 8, 3, true};
+  Case<double> once(s), twice(s);
+  cpu::sas_bwd<double>({}, once.bwd());
+  cpu::sas_bwd<double>({}, twice.bwd());
+  cpu::sas_bwd<double>({}, twice.bwd());
+  EXPECT_TRUE(once.dx.same_bits(twice.dx));
+  const auto first = once.dw.present(s), second = twice.dw.present(s);
+  for (size_t p = 0; p < first.size(); ++p)
+    for (int64_t i = 0; i < first[p].second->size(); ++i)
+      EXPECT_EQ((*second[p].second)[i], 2 * (*first[p].second)[i]) << first[p].first;
+}
+
+TEST(Sas, TheNumberOfThreadsChangesNoBit) {
+  for (const Size& s : {Size{3, 67, 2, 12, 7, 10, 5, true}, Size{3, 67, 2, 12, 7, 0, 3}}) {
+    Case<float> one(s), two(s);
+    for (auto [threads, k] : {std::pair{1, &one}, std::pair{2, &two}})
+      with_threads(threads, [k = k] {
+        cpu::sas_fwd<float>({}, k->fwd());
+        cpu::sas_bwd<float>({}, k->bwd());
+      });
+    EXPECT_TRUE(one.y.same_bits(two.y));
+    EXPECT_TRUE(one.dx.same_bits(two.dx));
+    const auto first = one.dw.present(s), second = two.dw.present(s);
+    for (size_t p = 0; p < first.size(); ++p)
+      EXPECT_TRUE(first[p].second->same_bits(*second[p].second)) << first[p].first;
+  }
+}
+
+TEST(Sas, AWrongShapeIsNamed) {
+  Case<float> k({2, 3, 2, 4, 6, 8, 3, true});
+  const auto refused = [](auto op, auto&& spoil, const std::vector<std::string>& words) {
+    spoil(op);
+    expect_shape_error([&] { op.check(); }, words);
+  };
+  EXPECT_NO_THROW(k.fwd().check());
+  EXPECT_NO_THROW(k.bwd().check());
+  refused(k.fwd(), [](auto& a) { a.x.data = nullptr; }, {"x ", "absent"});
+  refused(k.fwd(), [](auto& a) { a.y.T = 4; }, {"y.T", "4", "3"});
+  refused(k.fwd(), [](auto& a) { a.x.B = 0; }, {"x.B", "0"});
+  refused(k.fwd(), [](auto& a) { a.w.kernel_size = 4; }, {"kernel_size", "4", "odd"});
+  refused(k.fwd(), [](auto& a) { a.w.conv1_w.cols = 5; }, {"w.conv1_w.cols", "5", "H*K = 6"});
+  refused(k.fwd(), [](auto& a) { a.w.conv2_w.stride = 5; }, {"w.conv2_w.stride", "5", "Hs*K = 18"});
+  refused(k.fwd(), [](auto& a) { a.w.conv2_b = {}; }, {"w.conv2_b", "absent"});
+  refused(k.fwd(), [](auto& a) { a.w.proj1_w.rows = 7; }, {"w.proj1_w.rows", "7", "E = 8"});
+  refused(k.fwd(), [](auto& a) { a.w.proj2_b.size = 7; }, {"w.proj2_b.size", "7", "E = 8"});
+  refused(k.fwd(), [](auto& a) { a.start = 1; }, {"rope.cos.rows", "3", "start + T = 4"});
+  refused(k.fwd(), [](auto& a) { a.rope.sin.cols = 3; }, {"rope.sin.cols", "3", "E/2 = 4"});
+  refused(k.bwd(), [](auto& a) { a.dx.H = 3; }, {"dx.H", "3", "2"});
+  refused(k.bwd(), [](auto& a) { a.dy.B = 1; }, {"dy.B", "1", "2"});
+  refused(k.bwd(), [](auto& a) { a.dw.proj1_w = {}; }, {"dw.proj1_w", "absent"});
+  refused(k.bwd(), [](auto& a) { a.dw.conv2_w.cols = 1; }, {"dw.conv2_w.cols", "1", "Hs*K = 18"});
+  refused(k.bwd(), [](auto& a) { a.partial.size -= 1; }, {"partial.size", "sas_bwd_scratch"});
+
+  Case<float> bare({1, 2, 3, 4, 3, 0, 0});
+  refused(bare.fwd(), [](auto& a) { a.y.H = 5; }, {"Hs", "5", "H", "3"});
+  refused(bare.fwd(), [](auto& a) { a.y.D = 5; }, {"E", "5", "D", "4"});
+  Case<float> odd({1, 2, 3, 5, 3, 0, 0, true});
+  refused(odd.fwd(), [](auto&) {}, {"E", "5", "even"});
+}
+
+}  // namespace
+}  // namespace saslm
