@@ -12,7 +12,7 @@ void AdamW<T>::check() const {
   c.vec("m", m, grad.size);
   c.vec("v", v, grad.size);
   c.vec_or_absent("param", param, grad.size);
-  c.that(t >= 1, "t", "count from 1, is " + std::to_string(t));
+  if (t < 1) c.fail("t", "count from 1, is " + std::to_string(t));
 }
 
 template struct AdamW<float>;

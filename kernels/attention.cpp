@@ -8,19 +8,21 @@
 namespace saslm {
 namespace {
 
-// Refusals of one operation, named by it.
+// Refusals of one operation, named by it. Messages are built only when something is wrong.
 struct Wanted {
-  std::string op;
+  const char* op;
 
-  void refuse(const std::string& what) const { throw ShapeError(op + ": " + what); }
+  [[noreturn]] void refuse(const std::string& what) const { throw ShapeError(std::string(op) + ": " + what); }
 
-  void equal(const std::string& what, int64_t got, int64_t wanted, const std::string& as) const {
+  // equal("k.", "B", ...) speaks of k.B.
+  void equal(const char* view, const char* size, int64_t got, int64_t wanted, const char* as) const {
     if (got != wanted)
-      refuse(what + " = " + std::to_string(got) + ", wanted " + std::to_string(wanted) + " (" + as + ")");
+      refuse(std::string(view) + size + " = " + std::to_string(got) + ", wanted " + std::to_string(wanted) +
+             " (" + as + ")");
   }
-  void divides(const std::string& part, int64_t count, const std::string& whole, int64_t of) const {
+  void divides(const char* part, int64_t count, const char* whole, int64_t of) const {
     if (count < 1 || of % count != 0)
-      refuse(part + " = " + std::to_string(count) + ", wanted a divisor of " + whole + " = " +
+      refuse(std::string(part) + " = " + std::to_string(count) + ", wanted a divisor of " + whole + " = " +
              std::to_string(of));
   }
   template <class X>
@@ -31,11 +33,11 @@ struct Wanted {
              std::to_string(x.H) + ", " + std::to_string(x.D) + "), wanted every size at least 1");
   }
   template <class X, class Y>
-  void like(const std::string& name, const Heads<X>& x, const std::string& model, const Heads<Y>& y) const {
-    equal(name + ".B", x.B, y.B, "as " + model);
-    equal(name + ".T", x.T, y.T, "as " + model);
-    equal(name + ".H", x.H, y.H, "as " + model);
-    equal(name + ".D", x.D, y.D, "as " + model);
+  void like(const char* view, const Heads<X>& x, const char* as, const Heads<Y>& y) const {
+    equal(view, "B", x.B, y.B, as);
+    equal(view, "T", x.T, y.T, as);
+    equal(view, "H", x.H, y.H, as);
+    equal(view, "D", x.D, y.D, as);
   }
 };
 
@@ -47,15 +49,15 @@ void check_operands(const Wanted& wanted, const A& a, int64_t start) {
   wanted.present("v", a.v);
   wanted.present("o", a.o);
   if (start < 0) wanted.refuse("start = " + std::to_string(start) + ", wanted at least 0");
-  wanted.equal("k.B", a.k.B, a.q.B, "as q");
-  wanted.equal("v.B", a.v.B, a.q.B, "as q");
-  wanted.equal("k.T", a.k.T, start + a.q.T, "start + q.T");
-  wanted.equal("v.T", a.v.T, a.k.T, "as k");
-  wanted.equal("k.D", a.k.D, a.q.D, "as q");
-  wanted.equal("o.B", a.o.B, a.q.B, "as q");
-  wanted.equal("o.T", a.o.T, a.q.T, "as q");
-  wanted.equal("o.H", a.o.H, a.q.H, "as q");
-  wanted.equal("o.D", a.o.D, a.v.D, "as v");
+  wanted.equal("k.", "B", a.k.B, a.q.B, "as q");
+  wanted.equal("v.", "B", a.v.B, a.q.B, "as q");
+  wanted.equal("k.", "T", a.k.T, start + a.q.T, "start + q.T");
+  wanted.equal("v.", "T", a.v.T, a.k.T, "as k");
+  wanted.equal("k.", "D", a.k.D, a.q.D, "as q");
+  wanted.equal("o.", "B", a.o.B, a.q.B, "as q");
+  wanted.equal("o.", "T", a.o.T, a.q.T, "as q");
+  wanted.equal("o.", "H", a.o.H, a.q.H, "as q");
+  wanted.equal("o.", "D", a.o.D, a.v.D, "as v");
   wanted.divides("k.H", a.k.H, "q.H", a.q.H);
   if (a.v_modulo == 0) {
     wanted.divides("v.H", a.v.H, "q.H", a.q.H);
@@ -64,7 +66,7 @@ void check_operands(const Wanted& wanted, const A& a, int64_t start) {
     wanted.divides("v.H", a.v.H, "v_modulo", a.v_modulo);
   }
   if (!a.lse.data) wanted.refuse("lse is absent, wanted B*H*Tq elements");
-  wanted.equal("lse.size", a.lse.size, a.q.B * a.q.H * a.q.T, "B*H*Tq");
+  wanted.equal("lse.", "size", a.lse.size, a.q.B * a.q.H * a.q.T, "B*H*Tq");
   if (!(std::isfinite(a.scale) && a.scale > 0))
     wanted.refuse("scale = " + std::to_string(a.scale) + ", wanted a positive number, 1/sqrt(E) as a rule");
 }
@@ -76,10 +78,10 @@ void AttentionFwd<T>::check() const {
   const Wanted wanted{"attention_fwd"};
   check_operands(wanted, *this, start);
   if (!y) return;
-  wanted.equal("y.B", y.B, q.B, "as q");
-  wanted.equal("y.T", y.T, q.T, "as q");
+  wanted.equal("y.", "B", y.B, q.B, "as q");
+  wanted.equal("y.", "T", y.T, q.T, "as q");
   wanted.divides("y.H", y.H, "q.H", q.H);
-  wanted.equal("y.D", y.D, v.D, "as v");
+  wanted.equal("y.", "D", y.D, v.D, "as v");
 }
 
 template <class T>
@@ -90,13 +92,13 @@ void AttentionBwd<T>::check() const {
   wanted.present("dk", dk);
   wanted.present("dv", dv);
   wanted.present("dy", dy);
-  wanted.like("dq", dq, "q", q);
-  wanted.like("dk", dk, "k", k);
-  wanted.like("dv", dv, "v", v);
-  wanted.equal("dy.B", dy.B, q.B, "as q");
-  wanted.equal("dy.T", dy.T, q.T, "as q");
+  wanted.like("dq.", dq, "as q", q);
+  wanted.like("dk.", dk, "as k", k);
+  wanted.like("dv.", dv, "as v", v);
+  wanted.equal("dy.", "B", dy.B, q.B, "as q");
+  wanted.equal("dy.", "T", dy.T, q.T, "as q");
   wanted.divides("dy.H", dy.H, "q.H", q.H);
-  wanted.equal("dy.D", dy.D, v.D, "as v");
+  wanted.equal("dy.", "D", dy.D, v.D, "as v");
 }
 
 template struct AttentionFwd<float>;

@@ -8,7 +8,7 @@ template <class T>
 void CrossEntropy<T>::check() const {
   const ShapeCheck c("cross_entropy");
   c.mat("logits", logits, logits.rows, logits.cols);
-  c.that(logits.cols > 0, "logits", "have at least one column, has 0");
+  if (logits.cols <= 0) c.fail("logits", "have at least one column, has 0");
   c.vec("targets", targets, logits.rows);
   c.vec("loss", loss, logits.rows);
 }

@@ -11,12 +11,12 @@ void EmbeddingFwd<T>::check() const {
   c.vec("tokens", tokens, x.rows);
   c.mat("embed", embed, embed.rows, embed.cols);
   if (!pos) return;
-  c.that(seq_len > 0 && x.rows % seq_len == 0, "seq_len",
-         "divide the " + std::to_string(x.rows) + " rows of x, is " + std::to_string(seq_len));
+  if (seq_len <= 0 || x.rows % seq_len != 0)
+    c.fail("seq_len", "divide the " + std::to_string(x.rows) + " rows of x, is " + std::to_string(seq_len));
   c.mat("pos", pos, pos.rows, embed.cols);
-  c.that(
-      start >= 0 && start + seq_len <= pos.rows, "pos",
-      "have start + seq_len = " + std::to_string(start + seq_len) + " rows, has " + std::to_string(pos.rows));
+  if (start < 0 || start + seq_len > pos.rows)
+    c.fail("pos", "have start + seq_len = " + std::to_string(start + seq_len) + " rows, has " +
+                      std::to_string(pos.rows));
 }
 
 template <class T>
@@ -27,11 +27,11 @@ void EmbeddingBwd<T>::check() const {
   c.mat("dembed", dembed, dembed.rows, dembed.cols);
   c.vec("scratch", scratch, dx.rows);
   if (!dpos) return;
-  c.that(seq_len > 0 && dx.rows % seq_len == 0, "seq_len",
-         "divide the " + std::to_string(dx.rows) + " rows of dx, is " + std::to_string(seq_len));
+  if (seq_len <= 0 || dx.rows % seq_len != 0)
+    c.fail("seq_len", "divide the " + std::to_string(dx.rows) + " rows of dx, is " + std::to_string(seq_len));
   c.mat("dpos", dpos, dpos.rows, dembed.cols);
-  c.that(seq_len <= dpos.rows, "dpos",
-         "have seq_len = " + std::to_string(seq_len) + " rows, has " + std::to_string(dpos.rows));
+  if (seq_len > dpos.rows)
+    c.fail("dpos", "have seq_len = " + std::to_string(seq_len) + " rows, has " + std::to_string(dpos.rows));
 }
 
 template struct EmbeddingFwd<float>;

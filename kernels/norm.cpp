@@ -14,7 +14,7 @@ void NormFwd<T>::check() const {
   c.mat("y", y, x.rows, x.cols);
   c.vec("rstd", rstd, x.rows);
   c.vec("w", w, x.cols);
-  c.that(bool(b) == bool(mean), "b and mean", "both be given (layernorm) or both be absent (rmsnorm)");
+  if (bool(b) != bool(mean)) c.fail("b and mean", "both be given (layernorm) or both be absent (rmsnorm)");
   c.vec_or_absent("b", b, x.cols);
   c.vec_or_absent("mean", mean, x.rows);
 }
@@ -28,7 +28,7 @@ void NormBwd<T>::check() const {
   c.vec("dw", dw, x.cols);
   c.vec("w", w, x.cols);
   c.vec("rstd", rstd, x.rows);
-  c.that(bool(db) == bool(mean), "db and mean", "both be given (layernorm) or both be absent (rmsnorm)");
+  if (bool(db) != bool(mean)) c.fail("db and mean", "both be given (layernorm) or both be absent (rmsnorm)");
   c.vec_or_absent("db", db, x.cols);
   c.vec_or_absent("mean", mean, x.rows);
   c.mat("partial", partial, norm_bwd_partials(x.rows), 2 * x.cols);

@@ -15,11 +15,12 @@ template <class T>
 void Rope<T>::check() const {
   const ShapeCheck c("rope");
   c.present("x", bool(x));
-  c.that(x.D % 2 == 0, "x", "have an even width, has " + std::to_string(x.D));
+  if (x.D % 2 != 0) c.fail("x", "have an even width, has " + std::to_string(x.D));
   c.mat("table.cos", table.cos, table.cos.rows, x.D / 2);
   c.mat("table.sin", table.sin, table.cos.rows, x.D / 2);
-  c.that(start >= 0 && start + x.T <= table.cos.rows, "table",
-         "have start + T = " + std::to_string(start + x.T) + " rows, has " + std::to_string(table.cos.rows));
+  if (start < 0 || start + x.T > table.cos.rows)
+    c.fail("table", "have start + T = " + std::to_string(start + x.T) + " rows, has " +
+                        std::to_string(table.cos.rows));
 }
 
 template struct RopeFill<float>;

@@ -38,10 +38,7 @@ class ShapeCheck {
   void present(const char* name, bool is_present) const {
     if (!is_present) fail(name, "be given, is absent");
   }
-  // "<op>: <name> must <what>"
-  void that(bool holds, const char* name, const std::string& what) const {
-    if (!holds) fail(name, what);
-  }
+  // "<op>: <name> must <what>". Callers test first, so that no message is built for nothing.
   [[noreturn]] void fail(const char* name, const std::string& what) const {
     throw ShapeError(std::string(op_) + ": " + name + " must " + what);
   }

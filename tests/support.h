@@ -73,6 +73,17 @@ class Buffer {
   std::vector<T> values_;
 };
 
+// run() with a given number of OpenMP threads; the former number is restored.
+template <class F>
+auto with_threads(int threads, F&& run) {
+  struct Restore {
+    int former = omp_get_max_threads();
+    ~Restore() { omp_set_num_threads(former); }
+  } restore;
+  omp_set_num_threads(threads);
+  return run();
+}
+
 // Central difference of f() in the variable x: wrong by about f''' h^2/6 + 1e-16 |f|/h.
 template <class F>
 double slope(double& x, F&& f, double h = 1e-5) {
@@ -85,26 +96,16 @@ double slope(double& x, F&& f, double h = 1e-5) {
   return (above - below) / (2 * h);
 }
 
-// Every element of `gradient` is the slope of f() in that element of `x`.
+// Every element of `gradient` is the slope of f() in that element of `x`. One thread: f() is small and called
+// often.
 template <class F>
 void expect_slopes(const char* name, Buffer<double>& gradient, Buffer<double>& x, F&& f,
                    double tolerance = 1e-6) {
   ASSERT_EQ(gradient.size(), x.size()) << name;
   for (int64_t i = 0; i < x.size(); ++i) {
-    const double wanted = slope(x[i], f);
+    const double wanted = with_threads(1, [&] { return slope(x[i], f); });
     ASSERT_NEAR(gradient[i], wanted, tolerance * std::max(1.0, std::abs(wanted))) << name << "[" << i << "]";
   }
-}
-
-// run() with a given number of OpenMP threads; the former number is restored.
-template <class F>
-auto with_threads(int threads, F&& run) {
-  struct Restore {
-    int former = omp_get_max_threads();
-    ~Restore() { omp_set_num_threads(former); }
-  } restore;
-  omp_set_num_threads(threads);
-  return run();
 }
 
 // run() throws a ShapeError whose message contains every one of `words`.

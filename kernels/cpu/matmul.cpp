@@ -142,16 +142,16 @@ void transpose_into(T* to, int64_t to_stride, const T* from, int64_t from_stride
 // is then a row sum of it.
 template <class T>
 dnnl_status_t dw_tile(const MatmulBwd<T>& a, const Tile& t) {
-  constexpr int64_t kRows = 768;
-  T* const dy_t = thread_scratch<T, struct TransposedDy>(t.rows * kRows);
+  constexpr int64_t kRows = 1024, kStride = kRows + kLanes<T>;  // a power of two would share cache sets
+  T* const dy_t = thread_scratch<T, struct TransposedDy>(t.rows * kStride);
   dnnl_status_t status = dnnl_success;
   for (int64_t first = 0; first < a.dy.rows && status == dnnl_success; first += kRows) {
     const int64_t rows = std::min(kRows, a.dy.rows - first);
-    transpose_into(dy_t, kRows, a.dy[first] + t.row, a.dy.stride, rows, t.rows);
+    transpose_into(dy_t, kStride, a.dy[first] + t.row, a.dy.stride, rows, t.rows);
     if (a.dbias && t.col == 0)
       for (int64_t m = 0; m < t.rows; ++m) {
         Simd<T> sum{};
-        each_vector<T>(rows, [&](int64_t r, auto n) { sum += load(dy_t + m * kRows + r, n); });
+        each_vector<T>(rows, [&](int64_t r, auto n) { sum += load(dy_t + m * kStride + r, n); });
         a.dbias[t.row + m] += lane_sum<T>(sum);
       }
     if (a.dw)
@@ -159,7 +159,7 @@ dnnl_status_t dw_tile(const MatmulBwd<T>& a, const Tile& t) {
                          .N = t.cols,
                          .K = rows,
                          .a = dy_t,
-                         .a_stride = kRows,
+                         .a_stride = kStride,
                          .b = a.x[first] + t.col,
                          .b_stride = a.x.stride,
                          .c = a.dw[t.row] + t.col,

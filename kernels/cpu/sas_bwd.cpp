@@ -56,13 +56,9 @@ void convolve_back(const SasTile<T>& tile, const Mat<const T>& w, const T* d_out
 template <class T, int kRows>
 void add_lane_products(int64_t size, const T* dz, const T* const* in, T* sums, int64_t sums_stride) {
   constexpr int kColumns = SasSums::kColumns;
-  const T *const in0 = in[0], *const in1 = in[1], *const in2 = in[2], *const in3 = in[3];
   static_assert(kColumns == 4);
-  Simd<T> sum[kRows][kColumns];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) sum[r][c] = load(sums + r * sums_stride + c * kLanes<T>);
+  const T *const in0 = in[0], *const in1 = in[1], *const in2 = in[2], *const in3 = in[3];
+  Simd<T> sum[kRows][kColumns] = {};
   for (int64_t i = 0; i < size; i += kLanes<T>) {
     const Simd<T> x[kColumns] = {load(in0 + i), load(in1 + i), load(in2 + i), load(in3 + i)};
 #pragma GCC unroll 8
@@ -75,7 +71,10 @@ void add_lane_products(int64_t size, const T* dz, const T* const* in, T* sums, i
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) store(sums + r * sums_stride + c * kLanes<T>, sum[r][c]);
+    for (int c = 0; c < kColumns; ++c) {
+      T* const to = sums + r * sums_stride + c * kLanes<T>;
+      store(to, load(to) + sum[r][c]);
+    }
 }
 
 // A convolution's weight and bias gradients: sums[o][(i, j)] += dz_o * in_i shifted by tap j, and

@@ -1,6 +1,7 @@
 // Working memory of one thread: it grows to the largest size asked for and is then kept, so that a step in
 // steady state allocates nothing.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

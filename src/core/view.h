@@ -48,6 +48,7 @@ struct Heads {
 
   X* at(int64_t b, int64_t t, int64_t h) const { return data + b * b_stride + t * t_stride + h * h_stride; }
   explicit operator bool() const { return data != nullptr; }
+  Heads first_batches(int64_t count) const { return {data, count, T, H, D, b_stride, t_stride, h_stride}; }
   // Positions first .. first+count-1 of every sequence.
   Heads time_range(int64_t first, int64_t count) const {
     return {data + first * t_stride, B, count, H, D, b_stride, t_stride, h_stride};

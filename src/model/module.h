@@ -42,8 +42,12 @@ struct Exec {
   Vec<Accum<T>> rows_of(const Slot<Vec<Accum<T>>>& s) const { return {arena.at(s).data, s ? rows() : 0}; }
 
   // Head buffers are addressed by position: this call's rows, and all rows so far.
-  Heads<T> heads_of(const Slot<Heads<T>>& s) const { return arena.at(s).time_range(start, T_); }
-  Heads<T> history_of(const Slot<Heads<T>>& s) const { return arena.at(s).time_range(0, start + T_); }
+  Heads<T> heads_of(const Slot<Heads<T>>& s) const {
+    return arena.at(s).first_batches(B).time_range(start, T_);
+  }
+  Heads<T> history_of(const Slot<Heads<T>>& s) const {
+    return arena.at(s).first_batches(B).time_range(0, start + T_);
+  }
   // This call's rows of a [B,T,H,D] buffer as the (rows, H*D) matrix that a linear layer writes.
   Mat<T> flat(const Slot<Heads<T>>& s) const {
     const Heads<T> h = arena.at(s);

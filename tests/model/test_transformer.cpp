@@ -86,6 +86,13 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Without rotation a constant added to every key adds the same to all of a query's scores, which softmax
+// undoes.
+bool has_no_effect(const ModelConfig& model, const std::string& name) {
+  if (model.attention.position == PositionKind::rope) return false;
+  return name.ends_with(model.attention.sas ? "attn.sas.k.proj2.bias" : "attn.k.bias");
+}
+
 class WholeModel : public testing::TestWithParam<Case> {};
 
 // The loss is smooth except where relu turns, which a random draw does not hit; central differences in double
@@ -123,7 +130,8 @@ TEST_P(WholeModel, EveryGradientIsTheSlopeOfTheLoss) {
       worst = std::max(worst, std::abs(slope - grad[i]));
     }
     EXPECT_LE(worst, 1e-7 * largest + 1e-9) << spec.name << ", largest slope " << largest;
-    EXPECT_GT(largest, 0) << spec.name << " does not reach the loss: the check would prove nothing";
+    if (has_no_effect(GetParam().model, spec.name)) continue;
+    EXPECT_GT(largest, 1e-6) << spec.name << " does not reach the loss: the check would prove nothing";
   }
 }
 
@@ -172,7 +180,7 @@ TEST_P(WholeModel, AFutureTokenChangesNoEarlierLoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, WholeModel, testing::ValuesIn(cases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(Initialisation, AValueDependsOnSeedNameAndIndexAlone) {
   const Engine<float> small(tiny(AttentionKind::sas), {1, 2}, Mode::infer, cpu_ops<float>());
