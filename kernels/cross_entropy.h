@@ -1,5 +1,6 @@
-// Next-token cross-entropy over a block of rows, gradient in place, the logits read from memory once:
-// the row's maximum and sum are found on line over chunks of the vocabulary (Milakov & Gimelshein 2018).
+// Next-token cross-entropy over a block of rows, gradient in place, the logits read from memory once: on the
+// GPU the row's maximum and sum are found on line over chunks of the vocabulary (Milakov & Gimelshein 2018),
+// on the CPU the row waits in cache.
 //
 //   loss[n] = log sum_v e^z[n,v] - z[n,target[n]]              nats
 //   dz[n,v] = scale * (softmax(z[n])[v] - [v == target[n]])

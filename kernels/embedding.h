@@ -30,7 +30,7 @@ struct EmbeddingBwd {
   Mat<Accum<T>> dpos;         // out (max_seq_len, C)  +=, or absent
   Mat<const T> dx;            // in  (N, C)
   Vec<const int32_t> tokens;  // in  (N)
-  Vec<int32_t> scratch;       // (N): the rows grouped by token
+  Vec<int32_t> scratch;       // (N): the rows grouped by token; the CPU leaves it alone
   int64_t seq_len = 0;
   void check() const;
 };

@@ -4,6 +4,7 @@
 #include "kernels/matmul.h"
 
 #include <dnnl.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -34,7 +35,11 @@ struct Product {
   bool accumulate = false;  // false: C is set (=)
 };
 
+// Inside a team of several threads the library works alone, but in a team of one it would plan for
+// omp_get_max_threads(), and give a wrong result where OMP_THREAD_LIMIT then denies it those threads. The
+// setting here is this task's own and ends with the parallel region.
 dnnl_status_t multiply(const Product<float>& p) {
+  omp_set_num_threads(1);
   return dnnl_sgemm('N', p.b_transposed ? 'T' : 'N', p.M, p.N, p.K, 1, p.a, p.a_stride, p.b, p.b_stride,
                     p.accumulate ? 1 : 0, p.c, p.c_stride);
 }

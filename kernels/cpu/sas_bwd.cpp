@@ -1,5 +1,7 @@
 // Contract: kernels/sas.h. Each task takes one partition of the tokens, group by group, and keeps its own
 // sums for the parameters' gradients; then the partitions' sums are added in order.
+#include <iterator>
+
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/sas_tile.h"
 
@@ -81,26 +83,23 @@ void add_lane_products(int64_t size, const T* dz, const T* const* in, T* sums, i
 // sums[o][last] += dz_o. Columns beyond the last (i, j) repeat it and are never read.
 template <class T>
 void add_conv_sums(const SasTile<T>& tile, const T* dz, const T* in, int64_t in_channels, T* sums) {
-  constexpr int kRows = 6;  // 6x4 sums, 4 columns and a row fill 32 registers
+  constexpr decltype(&add_lane_products<T, 1>) add_products[] = {
+      add_lane_products<T, 1>, add_lane_products<T, 2>, add_lane_products<T, 3>,
+      add_lane_products<T, 4>, add_lane_products<T, 5>, add_lane_products<T, 6>};
+  constexpr int64_t kRows = std::size(add_products);  // 6x4 sums, 4 columns and a row: 29 of 32 registers
   const int64_t K = tile.s.K, columns = in_channels * K;
   const int64_t sums_stride = (round_up(columns, SasSums::kColumns) + 1) * kLanes<T>;
   for (int64_t o = 0; o < tile.s.Hs; o += kRows) {
     const T* const dz_o = dz + o * tile.channel;
     T* const sums_o = sums + o * sums_stride;
-    const int64_t rows = std::min<int64_t>(kRows, tile.s.Hs - o);
+    const int64_t rows = std::min(kRows, tile.s.Hs - o);
     for (int64_t column = 0; column < columns; column += SasSums::kColumns) {
       const T* shifted[SasSums::kColumns];
       for (int64_t k = 0; k < SasSums::kColumns; ++k) {
         const int64_t c = std::min(column + k, columns - 1);
         shifted[k] = in + c / K * tile.channel + c % K - tile.halo;
       }
-      [&]<int... R>(std::integer_sequence<int, R...>) {
-        ((rows == R + 1 ? add_lane_products<T, R + 1>(tile.channel, dz_o, shifted,
-                                                      sums_o + column * kLanes<T>, sums_stride)
-                        : void()),
-         ...);
-      }
-      (std::make_integer_sequence<int, kRows>{});
+      add_products[rows - 1](tile.channel, dz_o, shifted, sums_o + column * kLanes<T>, sums_stride);
     }
     for (int64_t r = 0; r < rows; ++r) {
       T* const bias = sums_o + (r + 1) * sums_stride - kLanes<T>;

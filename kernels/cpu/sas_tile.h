@@ -6,7 +6,7 @@
 // group convolves all its lines at once, and no lane of a vector idles on the padding of a line:
 //
 //      0 0 | x x x x x x | 0 0 | x x x x x x | 0 0 | ...       D = 6, K = 5
-//    margin   c0, t0       gap   c0, t1        gap
+//    margin   c0, t0       gap   c0, t1        gap                       and a margin behind the last gap
 //
 // A convolution leaves noise in the gaps: clear_gaps before another one reads them.
 // Rows (Z3, its gradient) lie as [channel][token][width], width = E rounded up to whole vectors; only those
@@ -61,9 +61,11 @@ class SasPieces {
 
   T* rows() { return take(tile_.rows_size()); }
   T* lines(int64_t channels) {
-    T* const margin = take(tile_.lines_size(channels));
-    std::fill_n(margin, tile_.margin(), T(0));
-    return margin + tile_.margin();
+    const int64_t margin = tile_.margin(), size = tile_.lines_size(channels);
+    T* const all = take(size);
+    std::fill_n(all, margin, T(0));
+    std::fill_n(all + size - margin, margin, T(0));
+    return all + margin;
   }
 
  private:

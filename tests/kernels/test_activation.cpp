@@ -128,7 +128,7 @@ TEST(Activation, LargeArgumentsStayFiniteAndNanStaysNan) {
     EXPECT_NEAR(k.y[0], 0, 1e-30);
     EXPECT_NEAR(k.y[1], kind == Activation::gelu ? 1000 : 1e6, 1);
     EXPECT_TRUE(std::isnan(k.y[2]));
-    EXPECT_NEAR(k.dup[0], 0, 1e-30);
+    EXPECT_NEAR(k.dup[0], 0, 1e-29);  // e^-88 times z' = 2e8
     EXPECT_TRUE(std::isfinite(k.dup[1]));
     EXPECT_TRUE(std::isnan(k.dup[2]));
   }

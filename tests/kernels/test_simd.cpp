@@ -70,6 +70,21 @@ TEST(Simd, MissingLanesAreFilled) {
   EXPECT_EQ(lane_sum<float>(zeros), 0);
 }
 
+template <class T>
+void transposed_square() {
+  constexpr int64_t W = kLanes<T>;
+  Simd<T> rows[W];
+  for (int64_t r = 0; r < W; ++r)
+    for (int64_t c = 0; c < W; ++c) rows[r][c] = T(100 * r + c);
+  transpose<T>(rows);
+  for (int64_t r = 0; r < W; ++r)
+    for (int64_t c = 0; c < W; ++c) ASSERT_EQ(rows[r][c], T(100 * c + r)) << r << "," << c;
+}
+TEST(Simd, TransposeSwapsRowsAndColumns) {
+  transposed_square<float>();
+  transposed_square<double>();
+}
+
 TEST(Scratch, IsAlignedGrowsAndIsApartByTag) {
   float* const a = thread_scratch<float, struct First>(5);
   float* const b = thread_scratch<float, struct Second>(5);

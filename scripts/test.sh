@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds the program and its tests, and runs every test this machine can run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh
+scripts/build.sh build
+ctest --test-dir build --output-on-failure --no-tests=error
