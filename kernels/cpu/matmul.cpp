@@ -7,7 +7,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
 #include <string>
 
 #include "core/dims.h"
@@ -38,14 +37,17 @@ struct Product {
 // Inside a team of several threads the library works alone, but in a team of one it would plan for
 // omp_get_max_threads(), and give a wrong result where OMP_THREAD_LIMIT then denies it those threads. The
 // setting here is this task's own and ends with the parallel region.
-dnnl_status_t multiply(const Product<float>& p) {
+void multiply(const Product<float>& p) {
   omp_set_num_threads(1);
-  return dnnl_sgemm('N', p.b_transposed ? 'T' : 'N', p.M, p.N, p.K, 1, p.a, p.a_stride, p.b, p.b_stride,
-                    p.accumulate ? 1 : 0, p.c, p.c_stride);
+  const dnnl_status_t status = dnnl_sgemm('N', p.b_transposed ? 'T' : 'N', p.M, p.N, p.K, 1, p.a, p.a_stride,
+                                          p.b, p.b_stride, p.accumulate ? 1 : 0, p.c, p.c_stride);
+  if (status != dnnl_success)
+    throw MachineError("dnnl_sgemm failed with status " + std::to_string(status) +
+                       (status == dnnl_out_of_memory ? " (out of memory)" : ""));
 }
 
 // B and C go through buffers padded to whole vectors.
-dnnl_status_t multiply(const Product<double>& p) {
+void multiply(const Product<double>& p) {
   const int64_t width = round_up(p.N, kLanes<double>);
   double* const b = thread_scratch<double, struct PackedB>(p.K * width);
   double* const c = thread_scratch<double, struct PackedC>(p.M * width);
@@ -68,24 +70,7 @@ dnnl_status_t multiply(const Product<double>& p) {
       double& sum = p.c[m * p.c_stride + n];
       sum = p.accumulate ? sum + c[m * width + n] : c[m * width + n];
     }
-  return dnnl_success;
 }
-
-// An exception must not leave a parallel region, so tasks note the failure and the caller throws.
-class Failure {
- public:
-  void note(dnnl_status_t status) {
-    if (status != dnnl_success) status_.store(status, std::memory_order_relaxed);
-  }
-  void raise(const char* op) const {
-    if (const int status = status_.load())
-      throw MachineError(std::string(op) + ": dnnl_sgemm failed with status " + std::to_string(status) +
-                         (status == dnnl_out_of_memory ? " (out of memory)" : ""));
-  }
-
- private:
-  std::atomic<int> status_ = dnnl_success;
-};
 
 struct Tile {
   int64_t row, col, rows, cols;
@@ -146,11 +131,10 @@ void transpose_into(T* to, int64_t to_stride, const T* from, int64_t from_stride
 // dy itself (its rows are far apart), so a chunk of rows is transposed here and stays in L2; a bias gradient
 // is then a row sum of it.
 template <class T>
-dnnl_status_t dw_tile(const MatmulBwd<T>& a, const Tile& t) {
+void dw_tile(const MatmulBwd<T>& a, const Tile& t) {
   constexpr int64_t kRows = 1024, kStride = kRows + kLanes<T>;  // a power of two would share cache sets
   T* const dy_t = thread_scratch<T, struct TransposedDy>(t.rows * kStride);
-  dnnl_status_t status = dnnl_success;
-  for (int64_t first = 0; first < a.dy.rows && status == dnnl_success; first += kRows) {
+  for (int64_t first = 0; first < a.dy.rows; first += kRows) {
     const int64_t rows = std::min(kRows, a.dy.rows - first);
     transpose_into(dy_t, kStride, a.dy[first] + t.row, a.dy.stride, rows, t.rows);
     if (a.dbias && t.col == 0)
@@ -160,18 +144,17 @@ dnnl_status_t dw_tile(const MatmulBwd<T>& a, const Tile& t) {
         a.dbias[t.row + m] += lane_sum<T>(sum);
       }
     if (a.dw)
-      status = multiply({.M = t.rows,
-                         .N = t.cols,
-                         .K = rows,
-                         .a = dy_t,
-                         .a_stride = kStride,
-                         .b = a.x[first] + t.col,
-                         .b_stride = a.x.stride,
-                         .c = a.dw[t.row] + t.col,
-                         .c_stride = a.dw.stride,
-                         .accumulate = true});
+      multiply({.M = t.rows,
+                .N = t.cols,
+                .K = rows,
+                .a = dy_t,
+                .a_stride = kStride,
+                .b = a.x[first] + t.col,
+                .b_stride = a.x.stride,
+                .c = a.dw[t.row] + t.col,
+                .c_stride = a.dw.stride,
+                .accumulate = true});
   }
-  return status;
 }
 
 }  // namespace
@@ -180,52 +163,48 @@ template <class T>
 void matmul_fwd(Stream, const MatmulFwd<T>& a) {
   a.check();
   const Tiling tiling(a.x.rows, a.w.rows);
-  Failure failure;
   parallel_for(tiling.count(), [&](int64_t i) {
     const Tile t = tiling[i];
     const bool added = a.bias || a.residual;
     if (added) start_tile(a, t);
-    failure.note(multiply({.M = t.rows,
-                           .N = t.cols,
-                           .K = a.x.cols,
-                           .a = a.x[t.row],
-                           .a_stride = a.x.stride,
-                           .b = a.w[t.col],
-                           .b_stride = a.w.stride,
-                           .b_transposed = true,
-                           .c = a.y[t.row] + t.col,
-                           .c_stride = a.y.stride,
-                           .accumulate = added}));
+    multiply({.M = t.rows,
+              .N = t.cols,
+              .K = a.x.cols,
+              .a = a.x[t.row],
+              .a_stride = a.x.stride,
+              .b = a.w[t.col],
+              .b_stride = a.w.stride,
+              .b_transposed = true,
+              .c = a.y[t.row] + t.col,
+              .c_stride = a.y.stride,
+              .accumulate = added});
   });
-  failure.raise("matmul_fwd");
 }
 
 template <class T>
 void matmul_bwd(Stream, const MatmulBwd<T>& a) {
   a.check();
-  Failure failure;
   if (a.dx) {
     const Tiling tiling(a.dx.rows, a.dx.cols);
     parallel_for(tiling.count(), [&](int64_t i) {
       const Tile t = tiling[i];
-      failure.note(multiply({.M = t.rows,
-                             .N = t.cols,
-                             .K = a.dy.cols,
-                             .a = a.dy[t.row],
-                             .a_stride = a.dy.stride,
-                             .b = a.w.data + t.col,
-                             .b_stride = a.w.stride,
-                             .c = a.dx[t.row] + t.col,
-                             .c_stride = a.dx.stride,
-                             .accumulate = a.dx_accumulate}));
+      multiply({.M = t.rows,
+                .N = t.cols,
+                .K = a.dy.cols,
+                .a = a.dy[t.row],
+                .a_stride = a.dy.stride,
+                .b = a.w.data + t.col,
+                .b_stride = a.w.stride,
+                .c = a.dx[t.row] + t.col,
+                .c_stride = a.dx.stride,
+                .accumulate = a.dx_accumulate});
     });
   }
   if (a.dw || a.dbias) {
     // Low tiles rather than narrow ones: dy is transposed once for every strip of columns.
     const Tiling tiling(a.dy.cols, a.dw ? a.dw.cols : 1, Tiling::Shrink::rows);
-    parallel_for(tiling.count(), [&](int64_t i) { failure.note(dw_tile(a, tiling[i])); });
+    parallel_for(tiling.count(), [&](int64_t i) { dw_tile(a, tiling[i]); });
   }
-  failure.raise("matmul_bwd");
 }
 
 template void matmul_fwd(Stream, const MatmulFwd<float>&);

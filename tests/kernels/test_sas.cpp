@@ -19,12 +19,10 @@ std::ostream& operator<<(std::ostream& out, const Size& s) {
 // Values of every parameter, for weights and for gradients alike.
 template <class T>
 struct Params {
-  int64_t K;
   Buffer<T> conv1_w, conv1_b, conv2_w, conv2_b, proj1_w, proj1_b, proj2_w, proj2_b;
 
   Params(const Size& s, int64_t E, int64_t gap)
-      : K(s.K),
-        conv1_w(s.Hs, s.H * s.K, gap),
+      : conv1_w(s.Hs, s.H * s.K, gap),
         conv1_b(s.Hs),
         conv2_w(s.Hs, s.Hs * s.K, gap),
         conv2_b(s.Hs),
@@ -34,13 +32,11 @@ struct Params {
         proj2_b(E) {}
 
   std::vector<std::pair<const char*, Buffer<T>*>> present(const Size& s) {
-    std::vector<std::pair<const char*, Buffer<T>*>> all;
-    if (s.K)
-      all = {{"conv1_w", &conv1_w}, {"conv1_b", &conv1_b}, {"conv2_w", &conv2_w}, {"conv2_b", &conv2_b}};
-    if (s.E)
-      for (const auto& each : {std::pair{"proj1_w", &proj1_w}, std::pair{"proj1_b", &proj1_b},
-                               std::pair{"proj2_w", &proj2_w}, std::pair{"proj2_b", &proj2_b}})
-        all.push_back(each);
+    decltype(present(s)) all = {{"conv1_w", &conv1_w}, {"conv1_b", &conv1_b}, {"conv2_w", &conv2_w},
+                                {"conv2_b", &conv2_b}, {"proj1_w", &proj1_w}, {"proj1_b", &proj1_b},
+                                {"proj2_w", &proj2_w}, {"proj2_b", &proj2_b}};
+    if (!s.E) all.resize(4);
+    if (!s.K) all.erase(all.begin(), all.begin() + 4);
     return all;
   }
   template <class S>

@@ -1,0 +1,256 @@
+"""What the end-to-end tests share: running the program, making its inputs, reading what it leaves behind.
+
+A test file is a program: `python3 test_X.py PATH_TO_SASLM [unittest options]`, or SASLM=PATH in the environment.
+Only the command line and the documented files are used, never the program's code.
+"""
+import array
+import copy
+import itertools
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from typing import NamedTuple
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+VOCAB = 64
+DONE, MACHINE, USER, DIVERGED, STOPPED = 0, 1, 2, 3, 75
+PATIENCE_S = 60  # far above anything that ends by itself, even on a busy machine
+
+
+def main():
+    """Takes the program's path off the command line and runs the tests of the calling file."""
+    if len(sys.argv) > 1 and os.path.isfile(sys.argv[1]):
+        os.environ["SASLM"] = sys.argv.pop(1)
+    if not os.path.isfile(os.environ.get("SASLM", "")):
+        sys.exit("usage: test_X.py PATH_TO_SASLM (or set SASLM)")
+    os.environ["SASLM"] = os.path.abspath(os.environ["SASLM"])
+    unittest.main()
+
+
+# ---- Running the program.
+
+class Result(NamedTuple):
+    code: int  # negative: killed by that signal
+    out: str
+    err: str
+
+
+def _command(args):
+    return [os.environ["SASLM"], *map(str, args)]
+
+
+def _environment(env):
+    """One thread unless a test says otherwise, since tests share the machine; threads that wait must not spin."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **(env or {})}
+
+
+def saslm(*args, env=None, cwd=None):
+    # Bytes that are not UTF-8 are allowed in generated text.
+    done = subprocess.run(_command(args), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+                          errors="replace", env=_environment(env), cwd=cwd, timeout=PATIENCE_S)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Process:
+    """The program in the background. Its stderr goes to a file, so that a full pipe never slows it."""
+
+    def __init__(self, *args, env=None):
+        self._err = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._popen = subprocess.Popen(_command(args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=self._err, env=_environment(env))
+        self.pid = self._popen.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.wait()
+        self._err.close()
+
+    def running(self):
+        return self._popen.poll() is None
+
+    def send(self, signal):
+        self._popen.send_signal(signal)
+
+    def wait(self):
+        code = self._popen.wait(PATIENCE_S)
+        self._err.seek(0)
+        return Result(code, "", self._err.read())
+
+    def wait_until(self, condition):
+        """True once `condition()` holds; False when the process ends before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if not self.running():
+                return condition()
+            if time.monotonic() > deadline:
+                raise TimeoutError("the awaited condition never held")
+            time.sleep(0.0005)
+        return True
+
+
+# ---- Inputs.
+
+def sample_tokens(count, seed, vocab=VOCAB):
+    """A stream with something to learn: the next token is one of a few functions of the last."""
+    draw = random.Random(seed)
+    tokens = [0]
+    while len(tokens) < count:
+        tokens.append((tokens[-1] * 5 + draw.choice((1, 1, 1, 2, 9))) % vocab)
+    return tokens
+
+
+def shard_bytes(tokens, *, magic=20240520, version=1, claim=None, wide=False):
+    """An llm.c shard; `claim` is the number of tokens its header tells, when that is to be a lie."""
+    header = [magic, version, len(tokens) if claim is None else claim] + [0] * 253
+    return struct.pack("<256i", *header) + array.array("I" if wide else "H", tokens).tobytes()
+
+
+def write_shard(path, tokens, **header):
+    Path(path).write_bytes(shard_bytes(tokens, **header))
+
+
+ATTENTION = {
+    "mha": {"kind": "mha", "n_head": 2, "head_dim": 16},
+    "mqa": {"kind": "mqa", "n_head": 2, "head_dim": 16},
+    "gqa": {"kind": "gqa", "n_head": 4, "head_dim": 8, "n_kv_head": 2},
+    "sas": {"kind": "sas", "n_head": 2, "head_dim": 16,
+            "sas": {"n_sim_head": 4, "sim_head_dim": 24, "kernel_size": 3}},
+}
+
+
+def merged(base, patch):
+    """`base` with `patch` laid over it, object by object; a None in `patch` removes the key."""
+    result = copy.deepcopy(base)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def tiny_config(kind="mha", **patch):
+    """A complete run of a few milliseconds a step, reading train.bin and val.bin beside it."""
+    base = {
+        "model": {"vocab_size": VOCAB, "n_layer": 2, "d_model": 32, "max_seq_len": 32, "attention": ATTENTION[kind],
+                  "mlp": {"kind": "swiglu", "hidden": 64}},
+        "data": {"train": "train.bin", "val": "val.bin", "shuffle": True},
+        "optim": {"lr": 3e-3, "schedule": {"kind": "cosine", "warmup_steps": 5}},
+        "train": {"steps": 20, "micro_batch": 4, "grad_accum": 2, "seed": 1},
+        "eval": {"every_steps": 7, "max_sequences": 8},
+        "checkpoint": {"every_steps": 5, "keep_last": 3},
+        "runtime": {"device": "cpu"},
+    }
+    return merged(base, patch)
+
+
+# ---- Outputs.
+
+def read_metrics(run):
+    """The events of RUN/metrics.jsonl; a last line still being written is left out."""
+    try:
+        text = (Path(run) / "metrics.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+
+
+def events(run, kind):
+    return [event for event in read_metrics(run) if event["event"] == kind]
+
+
+def steps_done(run):
+    return sum(event["event"] == "step" for event in read_metrics(run))
+
+
+def checkpoints(run):
+    """Oldest first."""
+    return sorted(Path(run).glob("checkpoints/step_*"))
+
+
+class Tensor(NamedTuple):
+    dtype: str
+    shape: list
+    data: bytes
+
+    def floats(self):
+        assert self.dtype == "F32", self.dtype
+        return array.array("f", self.data)
+
+
+def read_safetensors(path):
+    raw = Path(path).read_bytes()
+    length, = struct.unpack_from("<Q", raw)
+    header = json.loads(raw[8:8 + length])
+    header.pop("__metadata__", None)
+    data = raw[8 + length:]
+    return {name: Tensor(entry["dtype"], entry["shape"], data[slice(*entry["data_offsets"])])
+            for name, entry in header.items()}
+
+
+def safetensors_bytes(tensors):
+    header, at = {}, 0
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [at, at + len(tensor.data)]}
+        at += len(tensor.data)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"".join(tensor.data for tensor in tensors.values())
+
+
+# ---- The test case.
+
+class AppTest(unittest.TestCase):
+    """All tests of a file share one folder, with data in it; `fresh` names unused paths there."""
+
+    folder = None
+    _numbers = itertools.count()
+
+    @classmethod
+    def setUpClass(cls):
+        if AppTest.folder:
+            return
+        AppTest.folder = Path(tempfile.mkdtemp(prefix="saslm_"))
+        unittest.addModuleCleanup(shutil.rmtree, AppTest.folder)
+        write_shard(cls.folder / "train.bin", sample_tokens(6000, seed=1))
+        write_shard(cls.folder / "val.bin", sample_tokens(1200, seed=2))
+
+    @classmethod
+    def fresh(cls, name="run"):
+        return cls.folder / f"{name}_{next(cls._numbers)}"
+
+    @classmethod
+    def write_config(cls, config, name=None):
+        path = cls.folder / name if name else cls.fresh("config").with_suffix(".json")
+        path.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
+        return path
+
+    def run_ok(self, *args, **kwargs):
+        result = saslm(*args, **kwargs)
+        self.assertEqual(result.code, DONE, f"{args}\n{result.err}")
+        return result
+
+    def run_json(self, *args, **kwargs):
+        """The one JSON object that --json promises on stdout."""
+        found = json.loads(self.run_ok(*args, "--json", **kwargs).out)
+        self.assertIsInstance(found, dict)
+        return found
+
+    def train(self, config, *args, **kwargs):
+        """A finished run of `config` (a dict) in a new folder."""
+        run = self.fresh()
+        self.run_ok("train", self.write_config(config), "--run-dir", run, *args, **kwargs)
+        return run

@@ -1,0 +1,479 @@
+#!/usr/bin/env python3
+"""Bad input is refused before any training: exit 2, the thing named on stderr, nothing on stdout, nothing begun."""
+import json
+import os
+import shutil
+import struct
+import time
+
+import harness
+from harness import USER, VOCAB, AppTest, Tensor, merged, sample_tokens, saslm, shard_bytes, tiny_config
+
+SOON_S = 10
+CRASHES = ("terminate called", "what():", "Segmentation", "core dumped", "Traceback", "Sanitizer", "internal error",
+           "json.exception", "CLI::", "std::", "basic_string", "vector::")
+
+
+# ---- Tables: what is wrong, and phrases that stderr must hold.
+
+def model(**keys):
+    return {"model": keys}
+
+
+def attention(**keys):
+    return model(attention=keys)
+
+
+def sas(**keys):
+    return attention(sas=keys)
+
+
+CONFIGS = [  # kind, patch over the tiny config (None removes), phrases
+    # unknown keys
+    ("mha", attention(n_heads=4), ["model.attention.n_heads", "did you mean n_head?"]),
+    ("mha", {"optimizer": {}}, ["unknown key optimizer", "did you mean optim?"]),
+    ("mha", {"zzz": 1}, ["unknown key zzz", "Valid here: model, data"]),
+    ("sas", sas(kernel=3), ["model.attention.sas.kernel", "did you mean kernel_size?"]),
+    ("mha", {"checkpoint": {"every": 5}}, ["unknown key checkpoint.every", "every_steps"]),
+    # missing keys
+    ("mha", {"model": None}, ["model is missing"]),
+    ("mha", {"data": None}, ["data is missing"]),
+    ("mha", {"data": {"train": None}}, ["data.train is missing"]),
+    ("mha", model(vocab_size=None), ["model.vocab_size is missing"]),
+    ("mha", model(mlp=None), ["model.mlp is missing"]),
+    ("mha", attention(kind=None), ["model.attention.kind is missing", "sas"]),
+    ("sas", attention(sas=None), ["model.attention.sas is missing"]),
+    ("sas", sas(n_sim_head=None), ["model.attention.sas.n_sim_head is missing"]),
+    ("gqa", attention(n_kv_head=None), ["model.attention.n_kv_head is missing"]),
+    # wrong types
+    ("mha", attention(n_head="2"), ["model.attention.n_head", "integer", '"2"']),
+    ("mha", attention(n_head=2.0), ["model.attention.n_head", "floating-point"]),
+    ("mha", attention(n_head=True), ["model.attention.n_head", "boolean"]),
+    ("mha", model(tie_embeddings=1), ["model.tie_embeddings", "true or false"]),
+    ("mha", {"model": []}, ["model: wanted an object", "a list"]),
+    ("mha", {"model": {"attention": "mha"}}, ["model.attention: wanted an object"]),
+    ("mha", {"data": {"train": 7}}, ["data.train", "got 7"]),
+    ("mha", {"data": {"train": []}}, ["data.train", "at least one"]),
+    ("mha", {"data": {"train": "a\0b"}}, ["data.train", "zero byte"]),
+    ("mha", {"optim": {"lr": "fast"}}, ["optim.lr", "fast"]),
+    ("mha", {"optim": {"betas": [0.9]}}, ["optim.betas", "two numbers"]),
+    ("mha", {"optim": {"schedule": "cosine"}}, ["optim.schedule", "object"]),
+    # impossible values
+    ("mha", attention(kind="flash"), ["model.attention.kind", '"mha"', '"flash"']),
+    ("mha", attention(n_head=0), ["model.attention.n_head", "got 0"]),
+    ("mha", attention(n_head=-2), ["model.attention.n_head", "got -2"]),
+    ("mha", model(d_model=10**30), ["model.d_model", "1e+30"]),
+    ("mha", model(vocab_size=2147483647, d_model=1048576), ["2^40 parameters"]),
+    ("mha", {"optim": {"lr": -1}}, ["optim.lr", "got -1"]),
+    ("mha", {"optim": {"betas": [0.9, 1]}}, ["optim.betas", "below 1"]),
+    ("mha", {"optim": {"schedule": {"warmup_steps": 21}}}, ["optim.schedule.warmup_steps", "train.steps (20)", "21"]),
+    ("mha", {"train": {"steps": 0}}, ["train.steps", "got 0"]),
+    ("mha", {"train": {"micro_batch": 0}}, ["train.micro_batch"]),
+    ("mha", {"train": {"seed": -1}}, ["train.seed", "got -1"]),
+    ("mha", {"train": {"grad_accum": None, "global_batch": 6}}, ["train.global_batch", "multiple of micro_batch (4)"]),
+    ("mha", {"checkpoint": {"keep_last": 0}}, ["checkpoint.keep_last"]),
+    ("mha", {"runtime": {"device": "gpu"}}, ["runtime.device", '"gpu"']),
+    ("mha", {"runtime": {"device": "cpu", "precision": "bf16"}}, ["runtime.precision", "fp32"]),
+    # what does not fit together
+    ("sas", sas(kernel_size=4), ["model.attention.sas.kernel_size", "odd", "got 4"]),
+    ("sas", sas(n_sim_head=5), ["model.attention.sas.n_sim_head", "multiple of n_head (2)", "got 5"]),
+    ("sas", sas(sim_head_dim=25), ["model.attention.sas.sim_head_dim", "even", "got 25"]),
+    ("sas", sas(simulate=[]), ["model.attention.sas.simulate"]),
+    ("sas", sas(simulate=["features", "values"]), ['"values" needs "heads"']),
+    ("sas", sas(simulate=["heads"]), ["sim_head_dim", "features"]),
+    ("mha", attention(head_dim=15), ["model.attention.head_dim", "even", "got 15"]),
+    ("mha", attention(n_kv_head=1), ["model.attention.n_kv_head", "gqa"]),
+    ("gqa", attention(n_kv_head=3), ["model.attention.n_kv_head", "divisor of n_head (4)", "got 3"]),
+    ("mha", attention(sas=harness.ATTENTION["sas"]["sas"]), ["model.attention.sas", 'set kind to "sas"']),
+    ("mha", {"train": {"seq_len": 33}}, ["train.seq_len", "model.max_seq_len (32)", "got 33"]),
+    ("mha", model(max_seq_len=8192), ["too short", "6000 tokens", "8193"]),
+    ("mha", {"data": {"train": "none_*.bin"}}, ["no file matches", "none_*.bin"]),
+    ("mha", {"data": {"train": ["train.bin", "none.bin"]}}, ["no file matches", "none.bin"]),
+    ("mha", {"data": {"train": ["train.bin", "train.b*"]}}, ["train.bin", "given twice"]),
+    ("mha", {"data": {"val": "none.bin"}}, ["no file matches", "none.bin"]),
+    ("mha", {"data": {"train": "."}}, ["not a regular file"]),
+    ("mha", model(vocab_size=50), ["train.bin: token", "at offset", "vocab_size"]),
+]
+
+TEXTS = [
+    ("", ["empty"]),
+    ("{} {}", ["line 1, column 4"]),
+    ("[1]", ["wanted one JSON object"]),
+    ('{"model": {"d_model": 1, "d_model": 2}}', ["model.d_model", "given twice"]),
+    ("[" * 100000, ["nested deeper than 64 levels"]),
+    ('{"a":' * 100000, ["nested deeper than 64 levels"]),
+    ('{"optim": {"lr": NaN}}', ["line 1, column 18"]),
+    ('{"optim": {"lr": 1e999}}', ["optim.lr", "finite number"]),
+    ("\ufeff{}", ["byte order mark"]),
+    ('{"a": 1, // a comment\n "b": 2}', ["line 1"]),
+    ("\0" * 100, ["zero byte"]),
+    (" " * (16 * 2**20 + 1), ["larger than 16 MiB"]),
+]
+
+OVERRIDES = [
+    ("optim.lr", ["--set optim.lr", "KEY=VALUE"]),
+    ("=3", ["--set =3"]),
+    ("optim..lr=3", ["--set optim..lr=3"]),
+    ("optim.lr=fast", ["--set optim.lr=fast", "fast"]),
+    ("optim.rl=1", ["optim.rl", "did you mean lr?"]),
+    ("train.steps.x=3", ["train.steps"]),
+    ("optim.lr=1e999", ["optim.lr", "finite number"]),
+    ("optim.lr=NaN", ["optim.lr"]),
+    ("train.steps=10.5", ["train.steps", "10.5"]),
+]
+
+ARGUMENTS = [  # CONFIG, RUN, FOLDER and MODEL stand for paths; MODEL is a saved model
+    (["train"], ["CONFIG"]),
+    ([], ["subcommand"]),
+    (["trian", "CONFIG"], ["trian"]),
+    (["train", "CONFIG", "--runs-dir", "RUN"], ["--runs-dir"]),
+    (["train", "CONFIG", "extra", "--run-dir", "RUN"], ["extra"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--resume", "maybe"], ["--resume", "maybe"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--device", "tpu"], ["--device", "tpu"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--max-minutes", "-1"], ["--max-minutes"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--max-minutes", "soon"], ["--max-minutes", "soon"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--max-minutes", "nan"], ["--max-minutes"]),
+    (["train", "CONFIG", "--run-dir"], ["--run-dir"]),
+    (["train", "CONFIG", "--run-dir", "CONFIG"], ["config.json"]),
+    (["train", "CONFIG", "--run-dir", "CONFIG/below"], ["config.json"]),
+    (["train", "FOLDER/none.json", "--run-dir", "RUN"], ["none.json", "No such file"]),
+    (["train", "FOLDER", "--run-dir", "RUN"], ["Is a directory"]),
+    (["train", "FOLDER/train.bin", "--run-dir", "RUN"], ["train.bin"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--resume", "must"], ["--resume must"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--init-from", "FOLDER/none"], ["none"]),
+    (["train", "CONFIG", "--run-dir", "RUN", "--init-from", "CONFIG"], ["config.json"]),
+    (["plan", "FOLDER/none.json"], ["none.json"]),
+    (["plan", "CONFIG", "--jsn"], ["--jsn"]),
+    (["eval", "--data", "FOLDER/val.bin"], ["--checkpoint"]),
+    (["eval", "--checkpoint", "MODEL"], ["--data"]),
+    (["eval", "--checkpoint", "FOLDER/none", "--data", "FOLDER/val.bin"], ["none"]),
+    (["eval", "--checkpoint", "FOLDER", "--data", "FOLDER/val.bin"], ["no model here"]),
+    (["eval", "--checkpoint", "FOLDER/val.bin", "--data", "FOLDER/val.bin"], ["val.bin"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/none.bin"], ["none.bin"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/val.bin", "--seq-len", "33"], ["--seq-len", "33", "32"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/val.bin", "--seq-len", "0"], ["--seq-len"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/val.bin", "--seq-len", "1.5"], ["--seq-len"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/val.bin", "--max-sequences", "-1"], ["--max-sequences"]),
+    (["eval", "--checkpoint", "MODEL", "--data", "FOLDER/large.bin"], ["large.bin: token 64 at offset 77"]),
+    (["generate"], ["--checkpoint"]),
+    (["generate", "--checkpoint", "MODEL", "--temperature", "-1"], ["--temperature"]),
+    (["generate", "--checkpoint", "MODEL", "--temperature", "nan"], ["--temperature"]),
+    (["generate", "--checkpoint", "MODEL", "--temperature", "hot"], ["--temperature", "hot"]),
+    (["generate", "--checkpoint", "MODEL", "--top-k", "-1"], ["--top-k"]),
+    (["generate", "--checkpoint", "MODEL", "--tokens", "-1"], ["--tokens"]),
+    (["generate", "--checkpoint", "MODEL", "--tokens", "99999999999999999999"], ["--tokens"]),
+    (["generate", "--checkpoint", "MODEL", "--seed", "-1"], ["--seed"]),
+    (["generate", "--checkpoint", "MODEL"], ["tokenizer"]),
+    (["generate", "--checkpoint", "MODEL", "--tokenizer", "bytes"], ["256", "64"]),
+    (["generate", "--checkpoint", "MODEL", "--tokenizer", "bpe"], ["bpe"]),
+    (["tokenize", "--out", "RUN"], ["--input"]),
+    (["tokenize", "--input", "CONFIG"], ["--out"]),
+    (["tokenize", "--input", "FOLDER/none.txt", "--out", "RUN"], ["none.txt"]),
+    (["tokenize", "--input", "CONFIG", "FOLDER/none.txt", "--out", "RUN"], ["none.txt"]),
+    (["tokenize", "--input", "FOLDER", "--out", "RUN"], ["is a directory"]),
+    (["tokenize", "--input", "FOLDER/empty.txt", "--out", "RUN"], ["empty.txt", "no text"]),
+    (["tokenize", "--input", "CONFIG", "--out", "RUN", "--tokenizer", "bpe"], ["bpe"]),
+    (["tokenize", "--input", "CONFIG", "--out", "RUN", "--tokenizer", "FOLDER/none.json"], ["none.json"]),
+    (["tokenize", "--input", "CONFIG", "--out", "RUN", "--prefix", "a/b"], ["a/b"]),
+    (["tokenize", "--input", "CONFIG", "--out", "RUN", "--shard-tokens", "0"], ["--shard-tokens"]),
+    (["tokenize", "--input", "CONFIG", "--out", "RUN", "--dtype", "uint8"], ["--dtype", "uint8"]),
+    (["tokenize", "--input", "CONFIG", "--out", "TOKENS"], ["exists already"]),
+    (["tokenize", "--input", "CONFIG", "--out", "CONFIG"], ["config.json"]),
+    (["inspect"], ["PATH"]),
+    (["inspect", "FOLDER/none"], ["none"]),
+    (["schema", "extra"], ["extra"]),
+    (["bench", "step", "FOLDER/none.json"], ["none.json"]),
+    (["bench", "step", "CONFIG", "--steps", "0"], ["--steps"]),
+]
+
+TOKENS = sample_tokens(500, seed=4)
+SHARDS = [  # contents, phrases; "{}" is the shard's path
+    (b"", ["{}", "0 bytes"]),
+    (shard_bytes(TOKENS)[:100], ["{}", "100 bytes"]),
+    (shard_bytes(TOKENS)[:-1], ["{}", "2024 bytes", "2023", "cut short"]),
+    (shard_bytes(TOKENS)[:1024], ["{}", "cut short"]),
+    (shard_bytes(TOKENS) + b"\0", ["{}", "too long"]),
+    (shard_bytes(TOKENS, claim=501), ["{}", "n_tokens 501", "cut short"]),
+    (shard_bytes(TOKENS, claim=499), ["{}", "n_tokens 499", "too long"]),
+    (shard_bytes(TOKENS, claim=2147483647), ["{}", "n_tokens 2147483647", "cut short"]),
+    (shard_bytes(TOKENS, claim=-1), ["{}", "n_tokens -1"]),
+    (shard_bytes(TOKENS, claim=0), ["{}", "n_tokens 0", "too long"]),
+    (shard_bytes([]), ["too short", "0 tokens"]),
+    (shard_bytes(TOKENS[:32]), ["too short", "32 tokens", "33"]),
+    (shard_bytes(TOKENS, magic=20240521), ["{}", "20240521", "20240520"]),
+    (shard_bytes(TOKENS, version=2), ["{}", "version 2"]),
+    (shard_bytes(TOKENS, magic=20240801, version=7), ["{}", "cut short"]),
+    (shard_bytes(TOKENS, wide=True), ["{}", "too long"]),
+    (shard_bytes(TOKENS[:77] + [VOCAB] + TOKENS), ["{}: token 64 at offset 77"]),
+    (shard_bytes(TOKENS + [65535]), ["{}: token 65535 at offset 500"]),
+    (shard_bytes([4294967295] + TOKENS, magic=20240801, version=7, wide=True), ["{}: token 4294967295 at offset 0"]),
+    (b"{" + b"\n" * 5000, ["{}", "not a token shard"]),
+]
+
+
+def weights(change):
+    """A row for a function of the tensors, which returns the bytes of the file to be."""
+    def damage(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(change(harness.read_safetensors(path)))
+    return damage
+
+
+def raw(change):
+    def damage(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+    return damage
+
+
+def header(change):
+    """A row for a function of the header's JSON; the data stay as they are."""
+    def rewrite(old):
+        length, = struct.unpack_from("<Q", old)
+        parsed = json.loads(old[8:8 + length])
+        text = change(parsed)
+        text = (json.dumps(parsed) if text is None else text).encode()
+        return struct.pack("<Q", len(text)) + text + old[8 + length:]
+    return raw(rewrite)
+
+
+def other_config(**keys):
+    def damage(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(merged(json.loads(path.read_text()), {"model": keys})))
+    return damage
+
+
+def text_config(text):
+    return lambda folder: (folder / "config.json").write_text(text)
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def folder_instead(name):
+    def damage(folder):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+    return damage
+
+
+def with_tensor(tensors, name, **changes):
+    return harness.safetensors_bytes({**tensors, name: tensors.get(name, Tensor("F32", [2], bytes(8)))._replace(**changes)})
+
+
+NORM = "final_norm.weight"
+WEIGHTS = [  # what it does to a folder with model.safetensors and config.json, phrases
+    ("cut in the data", raw(lambda old: old[:-1]), ["model.safetensors", "truncated"]),
+    ("cut in the header", raw(lambda old: old[:200]), ["model.safetensors", "truncated"]),
+    ("cut in the length", raw(lambda old: old[:5]), ["model.safetensors", "5 bytes"]),
+    ("empty", raw(lambda old: b""), ["model.safetensors", "0 bytes"]),
+    ("grown", raw(lambda old: old + b"\0"), ["model.safetensors", "grown"]),
+    ("garbage", raw(lambda old: bytes(range(256)) * 40), ["model.safetensors"]),
+    ("header longer than the file", raw(lambda old: struct.pack("<Q", len(old)) + old[8:]), ["model.safetensors", "header"]),
+    ("header of 2^64-1", raw(lambda old: b"\xff" * 8 + old[8:]), ["model.safetensors", "header", "18446744073709551615"]),
+    ("header no JSON", header(lambda h: "{,}"), ["model.safetensors", "header"]),
+    ("header a list", header(lambda h: "[]"), ["model.safetensors", "object"]),
+    ("header deep", header(lambda h: "[" * 100000), ["model.safetensors", "header"]),
+    ("header names twice", header(lambda h: json.dumps(h)[:-1] + f', "{NORM}": 1}}'), ["model.safetensors", NORM]),
+    ("offsets overlap", header(lambda h: h[NORM].update(data_offsets=[0, 128])), ["model.safetensors", "overlap"]),
+    ("offsets past the end", header(lambda h: h[NORM].update(data_offsets=[10**9, 10**9 + 128])), [NORM, "data_offsets"]),
+    ("offsets backwards", header(lambda h: h[NORM]["data_offsets"].reverse()), [NORM, "data_offsets"]),
+    ("offsets negative", header(lambda h: h[NORM].update(data_offsets=[-128, 0])), [NORM, "data_offsets"]),
+    ("shape lies", header(lambda h: h[NORM].update(shape=[33])), [NORM, "[33]", "132 bytes"]),
+    ("shape overflows", header(lambda h: h[NORM].update(shape=[2**62, 2**62])), [NORM]),
+    ("shape negative", header(lambda h: h[NORM].update(shape=[-32])), [NORM, "shape"]),
+    ("dtype unknown", header(lambda h: h[NORM].update(dtype="F99")), [NORM, "F99"]),
+    ("dtype a number", header(lambda h: h[NORM].update(dtype=32)), [NORM, "dtype"]),
+    ("dtype missing", header(lambda h: h[NORM].pop("dtype") and None), [NORM]),
+    ("integers", weights(lambda t: with_tensor(t, NORM, dtype="I32")), [NORM, "F32", "I32"]),
+    ("doubles", weights(lambda t: with_tensor(t, NORM, dtype="F64", data=bytes(256))), [NORM, "F32", "F64"]),
+    ("another shape", weights(lambda t: with_tensor(t, NORM, shape=[16], data=bytes(64))), [NORM, "[32]", "[16]"]),
+    ("another rank", weights(lambda t: with_tensor(t, NORM, shape=[4, 8])), [NORM, "[32]", "[4, 8]"]),
+    ("tensor missing", weights(lambda t: harness.safetensors_bytes({n: v for n, v in t.items() if n != NORM})), [NORM, "missing"]),
+    ("tensor too many", weights(lambda t: with_tensor(t, "layers.9.extra")), ["layers.9.extra"]),
+    ("no weights", without("model.safetensors"), ["model.safetensors"]),
+    ("no config", without("config.json"), ["config.json"]),
+    ("weights a folder", folder_instead("model.safetensors"), ["model.safetensors"]),
+    ("config a folder", folder_instead("config.json"), ["config.json"]),
+    ("config garbage", text_config("}{"), ["config.json", "line 1"]),
+    ("config empty", text_config(""), ["config.json", "empty"]),
+    ("config without model", text_config("{}"), ["config.json", "model is missing"]),
+    ("config impossible", other_config(n_layer=-1), ["config.json", "model.n_layer"]),
+]
+OTHER_MODELS = [  # a config.json that is fine but not of these weights, phrases
+    (other_config(n_layer=3), ["layers.2", "missing"]),
+    (other_config(n_layer=1), ["layers.1"]),
+    (other_config(tie_embeddings=False), ["head.weight", "missing"]),
+    (other_config(d_model=16), ["[64, 16]", "[64, 32]"]),
+    (other_config(attention=harness.ATTENTION["sas"]), ["layers.0.attn.sas."]),
+    (other_config(norm={"kind": "layernorm"}), ["norm.bias", "missing"]),
+]
+
+
+class Refusals(AppTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.config = cls.write_config(tiny_config("mha"), "config.json")
+        harness.write_shard(cls.folder / "large.bin", TOKENS[:77] + [VOCAB] + TOKENS)
+        (cls.folder / "empty.txt").write_text("")
+        trained = cls.fresh()
+        done = saslm("train", cls.config, "--run-dir", trained, "--set", "train.steps=5")
+        assert done.code == 0, done.err
+        cls.checkpoint = harness.checkpoints(trained)[-1]
+        cls.tokens = cls.fresh("tokens")
+        assert saslm("tokenize", "--input", cls.config, "--out", cls.tokens).code == 0
+
+    def refused(self, phrases, *args, run=None, stdout=""):
+        """Runs the program; checks that it refused, said why, and began nothing in `run`."""
+        began = time.monotonic()
+        done = saslm(*args)
+        self.assertLess(time.monotonic() - began, SOON_S)
+        self.assertEqual(done.code, USER, done.err)
+        self.assertEqual(done.out, stdout)
+        for phrase in phrases:
+            self.assertIn(phrase, done.err)
+        for crash in CRASHES:
+            self.assertNotIn(crash, done.err)
+        self.assertLess(len(done.err), 3000, "a message, not the whole input")
+        if run and run.is_dir():
+            self.assertEqual(harness.checkpoints(run), [])
+            self.assertEqual(harness.read_metrics(run), [])
+
+    def train_refused(self, phrases, config, *args):
+        run = self.fresh()
+        self.refused(phrases, "train", config, "--run-dir", run, *args, run=run)
+
+    def weights_folder(self):
+        folder = self.fresh("weights")
+        folder.mkdir()
+        for name in ("model.safetensors", "config.json"):
+            shutil.copy(self.checkpoint / name, folder)
+        return folder
+
+
+class Inputs(Refusals):
+    def test_what_the_rows_break_is_accepted_whole(self):
+        for kind in harness.ATTENTION:
+            self.train(tiny_config(kind), "--set", "train.steps=5")
+        folder = self.weights_folder()
+        self.run_ok("train", self.config, "--run-dir", self.fresh(), "--init-from", folder)
+        self.run_ok("eval", "--checkpoint", folder, "--data", self.folder / "val.bin")
+        harness.write_shard(self.folder / "small.bin", TOKENS)
+        self.train(tiny_config("mha", data={"train": "small.bin", "val": "small.bin"}))
+
+    def test_bad_configs(self):
+        for kind, patch, phrases in CONFIGS:
+            with self.subTest(kind=kind, patch=patch):
+                self.train_refused(phrases, self.write_config(tiny_config(kind, **patch)))
+
+    def test_configs_that_are_no_configs(self):
+        for text, phrases in TEXTS:
+            with self.subTest(text=text[:40]):
+                self.train_refused(phrases, self.write_config(text))
+
+    def test_bad_overrides(self):
+        for override, phrases in OVERRIDES:
+            with self.subTest(override):
+                self.train_refused(phrases, self.config, "--set", override)
+
+    def test_bad_arguments(self):
+        places = {"CONFIG": self.config, "FOLDER": self.folder, "MODEL": self.checkpoint, "TOKENS": self.tokens}
+        for words, phrases in ARGUMENTS:
+            with self.subTest(" ".join(words)):
+                run = self.fresh()
+                args = [word if word.startswith("--") else
+                        os.path.join(*(str({**places, "RUN": run}.get(part, part)) for part in word.split("/")))
+                        if word.split("/")[0] in {*places, "RUN"} else word for word in words]
+                missing_name = words == ["train"] and phrases or phrases
+                self.refused(missing_name, *args, run=run)
+
+    def test_a_config_that_names_a_device_this_build_has_not(self):
+        if "cuda" in self.run_ok("train", self.config, "--run-dir", self.fresh()).err:
+            self.skipTest("this machine has it")
+        self.train_refused(["cuda"], self.config, "--device", "cuda")
+
+    def test_a_model_larger_than_the_machine_is_refused_with_advice(self):
+        large = tiny_config("mha", model={"n_layer": 4096, "d_model": 16384, "mlp": {"hidden": 65536}})
+        self.train_refused(["does not fit", "bytes"], self.write_config(large))
+        wide = tiny_config("mha", train={"micro_batch": 1048576, "grad_accum": 1})
+        self.train_refused(["does not fit", "train.micro_batch", "would fit"], self.write_config(wide))
+
+    def test_an_unreadable_config_is_named(self):
+        path = self.write_config(tiny_config("mha"))
+        path.chmod(0)
+        if os.access(path, os.R_OK):
+            self.skipTest("this user may read anything")
+        self.train_refused([path.name, "Permission denied"], path)
+
+
+class Data(Refusals):
+    def test_bad_shards(self):
+        for number, (content, phrases) in enumerate(SHARDS):
+            shard = self.folder / f"bad_{number}.bin"
+            shard.write_bytes(content)
+            named = [phrase.format(shard) for phrase in phrases]
+            for place in ("train", "val"):
+                with self.subTest(phrases=phrases, place=place):
+                    config = self.write_config(tiny_config("mha", data={place: shard.name}))
+                    self.train_refused(named, config)
+            with self.subTest(phrases=phrases, place="eval"):
+                self.refused(named, "eval", "--checkpoint", self.checkpoint, "--data", shard)
+
+    def test_one_bad_shard_among_good_ones(self):
+        for number in range(3):
+            harness.write_shard(self.folder / f"many_{number}.bin", sample_tokens(500, seed=number))
+        bad = self.folder / "many_1.bin"
+        bad.write_bytes(bad.read_bytes()[:-2])
+        config = self.write_config(tiny_config("mha", data={"train": "many_*.bin"}))
+        self.train_refused([str(bad), "cut short"], config)
+
+    def test_a_shard_that_is_a_fifo_does_not_hang(self):
+        os.mkfifo(self.folder / "pipe.bin")
+        config = self.write_config(tiny_config("mha", data={"train": "pipe.bin"}))
+        self.train_refused(["pipe.bin", "not a regular file"], config)
+
+
+class Weights(Refusals):
+    def test_bad_weights(self):
+        for name, damage, phrases in WEIGHTS:
+            folder = self.weights_folder()
+            damage(folder)
+            with self.subTest(name, command="train --init-from"):
+                self.train_refused(phrases, self.config, "--init-from", folder)
+            with self.subTest(name, command="eval"):
+                self.refused(phrases, "eval", "--checkpoint", folder, "--data", self.folder / "val.bin")
+            with self.subTest(name, command="generate"):
+                self.refused(phrases, "generate", "--checkpoint", folder, "--tokenizer", "bytes",
+                             *[] if name == "no config" else [])
+
+    def test_weights_of_another_model(self):
+        for change, phrases in OTHER_MODELS:
+            folder = self.weights_folder()
+            change(folder)
+            patch = {"model": json.loads((folder / "config.json").read_text())["model"]}
+            with self.subTest(phrases, command="eval"):
+                self.refused(phrases, "eval", "--checkpoint", folder, "--data", self.folder / "val.bin")
+            with self.subTest(phrases, command="train --init-from"):
+                self.train_refused(phrases, self.write_config({**tiny_config(), **patch}), "--init-from", folder)
+
+    def test_a_damaged_checkpoint_is_not_taken_as_weights(self):
+        for name in ("optimizer.safetensors", "state.json", "manifest.json"):
+            folder = self.fresh("checkpoint")
+            shutil.copytree(self.checkpoint, folder)
+            (folder / name).unlink()
+            with self.subTest(name):
+                self.refused([name], "eval", "--checkpoint", folder, "--data", self.folder / "val.bin")
+                self.train_refused([name], self.config, "--init-from", folder)
+
+
+class Count(AppTest):
+    def test_the_tables_hold_far_more_than_forty_rows(self):
+        rows = sum(map(len, (CONFIGS, TEXTS, OVERRIDES, ARGUMENTS, SHARDS, WEIGHTS, OTHER_MODELS)))
+        self.assertGreaterEqual(rows, 60)
+
+
+if __name__ == "__main__":
+    harness.main()
