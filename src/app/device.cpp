@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "core/error.h"
 
@@ -14,7 +15,9 @@ void use_short_spinning(char** argv) {
     if (std::getenv(set) != nullptr) return;
   setenv("GOMP_SPINCOUNT", "3000", 1);  // GCC's runtime, in iterations
   setenv("KMP_BLOCKTIME", "0", 1);      // Clang's, in milliseconds
-  execv("/proc/self/exe", argv);
+  std::error_code unknown;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", unknown);  // keeps our name in `ps`
+  if (!unknown) execv(program.c_str(), argv);
   // Where that is not possible, the run is only slower.
 }
 
