@@ -5,7 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=${1:-build-sanitized}
-scripts/build.sh "$folder" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
-  -DSASLM_SANITIZE=address,undefined
+scripts/build.sh "$folder" -DCMAKE_CXX_COMPILER=clang++ -DSASLM_SANITIZE=address,undefined
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 KMP_BLOCKTIME=0
 ctest --test-dir "$folder" --output-on-failure --no-tests=error -L cpu -j2
