@@ -13,6 +13,7 @@
 #include "kernels/embedding.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
+#include "kernels/repeat_heads.h"
 #include "kernels/rope.h"
 #include "kernels/sas.h"
 
@@ -32,6 +33,8 @@ struct Ops {
   void (*activation_bwd)(Stream, const ActivationBwd<T>&);
   void (*rope_fill)(Stream, const RopeFill<T>&);
   void (*rope)(Stream, const Rope<T>&);
+  void (*repeat_heads_fwd)(Stream, const RepeatHeadsFwd<T>&);
+  void (*repeat_heads_bwd)(Stream, const RepeatHeadsBwd<T>&);
   void (*sas_fwd)(Stream, const SasFwd<T>&);
   void (*sas_bwd)(Stream, const SasBwd<T>&);
   void (*attention_fwd)(Stream, const AttentionFwd<T>&);

@@ -34,6 +34,8 @@ const Ops<T>& cpu_ops() {
       .activation_bwd = cpu::activation_bwd<T>,
       .rope_fill = cpu::rope_fill<T>,
       .rope = cpu::rope<T>,
+      .repeat_heads_fwd = cpu::repeat_heads_fwd<T>,
+      .repeat_heads_bwd = cpu::repeat_heads_bwd<T>,
       .sas_fwd = cpu::sas_fwd<T>,
       .sas_bwd = cpu::sas_bwd<T>,
       .attention_fwd = cpu::attention_fwd<T>,
