@@ -57,15 +57,15 @@ def read_config(path):
     att = model.attention = part("attention", model.attention)
     model.mlp = part("mlp", model.mlp)
     model.norm = part("norm", getattr(model, "norm", {}))
-    if att.kind not in ("mha", "mqa", "gqa", "sas"):
-        sys.exit(f"{path}: model.attention.kind: this reference knows mha, mqa, gqa and sas, not {att.kind}")
+    if att.kind not in PROJECTIONS:
+        sys.exit(f"{path}: model.attention.kind: this reference knows {', '.join(PROJECTIONS)}, not {att.kind}")
     att.n_kv_head = {"mha": att.n_head, "sas": att.n_head, "mqa": 1}.get(att.kind, att.n_kv_head)
     if att.sas is not None:
         sas = att.sas = part("sas", att.sas)
         sas.heads, sas.features, sas.values = (word in sas.simulate for word in ("heads", "features", "values"))
         sas.values = sas.values and sas.heads  # v has only the head simulation
         sas.n_sim_head = sas.n_sim_head if sas.heads else att.n_head
-        sas.sim_head_dim = sas.sim_head_dim if sas.features else att.head_dim
+        sas.sim_head_dim = sas.sim_head_dim if sas.features else PROJECTIONS[att.kind].streams(model)["q"][1]
 
     optim = part("optim", top.get("optim", {}))
     optim.schedule = part("schedule", getattr(optim, "schedule", {}))
@@ -84,7 +84,7 @@ def read_config(path):
 def parameter_shapes(m):
     """Name -> shape of every tensor, by the names of checkpoints."""
     a, sas, d, hidden = m.attention, m.attention.sas, m.d_model, m.mlp.hidden
-    H, G, D = a.n_head, a.n_kv_head, a.head_dim
+    project = PROJECTIONS[a.kind]
     shapes = {"embed.weight": [m.vocab_size, d]}
 
     def add(name, weight, bias):
@@ -100,15 +100,16 @@ def parameter_shapes(m):
     for i in range(m.n_layer):
         at, mlp = f"layers.{i}.attn.", f"layers.{i}.mlp."
         add_norm(f"layers.{i}.attn_norm")
-        for name, heads in (("q", H), ("k", G), ("v", G)):
-            add(at + name, [heads * D, d], m.bias)
+        for name, (heads, width, tensors) in project.streams(m).items():
+            for tensor, shape in tensors.items():
+                add(at + tensor, shape, m.bias and project.biases)
             if sas and sas.heads and (name != "v" or sas.values):
                 add(f"{at}sas.{name}.conv1", [sas.n_sim_head, heads, sas.kernel_size], True)
                 add(f"{at}sas.{name}.conv2", [sas.n_sim_head, sas.n_sim_head, sas.kernel_size], True)
             if sas and sas.features and name != "v":
-                add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, D], True)
+                add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, width], True)
                 add(f"{at}sas.{name}.proj2", [sas.sim_head_dim, sas.sim_head_dim], True)
-        add(at + "o", [d, H * D], m.bias)
+        add(at + "o", [d, a.n_head * width], m.bias and project.biases)  # width: v's
         add_norm(f"layers.{i}.mlp_norm")
         for name in ("gate", "up") if m.mlp.kind == "swiglu" else ("up",):
             add(mlp + name, [hidden, d], m.bias)
@@ -247,23 +248,74 @@ def simulate_features(p, name, x):
     return z3 + linear(p, name + ".proj2", torch.relu(z3))
 
 
+class Grouped:
+    """mha, mqa, gqa, sas. A projection tells each stream's (heads, width, {tensor: shape}), and makes the streams of x
+    [B, T, d]; turn(y) rotates [B, T, any, E], or does nothing when there is no rotation or the simulation comes first."""
+    biases = True
+
+    @staticmethod
+    def streams(m):
+        a = m.attention
+        return {name: (heads, a.head_dim, {name: [heads * a.head_dim, m.d_model]})
+                for name, heads in (("q", a.n_head), ("k", a.n_kv_head), ("v", a.n_kv_head))}
+
+    @staticmethod
+    def project(p, m, at, x, turn):
+        q, k, v = (linear(p, at + name, x).unflatten(-1, (-1, m.attention.head_dim)) for name in "qkv")
+        return turn(q), turn(k), v
+
+
+class Latent:
+    """mla: q from one normalised latent, [k_nope | v] from another, beside which lies the rotated key part of all heads."""
+    biases = False
+
+    @staticmethod
+    def streams(m):
+        H, d, c = m.attention.n_head, m.d_model, SimpleNamespace(**m.attention.mla)
+        width = c.nope_dim + c.rope_dim
+        return {"q": (H, width, {"q_down": [c.q_rank, d], "q_norm": [c.q_rank], "q_up": [H * width, c.q_rank]}),
+                "k": (H, width, {"kv_down": [c.kv_rank + c.rope_dim, d], "kv_norm": [c.kv_rank],
+                                 "kv_up": [H * (c.nope_dim + c.v_dim), c.kv_rank]}),
+                "v": (H, c.v_dim, {})}
+
+    @staticmethod
+    def project(p, m, at, x, turn):
+        H, c = m.attention.n_head, SimpleNamespace(**m.attention.mla)
+
+        def rms(name, y):
+            return y * torch.rsqrt((y * y).mean(-1, keepdim=True) + m.norm.eps) * p[at + name + ".weight"]
+
+        q = linear(p, at + "q_up", rms("q_norm", linear(p, at + "q_down", x))).unflatten(-1, (H, -1))
+        q_nope, q_rope = q.split([c.nope_dim, c.rope_dim], -1)
+        latent, k_rope = linear(p, at + "kv_down", x).split([c.kv_rank, c.rope_dim], -1)
+        kv = linear(p, at + "kv_up", rms("kv_norm", latent)).unflatten(-1, (H, -1))
+        k_nope, v = kv.split([c.nope_dim, c.v_dim], -1)
+        k_rope = turn(k_rope.unsqueeze(2)).expand(-1, -1, H, -1)
+        return torch.cat([q_nope, turn(q_rope)], -1), torch.cat([k_nope, k_rope], -1), v
+
+
+PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "mla": Latent}
+
+
 def attention(p, m, i, x):
     a, sas, at = m.attention, m.attention.sas, f"layers.{i}.attn."
     B, T, _ = x.shape
-    H, G, D = a.n_head, a.n_kv_head, a.head_dim
-    q = linear(p, at + "q", x).reshape(B, T, H, D)
-    k = linear(p, at + "k", x).reshape(B, T, G, D)
-    v = linear(p, at + "v", x).reshape(B, T, G, D)
+    H = a.n_head
+
+    def turn(y):
+        return rope(y, a.rope_base) if a.position == "rope" else y
+
+    q, k, v = PROJECTIONS[a.kind].project(p, m, at, x, (lambda y: y) if sas else turn)
     if sas and sas.heads:
         q, k = simulate_heads(p, at + "sas.q", q), simulate_heads(p, at + "sas.k", k)
         if sas.values:
             v = simulate_heads(p, at + "sas.v", v)
         else:  # simulated head h reads what real head h mod H would
-            v = v[:, :, [(h % H) // (H // G) for h in range(sas.n_sim_head)]]
+            v = v[:, :, [(h % H) // (H // v.shape[2]) for h in range(sas.n_sim_head)]]
     if sas and sas.features:
         q, k = simulate_features(p, at + "sas.q", q), simulate_features(p, at + "sas.k", k)
-    if a.position == "rope":
-        q, k = rope(q, a.rope_base), rope(k, a.rope_base)
+    if sas:
+        q, k = turn(q), turn(k)
 
     heads = q.shape[2]  # query head h reads kv head floor(h / (heads / kv heads))
     k, v = (y.repeat_interleave(heads // y.shape[2], dim=2) for y in (k, v))
@@ -271,8 +323,8 @@ def attention(p, m, i, x):
     future = torch.ones(T, T, dtype=torch.bool).triu(1)
     weight = score.masked_fill(future, -math.inf).softmax(-1)
     out = torch.einsum("bhts,bshd->bthd", weight, v)
-    out = out.reshape(B, T, heads // H, H, D).mean(2)  # PEAA: head g*H + h belongs to group g
-    return linear(p, at + "o", out.reshape(B, T, H * D))
+    out = out.reshape(B, T, heads // H, -1).mean(2)  # PEAA: head g*H + h belongs to group g
+    return linear(p, at + "o", out)
 
 
 def loss_of(p, m, samples):
@@ -383,13 +435,18 @@ def sas_block(n_sim_head, sim_head_dim, kernel_size, *simulate):
     return {"sas": {**block, "simulate": list(simulate)} if simulate else block}
 
 
+def mla_block(q_rank, kv_rank, nope_dim, rope_dim, v_dim):
+    return {"mla": dict(q_rank=q_rank, kv_rank=kv_rank, nope_dim=nope_dim, rope_dim=rope_dim, v_dim=v_dim)}
+
+
 def make_case(kind, n_head, head_dim, position, *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
               norm="rmsnorm", norm_eps=1e-5, bias=False, tie=True, schedule="cosine", warmup=3, low=0.1, decay=None, clip=1.0,
               lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, max_sequences=6, **attention):
     wsd = {} if decay is None else {"decay_fraction": decay}
     return {
         "model": {"vocab_size": vocab, "n_layer": n_layer, "d_model": d, "max_seq_len": max_seq_len or T,
-                  "attention": {"kind": kind, "n_head": n_head, "head_dim": head_dim, "position": position, **attention},
+                  "attention": {"kind": kind, "n_head": n_head, **({"head_dim": head_dim} if head_dim else {}),
+                                "position": position, **attention},
                   "mlp": {"kind": mlp, "hidden": hidden}, "norm": {"kind": norm, "eps": norm_eps},
                   "tie_embeddings": tie, "bias": bias},
         "data": {"train": "../data/train.bin", "val": "../data/val.bin", "shuffle": False},
@@ -432,6 +489,12 @@ CASES = {
                                   **sas_block(6, 10, 1, "features")),
     "mqa_sas": make_case("mqa", 4, 6, "rope", d=20, T=18, schedule="wsd", decay=0.3, bias=True, **sas_block(8, 8, 5)),
     "mqa_sas_heads": make_case("mqa", 3, 8, "none", tie=False, clip=0.5, **sas_block(6, 8, 3, "heads")),
+    "mla": make_case("mla", 4, None, "rope", **mla_block(10, 8, 6, 4, 5)),
+    "mla_learned": make_case("mla", 3, 9, "learned", d=20, mlp="gelu", norm="layernorm", norm_eps=1e-6, bias=True, tie=False,
+                             schedule="linear", **mla_block(7, 5, 4, 5, 8)),
+    "mla_sas": make_case("mla", 4, None, "rope", batch=2, accum=2, **mla_block(12, 6, 5, 2, 6), **sas_block(8, 10, 3)),
+    "mla_sas_features": make_case("mla", 2, None, "rope", n_layer=1, rope_base=100, clip=0.5,
+                                  **mla_block(9, 9, 3, 4, 10), **sas_block(2, 12, 3, "features")),
 }
 
 
