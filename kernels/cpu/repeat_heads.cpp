@@ -3,25 +3,10 @@
 
 #include <algorithm>
 
-#include "core/dims.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
 
 namespace saslm::cpu {
-namespace {
-
-constexpr int64_t kTokensPerTask = 16;
-
-// body(b, t) for every token.
-template <class F>
-void each_token(int64_t B, int64_t T, F&& body) {
-  parallel_for(ceil_div(B * T, kTokensPerTask), [&](int64_t task) {
-    const int64_t end = std::min(B * T, (task + 1) * kTokensPerTask);
-    for (int64_t token = task * kTokensPerTask; token < end; ++token) body(token / T, token % T);
-  });
-}
-
-}  // namespace
 
 template <class T>
 void repeat_heads_fwd(Stream, const RepeatHeadsFwd<T>& a) {

@@ -16,6 +16,7 @@
 #include "kernels/repeat_heads.h"
 #include "kernels/rope.h"
 #include "kernels/sas.h"
+#include "kernels/tensor_product.h"
 
 namespace saslm {
 
@@ -35,6 +36,8 @@ struct Ops {
   void (*rope)(Stream, const Rope<T>&);
   void (*repeat_heads_fwd)(Stream, const RepeatHeadsFwd<T>&);
   void (*repeat_heads_bwd)(Stream, const RepeatHeadsBwd<T>&);
+  void (*tensor_product_fwd)(Stream, const TensorProductFwd<T>&);
+  void (*tensor_product_bwd)(Stream, const TensorProductBwd<T>&);
   void (*sas_fwd)(Stream, const SasFwd<T>&);
   void (*sas_bwd)(Stream, const SasBwd<T>&);
   void (*attention_fwd)(Stream, const AttentionFwd<T>&);
