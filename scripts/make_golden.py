@@ -23,8 +23,10 @@ import argparse
 import glob
 import json
 import math
+import runpy
 import struct
 import sys
+import zlib
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
@@ -265,36 +267,10 @@ class Grouped:
         return turn(q), turn(k), v
 
 
-class Latent:
-    """mla: q from one normalised latent, [k_nope | v] from another, beside which lies the rotated key part of all heads."""
-    biases = False
-
-    @staticmethod
-    def streams(m):
-        H, d, c = m.attention.n_head, m.d_model, SimpleNamespace(**m.attention.mla)
-        width = c.nope_dim + c.rope_dim
-        return {"q": (H, width, {"q_down": [c.q_rank, d], "q_norm": [c.q_rank], "q_up": [H * width, c.q_rank]}),
-                "k": (H, width, {"kv_down": [c.kv_rank + c.rope_dim, d], "kv_norm": [c.kv_rank],
-                                 "kv_up": [H * (c.nope_dim + c.v_dim), c.kv_rank]}),
-                "v": (H, c.v_dim, {})}
-
-    @staticmethod
-    def project(p, m, at, x, turn):
-        H, c = m.attention.n_head, SimpleNamespace(**m.attention.mla)
-
-        def rms(name, y):
-            return y * torch.rsqrt((y * y).mean(-1, keepdim=True) + m.norm.eps) * p[at + name + ".weight"]
-
-        q = linear(p, at + "q_up", rms("q_norm", linear(p, at + "q_down", x))).unflatten(-1, (H, -1))
-        q_nope, q_rope = q.split([c.nope_dim, c.rope_dim], -1)
-        latent, k_rope = linear(p, at + "kv_down", x).split([c.kv_rank, c.rope_dim], -1)
-        kv = linear(p, at + "kv_up", rms("kv_norm", latent)).unflatten(-1, (H, -1))
-        k_nope, v = kv.split([c.nope_dim, c.v_dim], -1)
-        k_rope = turn(k_rope.unsqueeze(2)).expand(-1, -1, H, -1)
-        return torch.cat([q_nope, turn(q_rope)], -1), torch.cat([k_nope, k_rope], -1), v
-
-
-PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "mla": Latent}
+# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases.
+VARIANTS = {path.stem: runpy.run_path(str(path)) for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
+PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped,
+               **{kind: SimpleNamespace(biases=False, **variant) for kind, variant in VARIANTS.items()}}
 
 
 def attention(p, m, i, x):
@@ -435,11 +411,7 @@ def sas_block(n_sim_head, sim_head_dim, kernel_size, *simulate):
     return {"sas": {**block, "simulate": list(simulate)} if simulate else block}
 
 
-def mla_block(q_rank, kv_rank, nope_dim, rope_dim, v_dim):
-    return {"mla": dict(q_rank=q_rank, kv_rank=kv_rank, nope_dim=nope_dim, rope_dim=rope_dim, v_dim=v_dim)}
-
-
-def make_case(kind, n_head, head_dim, position, *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
+def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
               norm="rmsnorm", norm_eps=1e-5, bias=False, tie=True, schedule="cosine", warmup=3, low=0.1, decay=None, clip=1.0,
               lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, max_sequences=6, **attention):
     wsd = {} if decay is None else {"decay_fraction": decay}
@@ -489,12 +461,6 @@ CASES = {
                                   **sas_block(6, 10, 1, "features")),
     "mqa_sas": make_case("mqa", 4, 6, "rope", d=20, T=18, schedule="wsd", decay=0.3, bias=True, **sas_block(8, 8, 5)),
     "mqa_sas_heads": make_case("mqa", 3, 8, "none", tie=False, clip=0.5, **sas_block(6, 8, 3, "heads")),
-    "mla": make_case("mla", 4, None, "rope", **mla_block(10, 8, 6, 4, 5)),
-    "mla_learned": make_case("mla", 3, 9, "learned", d=20, mlp="gelu", norm="layernorm", norm_eps=1e-6, bias=True, tie=False,
-                             schedule="linear", **mla_block(7, 5, 4, 5, 8)),
-    "mla_sas": make_case("mla", 4, None, "rope", batch=2, accum=2, **mla_block(12, 6, 5, 2, 6), **sas_block(8, 10, 3)),
-    "mla_sas_features": make_case("mla", 2, None, "rope", n_layer=1, rope_base=100, clip=0.5,
-                                  **mla_block(9, 9, 3, 4, 10), **sas_block(2, 12, 3, "features")),
 }
 
 
@@ -513,12 +479,16 @@ def make_tokens(count, seed, vocab=61):
 
 
 def write_fixtures(out, only):
-    if only and only not in CASES:
-        sys.exit(f"--case {only}: unknown; there are {', '.join(CASES)}")
+    seeds = {name: seed for seed, name in enumerate(CASES, start=1)}
+    variants = {name: make_case(kind, **case) for kind, v in VARIANTS.items() for name, case in v["CASES"].items()}
+    cases = {**CASES, **variants}
+    if only and only not in cases:
+        sys.exit(f"--case {only}: unknown; there are {', '.join(cases)}")
     (out / "data").mkdir(parents=True, exist_ok=True)
     write_shard(out / "data" / "train.bin", make_tokens(3001, seed=1))
     write_shard(out / "data" / "val.bin", make_tokens(500, seed=2))
-    for seed, (name, config) in enumerate(CASES.items(), start=1):
+    for name, config in cases.items():
+        seed = seeds.get(name, zlib.crc32(name.encode()))  # of a variant's case: no matter what others there are
         if only in (None, name):
             folder = out / name
             folder.mkdir(exist_ok=True)
