@@ -13,7 +13,7 @@
 
 namespace saslm {
 
-enum class AttentionKind { mha, mqa, gqa, sas, mla };
+enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa };
 enum class PositionKind { rope, learned, none };
 enum class NormKind { rmsnorm, layernorm };
 enum class MlpKind { swiglu, gelu, relu2 };
@@ -66,8 +66,19 @@ struct MlaConfig {
   bool operator==(const MlaConfig&) const = default;
 };
 
+// Tensor-product attention (arXiv 2501.06425): q, k and v as means of products of two factors.
+struct TpaConfig {
+  static constexpr AttentionKind kKind = AttentionKind::tpa;
+  static constexpr const char* kHelp = "the ranks of tensor-product attention";
+  int64_t q_rank = 0, k_rank = 0, v_rank = 0;
+  double factors(double H, double D) const { return double(q_rank + k_rank + v_rank) * (H + D); }
+  double weights(double d, double H, double D) const { return d * (factors(H, D) + H * D); }
+  double values(double H, double D) const { return 2 * factors(H, D) + 8 * H * D; }
+  bool operator==(const TpaConfig&) const = default;
+};
+
 // After the first, each is the JSON block of the kind it names, and of no other kind: kKind.
-using ProjectionConfig = std::variant<GqaConfig, MlaConfig>;
+using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig>;
 
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::mha;

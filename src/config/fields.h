@@ -33,7 +33,7 @@ template <class E>
 struct Words;
 template <>
 struct Words<AttentionKind> {
-  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla"};
+  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa"};
 };
 template <>
 struct Words<PositionKind> {
@@ -135,6 +135,15 @@ void visit_fields(V& v, MlaConfig& c) {
            .required = true});
   v.field("v_dim", c.v_dim,
           {.help = "width of a value head", .min = 1, .max = kMaxHeadDim, .required = true});
+}
+
+template <class V>
+void visit_fields(V& v, TpaConfig& c) {
+  v.field("q_rank", c.q_rank,
+          {.help = "products in a query", .min = 1, .max = kMaxHeadDim, .required = true});
+  v.field("k_rank", c.k_rank, {.help = "products in a key", .min = 1, .max = kMaxHeadDim, .required = true});
+  v.field("v_rank", c.v_rank,
+          {.help = "products in a value", .min = 1, .max = kMaxHeadDim, .required = true});
 }
 
 template <class V, class First, class... Blocks>

@@ -48,4 +48,8 @@ std::unique_ptr<Projection<T>> make_projection(const GqaConfig&, const Projectio
 template <class T>
 std::unique_ptr<Projection<T>> make_projection(const MlaConfig&, const ProjectionSpec<T>&);
 
+// tpa: q, k and v as means of R products.
+template <class T>
+std::unique_ptr<Projection<T>> make_projection(const TpaConfig&, const ProjectionSpec<T>&);
+
 }  // namespace saslm
