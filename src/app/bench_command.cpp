@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "app/device.h"
+#include "app/options.h"
 #include "core/rng.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
@@ -89,13 +90,9 @@ void add_bench_command(CLI::App& app, RunCommand& run) {
   bench->require_subcommand(1);
   CLI::App* step = bench->add_subcommand("step", "Time whole training steps of a config, on random tokens");
   step->add_option("CONFIG", o->config, "The run's JSON file")->required();
-  step->add_option("--set", o->set, "Override one key of the config: a.b=value")
-      ->take_all()
-      ->allow_extra_args(false);
-  step->add_option("--steps", o->steps, "Timed steps")->check(CLI::PositiveNumber)->capture_default_str();
-  step->add_option("--warmup", o->warmup, "Steps before them")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_set_option(*step, o->set);
+  step->add_option("--steps", o->steps, "Timed steps")->check(integer_in(1))->capture_default_str();
+  step->add_option("--warmup", o->warmup, "Steps before them")->check(integer_in(0))->capture_default_str();
   step->add_flag("--json", o->json, "Print one JSON object");
   step->callback([o, &run] { run = [o] { return bench_step(*o); }; });
 }

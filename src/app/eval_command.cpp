@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "app/device.h"
+#include "app/options.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
 
@@ -58,10 +59,11 @@ void add_eval_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand("eval", "Loss, perplexity and bits per byte of a saved model");
   sub->add_option("--checkpoint", o->checkpoint,
                   "A checkpoint, a run directory, or model.safetensors + config.json")
+      ->check(folder())
       ->required();
   sub->add_option("--data", o->data, "Token shards (glob patterns)")->required();
-  sub->add_option("--seq-len", o->seq_len, "Default: as trained")->check(CLI::PositiveNumber);
-  sub->add_option("--max-sequences", o->max_sequences, "0 = all")->check(CLI::NonNegativeNumber);
+  sub->add_option("--seq-len", o->seq_len, "Default: as trained")->check(integer_in(1));
+  sub->add_option("--max-sequences", o->max_sequences, "0 = all")->check(integer_in(0));
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return eval(*o); }; });

@@ -5,6 +5,7 @@
 
 #include "app/command.h"
 #include "app/device.h"
+#include "app/options.h"
 #include "data/tokenizer.h"
 #include "train/generate.h"
 #include "train/saved_model.h"
@@ -66,18 +67,21 @@ void add_generate_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand("generate", "Continue a prompt with a saved model");
   sub->add_option("--checkpoint", o->checkpoint,
                   "A checkpoint, a run directory, or model.safetensors + config.json")
+      ->check(folder())
       ->required();
   sub->add_option("--prompt", o->prompt, "Text to continue; without it, a new document begins");
   sub->add_option("--tokens", o->sampling.tokens, "How many to draw")
-      ->check(CLI::NonNegativeNumber)
+      ->check(integer_in(0))
       ->capture_default_str();
   sub->add_option("--temperature", o->sampling.temperature, "0 = always the likeliest")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from(0))
       ->capture_default_str();
   sub->add_option("--top-k", o->sampling.top_k, "Draw among the k likeliest; 0 = all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--seed", o->sampling.seed, "Same seed, same text")->capture_default_str();
+  sub->add_option("--seed", o->sampling.seed, "Same seed, same text")
+      ->check(integer_in(0))
+      ->capture_default_str();
   sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return generate_text(*o); }; });

@@ -1,9 +1,12 @@
 // saslm: the command line. The only place that catches, and the only one that decides an exit code.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
 #include <iostream>
 #include <new>
 
 #include "app/command.h"
+#include "app/device.h"
 #include "core/error.h"
 
 namespace {
@@ -13,10 +16,17 @@ int fail(int code, const std::string& message) {
   return code;
 }
 
+bool has_command(const CLI::App& app, const std::string& name) {
+  const auto commands = app.get_subcommands([](const CLI::App* command) { return command != nullptr; });
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const CLI::App* c) { return c->get_name() == name; });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace saslm;
+  use_short_spinning(argv);
   CLI::App app(
       "Pretrains decoder-only Transformer language models and compares attention variants, SAS above all.");
   app.name("saslm");
@@ -33,13 +43,19 @@ int main(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
-    return run();
+    const int code = run();
+    // What was asked for was printed, or it was not done.
+    if (!std::cout.flush() || std::fflush(stdout) != 0 || std::ferror(stdout))
+      return fail(1, "standard output cannot be written");
+    return code;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);
   } catch (const CLI::CallForAllHelp& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    return fail(2, std::string(e.what()) + "\nrun with --help for the options");
+    const bool no_such_command = argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]);
+    return fail(2, (no_such_command ? "there is no command " + std::string(argv[1]) : e.what()) +
+                       "\nrun with --help for what there is");
   } catch (const UserError& e) {
     return fail(2, e.what());
   } catch (const DivergedError& e) {

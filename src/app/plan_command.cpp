@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/options.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
 
@@ -80,9 +81,7 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
   sub->add_option("CONFIG", o->config, "The run's JSON file")->required();
-  sub->add_option("--set", o->set, "Override one key of the config: a.b=value")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(*sub, o->set);
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "app/command.h"
+#include "app/options.h"
 #include "data/tokenize.h"
 #include "metrics/progress.h"
 
@@ -48,12 +49,14 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand("tokenize", "Turn text files into token shards");
   sub->add_option("--input", o->work.inputs, "Text files, each a document")->required();
   sub->add_option("--tokenizer", o->tokenizer, "bytes")->capture_default_str();
-  sub->add_option("--out", o->work.out_dir, "Folder for the shards and their .json")->required();
+  sub->add_option("--out", o->work.out_dir, "Folder for the shards and their .json")
+      ->check(folder())
+      ->required();
   sub->add_option("--prefix", o->work.prefix, "Shards are OUT/PREFIX_000000.bin, ...")->capture_default_str();
   sub->add_option("--separator", o->work.separator, "A line of this text ends a document; '' = none does")
       ->capture_default_str();
   sub->add_option("--shard-tokens", o->work.tokens_per_shard, "Tokens per shard")
-      ->check(CLI::PositiveNumber)
+      ->check(integer_in(1))
       ->capture_default_str();
   sub->add_option("--dtype", o->dtype, "auto (the narrowest that fits), uint16 or uint32")
       ->check(CLI::IsMember({"auto", "uint16", "uint32"}));

@@ -8,6 +8,7 @@
 #include "app/command.h"
 #include "app/console.h"
 #include "app/device.h"
+#include "app/options.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -75,19 +76,19 @@ void add_train_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("train", "Train a model, or go on with a run that was interrupted");
   sub->add_option("CONFIG", o->config, "The run's JSON file (see `saslm schema`)")->required();
-  sub->add_option("--run-dir", o->run_dir, "Where metrics and checkpoints go (default: runs/NAME-OF-CONFIG)");
+  sub->add_option("--run-dir", o->run_dir, "Where metrics and checkpoints go (default: runs/NAME-OF-CONFIG)")
+      ->check(folder());
   sub->add_option("--resume", o->resume, "auto: from the newest valid checkpoint; must; never")
       ->check(CLI::IsMember({"auto", "must", "never"}))
       ->capture_default_str();
   sub->add_option("--init-from", o->init_from,
                   "Start from these weights: a checkpoint, or a folder with "
-                  "model.safetensors and config.json");
-  sub->add_option("--set", o->set, "Override one key of the config: a.b=value")
-      ->take_all()
-      ->allow_extra_args(false);
+                  "model.safetensors and config.json")
+      ->check(folder());
+  add_set_option(*sub, o->set);
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");
   sub->callback([o, &run] { run = [o] { return train(*o); }; });
 }

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "step_";
 constexpr std::string_view kTempPrefix = ".tmp_";
-constexpr int64_t kTextBytes = int64_t(64) << 10;  // state, config and manifest together
+constexpr int64_t kTextBytes = int64_t(8) << 10;  // about what state.json and config.json take
 
 // What transformers wants to see before it opens a file.
 const Metadata& model_metadata() {
@@ -192,7 +192,14 @@ std::string save_checkpoint(const std::string& checkpoints_dir, const Checkpoint
 
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
                                  std::span<const ConstNamedTensor> optimizer) {
-  return safetensors_size(model, model_metadata()) + safetensors_size(optimizer) + kTextBytes;
+  const auto sums = [](const char* name, std::span<const ConstNamedTensor> tensors) {
+    FileSum file{.name = name, .size = safetensors_size(tensors), .xxh3 = std::string(16, '0')};
+    for (const ConstNamedTensor& tensor : tensors) file.tensors[tensor.name] = file.xxh3;
+    return file;
+  };
+  Manifest manifest{.files = {sums(kModelFile, model), sums(kOptimizerFile, optimizer)}};
+  return safetensors_size(model, model_metadata()) + safetensors_size(optimizer) +
+         int64_t(manifest_to_json(manifest).size()) + kTextBytes;
 }
 
 Checkpoint verify_checkpoint(const std::string& path) {

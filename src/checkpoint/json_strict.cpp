@@ -28,7 +28,9 @@ json parse_json_strict(std::string_view text, const std::string& what, int max_d
   try {
     return json::parse(text, watch);
   } catch (const json::exception& e) {
-    throw CheckpointError(what + " is not valid JSON: " + e.what());
+    std::string reason = e.what();  // begins with the library's "[json.exception....] "
+    if (const size_t tag = reason.find("] "); tag != std::string::npos) reason.erase(0, tag + 2);
+    throw CheckpointError(what + " is not valid JSON: " + reason);
   }
 }
 

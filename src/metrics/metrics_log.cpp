@@ -32,7 +32,12 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   if (!at->is_number_integer()) return Fate::invalid;
   const int64_t last = kind == "step" ? step - 1 : step;
   if (at->get<int64_t>() > last) return Fate::drop;
-  if (kind == "eval") report.last_eval_step = at->get<int64_t>();
+  if (kind == "eval") {
+    report.last_eval_step = at->get<int64_t>();
+    const auto loss = event.find("val_loss");
+    report.last_val_loss.reset();
+    if (loss != event.end() && loss->is_number()) report.last_val_loss = loss->get<double>();
+  }
   return Fate::keep;
 }
 

@@ -40,6 +40,7 @@ struct CheckpointRecord {
 struct ResumeReport {
   int64_t kept = 0, dropped = 0;  // lines; dropped: events which the run will produce again
   int64_t invalid = 0;            // lines that were no event at all, dropped too; a torn last line is one
+  std::optional<double> last_val_loss;  // of the last evaluation kept
   std::optional<int64_t>
       last_eval_step;  // among the kept: whether the checkpoint's own evaluation is on record
 };

@@ -9,7 +9,7 @@ template <class T>
 class GqaProjection final : public Projection<T> {
  public:
   GqaProjection(const GqaConfig& config, const ProjectionSpec<T>& s) : rope_(s.rope), biases_(s.model.bias) {
-    const auto& [n_head, head_dim] = std::pair(s.model.attention.n_head, s.model.attention.head_dim);
+    const int64_t n_head = s.model.attention.n_head, head_dim = s.model.attention.head_dim;
     const int64_t G = config.n_kv_head, C = s.model.d_model;
     const auto linear = [&](const char* name, int64_t heads) {
       return Linear<T>(s.layout, {s.name + name, "attention", heads * head_dim, C, biases_});

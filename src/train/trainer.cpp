@@ -104,7 +104,10 @@ void Trainer<T>::restore() {
   const ResumeReport report = metrics_->resume(resumed_at);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
-  if (found && report.last_eval_step == state_.step) evaluated_at_ = state_.step;
+  if (found && report.last_eval_step == state_.step) {
+    evaluated_at_ = state_.step;
+    last_val_loss_ = report.last_val_loss;
+  }
 }
 
 template <class T>

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -52,10 +53,10 @@ def _environment(env):
     return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **(env or {})}
 
 
-def saslm(*args, env=None, cwd=None):
-    # Bytes that are not UTF-8 are allowed in generated text.
-    done = subprocess.run(_command(args), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-                          errors="replace", env=_environment(env), cwd=cwd, timeout=PATIENCE_S)
+def saslm(*args, env=None, cwd=None, stdout=subprocess.PIPE, patience_s=PATIENCE_S):
+    # Generated text may hold bytes that are not UTF-8.
+    done = subprocess.run(_command(args), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+                          encoding="utf-8", errors="replace", env=_environment(env), cwd=cwd, timeout=patience_s)
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -67,37 +68,43 @@ class Process:
         self._popen = subprocess.Popen(_command(args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=self._err, env=_environment(env))
         self.pid = self._popen.pid
+        self.peak_bytes = None  # resident, once it has ended
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self._popen.poll() is None:
-            self._popen.kill()
-        self._popen.wait()
+        if self.running():
+            self.send(signal.SIGKILL)
+            self.wait_until(lambda: False)
         self._err.close()
 
     def running(self):
-        return self._popen.poll() is None
+        if self._popen.returncode is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)  # wait() would not tell the peak
+            if pid:
+                self._popen.returncode = os.waitstatus_to_exitcode(status)
+                self.peak_bytes = 1024 * usage.ru_maxrss
+        return self._popen.returncode is None
 
-    def send(self, signal):
-        self._popen.send_signal(signal)
-
-    def wait(self):
-        code = self._popen.wait(PATIENCE_S)
-        self._err.seek(0)
-        return Result(code, "", self._err.read())
+    def send(self, number):
+        os.kill(self.pid, number)
 
     def wait_until(self, condition):
-        """True once `condition()` holds; False when the process ends before."""
+        """True once `condition()` holds; False when the program ends before."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             if not self.running():
                 return condition()
             if time.monotonic() > deadline:
-                raise TimeoutError("the awaited condition never held")
+                raise TimeoutError("neither the end of the program nor what was awaited came")
             time.sleep(0.0005)
         return True
+
+    def wait(self):
+        self.wait_until(lambda: False)
+        self._err.seek(0)
+        return Result(self._popen.returncode, "", self._err.read())
 
 
 # ---- Inputs.
@@ -114,7 +121,7 @@ def sample_tokens(count, seed, vocab=VOCAB):
 def shard_bytes(tokens, *, magic=20240520, version=1, claim=None, wide=False):
     """An llm.c shard; `claim` is the number of tokens its header tells, when that is to be a lie."""
     header = [magic, version, len(tokens) if claim is None else claim] + [0] * 253
-    return struct.pack("<256i", *header) + array.array("I" if wide else "H", tokens).tobytes()
+    return struct.pack("<256i", *header) + array.array("I" if wide else "H", list(tokens)).tobytes()
 
 
 def write_shard(path, tokens, **header):

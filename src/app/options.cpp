@@ -1,0 +1,58 @@
+#include "app/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+
+namespace saslm {
+namespace {
+
+template <class Number>
+bool parse_whole(const std::string& text, Number& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+CLI::Validator integer_in(int64_t min, int64_t max) {
+  const auto check = [min, max](const std::string& text) {
+    int64_t value = 0;
+    if (parse_whole(text, value) && value >= min && value <= max) return std::string();
+    return "wanted an integer from " + std::to_string(min) + " to " + std::to_string(max) + ", got " + text;
+  };
+  return CLI::Validator(check, "INTEGER");
+}
+
+CLI::Validator number_from(double min) {
+  const auto check = [min](const std::string& text) {
+    double value = 0;
+    if (parse_whole(text, value) && std::isfinite(value) && value >= min) return std::string();
+    return "wanted a finite number, at least " + std::to_string(min) + ", got " + text;
+  };
+  return CLI::Validator(check, "NUMBER");
+}
+
+CLI::Validator folder() {
+  const auto check = [](const std::string& path) {
+    namespace fs = std::filesystem;
+    for (fs::path at = fs::path(path).lexically_normal(); !at.empty(); at = at.parent_path()) {
+      std::error_code unknown;
+      const fs::file_status status = fs::status(at, unknown);
+      if (fs::exists(status) && !fs::is_directory(status))
+        return path + ": wanted a folder, but " + at.string() + " is a file";
+      if (fs::exists(status) || at == at.parent_path()) break;
+    }
+    return std::string();
+  };
+  return CLI::Validator(check, "FOLDER");
+}
+
+void add_set_option(CLI::App& sub, std::vector<std::string>& overrides) {
+  sub.add_option("--set", overrides, "Override one key of the config: a.b=value")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+}  // namespace saslm

@@ -1,0 +1,26 @@
+// Checks of command-line values that CLI11's own conversions let pass: integers that overflow or wrap, NaN,
+// files where folders belong.
+#pragma once
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+class Validator;
+}  // namespace CLI
+
+namespace saslm {
+
+// The whole text is a decimal integer in [min, max].
+CLI::Validator integer_in(int64_t min, int64_t max = std::numeric_limits<int64_t>::max());
+// The whole text is a finite number >= min.
+CLI::Validator number_from(double min);
+// The path is a folder, or could become one: what exists of it are folders.
+CLI::Validator folder();
+
+// --set a.b=value, as often as one likes.
+void add_set_option(CLI::App& sub, std::vector<std::string>& overrides);
+
+}  // namespace saslm
