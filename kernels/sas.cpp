@@ -9,27 +9,12 @@
 namespace saslm {
 namespace {
 
-std::string sizes(int64_t B, int64_t T, int64_t H, int64_t D) {
-  std::string text;
-  for (const int64_t size : {B, T, H, D}) text.append(text.empty() ? "(" : ", ").append(std::to_string(size));
-  return text.append(")");
-}
-
-template <class X>
-void check_heads(const ShapeCheck& want, const char* name, const Heads<X>& heads, int64_t B, int64_t T,
-                 int64_t H, int64_t D) {
-  want.present(name, bool(heads));
-  if (heads.B != B || heads.T != T || heads.H != H || heads.D != D || std::min({B, T, H, D}) < 1)
-    want.fail(name, "be " + sizes(B, T, H, D) + " with no size below 1, is " +
-                        sizes(heads.B, heads.T, heads.H, heads.D));
-}
-
 // x is free in its sizes, y in those that a present half sets.
 template <class X, class Y>
 void check_ends(const ShapeCheck& want, const char* y_name, const Heads<X>& x, const Heads<Y>& y,
                 const SasShape& s) {
-  check_heads(want, "x", x, x.B, x.T, x.H, x.D);
-  check_heads(want, y_name, y, x.B, x.T, s.convs ? s.Hs : s.H, s.projections ? s.E : s.D);
+  want.heads("x", x, x.B, x.T, x.H, x.D);
+  want.heads(y_name, y, x.B, x.T, s.convs ? s.Hs : s.H, s.projections ? s.E : s.D);
 }
 
 // Each half is whole or absent, and what is there fits the shape.
@@ -80,7 +65,7 @@ void SasBwd<T>::check() const {
   const ShapeCheck want("sas_bwd");
   const SasShape s = cpu::sas_shape(x, dy, w);
   check_ends(want, "dy", x, dy, s);
-  check_heads(want, "dx", dx, x.B, x.T, x.H, x.D);
+  want.heads("dx", dx, x.B, x.T, x.H, x.D);
   check_params(ShapeCheck("sas_bwd: w"), w, s);
   check_params(ShapeCheck("sas_bwd: dw"), dw, s);
   check_rope(want, rope, dy.D, dy.T);

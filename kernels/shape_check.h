@@ -1,6 +1,7 @@
 // What the check() methods of the kernels' arguments share. A message names operation, view, and the sizes
 // wanted and got: "norm_fwd: y must be (4, 8), is (4, 7)".
 #pragma once
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
@@ -27,6 +28,13 @@ class ShapeCheck {
     if (view.size != size)
       fail(name, "have " + std::to_string(size) + " elements, has " + std::to_string(view.size));
   }
+  template <class X>
+  void heads(const char* name, const Heads<X>& view, int64_t B, int64_t T, int64_t H, int64_t D) const {
+    present(name, bool(view));
+    if (view.B != B || view.T != T || view.H != H || view.D != D || std::min({B, T, H, D}) < 1)
+      fail(name,
+           "be " + sizes(B, T, H, D) + " with no size below 1, is " + sizes(view.B, view.T, view.H, view.D));
+  }
   template <class T>
   void mat_or_absent(const char* name, const Mat<T>& view, int64_t rows, int64_t cols) const {
     if (view) mat(name, view, rows, cols);
@@ -45,6 +53,10 @@ class ShapeCheck {
 
  private:
   static std::string pair(int64_t a, int64_t b) { return std::to_string(a) + ", " + std::to_string(b); }
+
+  static std::string sizes(int64_t B, int64_t T, int64_t H, int64_t D) {
+    return "(" + pair(B, T) + ", " + pair(H, D) + ")";
+  }
 
   const char* op_;
 };

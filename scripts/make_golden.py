@@ -23,8 +23,10 @@ import argparse
 import glob
 import json
 import math
+import runpy
 import struct
 import sys
+import zlib
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,15 +59,15 @@ def read_config(path):
     att = model.attention = part("attention", model.attention)
     model.mlp = part("mlp", model.mlp)
     model.norm = part("norm", getattr(model, "norm", {}))
-    if att.kind not in ("mha", "mqa", "gqa", "sas"):
-        sys.exit(f"{path}: model.attention.kind: this reference knows mha, mqa, gqa and sas, not {att.kind}")
+    if att.kind not in PROJECTIONS:
+        sys.exit(f"{path}: model.attention.kind: this reference knows {', '.join(PROJECTIONS)}, not {att.kind}")
     att.n_kv_head = {"mha": att.n_head, "sas": att.n_head, "mqa": 1}.get(att.kind, att.n_kv_head)
     if att.sas is not None:
         sas = att.sas = part("sas", att.sas)
         sas.heads, sas.features, sas.values = (word in sas.simulate for word in ("heads", "features", "values"))
         sas.values = sas.values and sas.heads  # v has only the head simulation
         sas.n_sim_head = sas.n_sim_head if sas.heads else att.n_head
-        sas.sim_head_dim = sas.sim_head_dim if sas.features else att.head_dim
+        sas.sim_head_dim = sas.sim_head_dim if sas.features else PROJECTIONS[att.kind].streams(model)["q"][1]
 
     optim = part("optim", top.get("optim", {}))
     optim.schedule = part("schedule", getattr(optim, "schedule", {}))
@@ -84,7 +86,7 @@ def read_config(path):
 def parameter_shapes(m):
     """Name -> shape of every tensor, by the names of checkpoints."""
     a, sas, d, hidden = m.attention, m.attention.sas, m.d_model, m.mlp.hidden
-    H, G, D = a.n_head, a.n_kv_head, a.head_dim
+    project = PROJECTIONS[a.kind]
     shapes = {"embed.weight": [m.vocab_size, d]}
 
     def add(name, weight, bias):
@@ -100,15 +102,16 @@ def parameter_shapes(m):
     for i in range(m.n_layer):
         at, mlp = f"layers.{i}.attn.", f"layers.{i}.mlp."
         add_norm(f"layers.{i}.attn_norm")
-        for name, heads in (("q", H), ("k", G), ("v", G)):
-            add(at + name, [heads * D, d], m.bias)
+        for name, (heads, width, tensors) in project.streams(m).items():
+            for tensor, shape in tensors.items():
+                add(at + tensor, shape, m.bias and project.biases)
             if sas and sas.heads and (name != "v" or sas.values):
                 add(f"{at}sas.{name}.conv1", [sas.n_sim_head, heads, sas.kernel_size], True)
                 add(f"{at}sas.{name}.conv2", [sas.n_sim_head, sas.n_sim_head, sas.kernel_size], True)
             if sas and sas.features and name != "v":
-                add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, D], True)
+                add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, width], True)
                 add(f"{at}sas.{name}.proj2", [sas.sim_head_dim, sas.sim_head_dim], True)
-        add(at + "o", [d, H * D], m.bias)
+        add(at + "o", [d, a.n_head * width], m.bias and project.biases)  # width: v's
         add_norm(f"layers.{i}.mlp_norm")
         for name in ("gate", "up") if m.mlp.kind == "swiglu" else ("up",):
             add(mlp + name, [hidden, d], m.bias)
@@ -247,23 +250,48 @@ def simulate_features(p, name, x):
     return z3 + linear(p, name + ".proj2", torch.relu(z3))
 
 
+class Grouped:
+    """mha, mqa, gqa, sas. A projection tells each stream's (heads, width, {tensor: shape}), and makes the streams of x
+    [B, T, d]; turn(y) rotates [B, T, any, E], or does nothing when there is no rotation or the simulation comes first."""
+    biases = True
+
+    @staticmethod
+    def streams(m):
+        a = m.attention
+        return {name: (heads, a.head_dim, {name: [heads * a.head_dim, m.d_model]})
+                for name, heads in (("q", a.n_head), ("k", a.n_kv_head), ("v", a.n_kv_head))}
+
+    @staticmethod
+    def project(p, m, at, x, turn):
+        q, k, v = (linear(p, at + name, x).unflatten(-1, (-1, m.attention.head_dim)) for name in "qkv")
+        return turn(q), turn(k), v
+
+
+# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases.
+VARIANTS = {path.stem: runpy.run_path(str(path)) for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
+PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped,
+               **{kind: SimpleNamespace(biases=False, **variant) for kind, variant in VARIANTS.items()}}
+
+
 def attention(p, m, i, x):
     a, sas, at = m.attention, m.attention.sas, f"layers.{i}.attn."
     B, T, _ = x.shape
-    H, G, D = a.n_head, a.n_kv_head, a.head_dim
-    q = linear(p, at + "q", x).reshape(B, T, H, D)
-    k = linear(p, at + "k", x).reshape(B, T, G, D)
-    v = linear(p, at + "v", x).reshape(B, T, G, D)
+    H = a.n_head
+
+    def turn(y):
+        return rope(y, a.rope_base) if a.position == "rope" else y
+
+    q, k, v = PROJECTIONS[a.kind].project(p, m, at, x, (lambda y: y) if sas else turn)
     if sas and sas.heads:
         q, k = simulate_heads(p, at + "sas.q", q), simulate_heads(p, at + "sas.k", k)
         if sas.values:
             v = simulate_heads(p, at + "sas.v", v)
         else:  # simulated head h reads what real head h mod H would
-            v = v[:, :, [(h % H) // (H // G) for h in range(sas.n_sim_head)]]
+            v = v[:, :, [(h % H) // (H // v.shape[2]) for h in range(sas.n_sim_head)]]
     if sas and sas.features:
         q, k = simulate_features(p, at + "sas.q", q), simulate_features(p, at + "sas.k", k)
-    if a.position == "rope":
-        q, k = rope(q, a.rope_base), rope(k, a.rope_base)
+    if sas:
+        q, k = turn(q), turn(k)
 
     heads = q.shape[2]  # query head h reads kv head floor(h / (heads / kv heads))
     k, v = (y.repeat_interleave(heads // y.shape[2], dim=2) for y in (k, v))
@@ -271,8 +299,8 @@ def attention(p, m, i, x):
     future = torch.ones(T, T, dtype=torch.bool).triu(1)
     weight = score.masked_fill(future, -math.inf).softmax(-1)
     out = torch.einsum("bhts,bshd->bthd", weight, v)
-    out = out.reshape(B, T, heads // H, H, D).mean(2)  # PEAA: head g*H + h belongs to group g
-    return linear(p, at + "o", out.reshape(B, T, H * D))
+    out = out.reshape(B, T, heads // H, -1).mean(2)  # PEAA: head g*H + h belongs to group g
+    return linear(p, at + "o", out)
 
 
 def loss_of(p, m, samples):
@@ -383,13 +411,14 @@ def sas_block(n_sim_head, sim_head_dim, kernel_size, *simulate):
     return {"sas": {**block, "simulate": list(simulate)} if simulate else block}
 
 
-def make_case(kind, n_head, head_dim, position, *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
+def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
               norm="rmsnorm", norm_eps=1e-5, bias=False, tie=True, schedule="cosine", warmup=3, low=0.1, decay=None, clip=1.0,
               lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, max_sequences=6, **attention):
     wsd = {} if decay is None else {"decay_fraction": decay}
     return {
         "model": {"vocab_size": vocab, "n_layer": n_layer, "d_model": d, "max_seq_len": max_seq_len or T,
-                  "attention": {"kind": kind, "n_head": n_head, "head_dim": head_dim, "position": position, **attention},
+                  "attention": {"kind": kind, "n_head": n_head, **({"head_dim": head_dim} if head_dim else {}),
+                                "position": position, **attention},
                   "mlp": {"kind": mlp, "hidden": hidden}, "norm": {"kind": norm, "eps": norm_eps},
                   "tie_embeddings": tie, "bias": bias},
         "data": {"train": "../data/train.bin", "val": "../data/val.bin", "shuffle": False},
@@ -450,12 +479,16 @@ def make_tokens(count, seed, vocab=61):
 
 
 def write_fixtures(out, only):
-    if only and only not in CASES:
-        sys.exit(f"--case {only}: unknown; there are {', '.join(CASES)}")
+    seeds = {name: seed for seed, name in enumerate(CASES, start=1)}
+    variants = {name: make_case(kind, **case) for kind, v in VARIANTS.items() for name, case in v["CASES"].items()}
+    cases = {**CASES, **variants}
+    if only and only not in cases:
+        sys.exit(f"--case {only}: unknown; there are {', '.join(cases)}")
     (out / "data").mkdir(parents=True, exist_ok=True)
     write_shard(out / "data" / "train.bin", make_tokens(3001, seed=1))
     write_shard(out / "data" / "val.bin", make_tokens(500, seed=2))
-    for seed, (name, config) in enumerate(CASES.items(), start=1):
+    for name, config in cases.items():
+        seed = seeds.get(name, zlib.crc32(name.encode()))  # of a variant's case: no matter what others there are
         if only in (None, name):
             folder = out / name
             folder.mkdir(exist_ok=True)

@@ -24,4 +24,14 @@ void parallel_for(int64_t count, F&& task) {
   if (first) std::rethrow_exception(first);
 }
 
+// body(b, t) for every token of B sequences of T, several tokens a task.
+template <class F>
+void each_token(int64_t B, int64_t T, F&& body) {
+  constexpr int64_t kTokensPerTask = 16;
+  parallel_for((B * T + kTokensPerTask - 1) / kTokensPerTask, [&](int64_t task) {
+    for (int64_t token = task * kTokensPerTask; token < B * T && token < (task + 1) * kTokensPerTask; ++token)
+      body(token / T, token % T);
+  });
+}
+
 }  // namespace saslm::cpu

@@ -66,6 +66,10 @@ requires std::is_enum_v<E> std::string wanted(E, const Rule&) {
 std::string wanted(const std::optional<SasConfig>&, const Rule&) {
   return "an object";
 }
+template <class P>
+std::string wanted(const ProjectionBlock<P>&, const Rule&) {
+  return "an object";
+}
 template <Block T>
 std::string wanted(const T&, const Rule&) {
   return "an object";
@@ -207,6 +211,10 @@ class Reader {
   static void take(const json& value, const std::string& path, std::optional<SasConfig>& member,
                    const Rule&) {
     read_block(value, path, member.emplace());
+  }
+  template <class P>
+  static void take(const json& value, const std::string& path, ProjectionBlock<P>& member, const Rule&) {
+    read_block(value, path, member.projection.template emplace<P>());
   }
 
   const json& object_;

@@ -13,7 +13,7 @@
 
 namespace saslm {
 
-enum class AttentionKind { mha, mqa, gqa, sas };
+enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa };
 enum class PositionKind { rope, learned, none };
 enum class NormKind { rmsnorm, layernorm };
 enum class MlpKind { swiglu, gelu, relu2 };
@@ -36,21 +36,60 @@ struct SasConfig {
   bool operator==(const SasConfig&) const = default;
 };
 
-// Projections, one alternative per way to make q, k, v. mha, mqa, gqa and sas share this one.
+// Projections, one alternative per way to make q, k, v. Each bounds its sizes by d_model d, n_head H and
+// head_dim D, in double, which cannot overflow: weights() of a layer's attention linears, values() that a
+// token leaves behind in it.
+
+// mha, mqa, gqa and sas share this one.
 struct GqaConfig {
   int64_t n_kv_head = 0;  // G: n_head (mha, sas), 1 (mqa), given (gqa); divides n_head
+  static double weights(double d, double H, double D) { return 4 * d * H * D; }
+  static double values(double H, double D) { return 8 * H * D; }
   bool operator==(const GqaConfig&) const = default;
 };
-using ProjectionConfig = std::variant<GqaConfig>;
+
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): q from one latent, k and v from another.
+struct MlaConfig {
+  static constexpr AttentionKind kKind = AttentionKind::mla;
+  static constexpr const char* kHelp = "the sizes of latent attention";
+  int64_t q_rank = 0, kv_rank = 0;  // widths of the latents
+  int64_t nope_dim = 0;             // features of a query/key head that are never rotated
+  int64_t rope_dim = 0;             // those that are; of a key they are shared by all heads. Sum: head_dim
+  int64_t v_dim = 0;                // width of a value head
+  double weights(double d, double H, double D) const {
+    return double(q_rank) * (d + H * D) + double(kv_rank) * (d + H * double(nope_dim + v_dim)) +
+           d * (double(rope_dim) + H * double(v_dim));
+  }
+  double values(double H, double D) const {
+    return 4 * double(q_rank + kv_rank) + 4 * H * (D + double(v_dim));
+  }
+  bool operator==(const MlaConfig&) const = default;
+};
+
+// Tensor-product attention (arXiv 2501.06425): q, k and v as means of products of two factors.
+struct TpaConfig {
+  static constexpr AttentionKind kKind = AttentionKind::tpa;
+  static constexpr const char* kHelp = "the ranks of tensor-product attention";
+  int64_t q_rank = 0, k_rank = 0, v_rank = 0;
+  double factors(double H, double D) const { return double(q_rank + k_rank + v_rank) * (H + D); }
+  double weights(double d, double H, double D) const { return d * (factors(H, D) + H * D); }
+  double values(double H, double D) const { return 2 * factors(H, D) + 8 * H * D; }
+  bool operator==(const TpaConfig&) const = default;
+};
+
+// After the first, each is the JSON block of the kind it names, and of no other kind: kKind.
+using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig>;
 
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::mha;
   int64_t n_head = 0;    // H
-  int64_t head_dim = 0;  // D; n_head * head_dim need not equal d_model
+  int64_t head_dim = 0;  // D of q and k; n_head * head_dim need not equal d_model
   PositionKind position = PositionKind::rope;
   double rope_base = 10000;
   ProjectionConfig projection;
-  std::optional<SasConfig> sas;  // present for kind sas, optional under gqa and mqa
+  std::optional<SasConfig> sas;  // present for kind sas, absent for mha, optional under every other kind
+
+  int64_t rotated_width() const;  // features of a head that rope turns: of a simulated head under SAS
   bool operator==(const AttentionConfig&) const = default;
 };
 

@@ -33,7 +33,7 @@ template <class E>
 struct Words;
 template <>
 struct Words<AttentionKind> {
-  static constexpr std::array all{"mha", "mqa", "gqa", "sas"};
+  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa"};
 };
 template <>
 struct Words<PositionKind> {
@@ -83,6 +83,12 @@ struct SimulatedParts {  // a subset of the three words
   std::array<bool*, 3> flags() const { return {&heads, &features, &values}; }
 };
 
+// The JSON block of one kind's own sizes: an alternative of the projection, made when it is read.
+template <class P>
+struct ProjectionBlock {
+  ProjectionConfig& projection;
+};
+
 // Upper limits are far above any model that can be trained, and low enough for a 64-bit product of any two;
 // resolve.cpp bounds the larger products.
 constexpr double kMaxHeads = 1 << 16, kMaxHeadDim = 1 << 12, kMaxWidth = 1 << 20, kMaxLayers = 1 << 12;
@@ -112,27 +118,73 @@ void visit_fields(V& v, SasConfig& c) {
 }
 
 template <class V>
+void visit_fields(V& v, MlaConfig& c) {
+  v.field("q_rank", c.q_rank,
+          {.help = "width of the queries' latent", .min = 1, .max = kMaxWidth, .required = true});
+  v.field("kv_rank", c.kv_rank,
+          {.help = "width of the keys' and values' latent", .min = 1, .max = kMaxWidth, .required = true});
+  v.field("nope_dim", c.nope_dim,
+          {.help = "query and key features that are not rotated, per head",
+           .min = 1,
+           .max = kMaxHeadDim / 2,
+           .required = true});
+  v.field("rope_dim", c.rope_dim,
+          {.help = "query and key features that are; the key's are one for all heads",
+           .min = 1,
+           .max = kMaxHeadDim / 2,
+           .required = true});
+  v.field("v_dim", c.v_dim,
+          {.help = "width of a value head", .min = 1, .max = kMaxHeadDim, .required = true});
+}
+
+template <class V>
+void visit_fields(V& v, TpaConfig& c) {
+  v.field("q_rank", c.q_rank,
+          {.help = "products in a query", .min = 1, .max = kMaxHeadDim, .required = true});
+  v.field("k_rank", c.k_rank, {.help = "products in a key", .min = 1, .max = kMaxHeadDim, .required = true});
+  v.field("v_rank", c.v_rank,
+          {.help = "products in a value", .min = 1, .max = kMaxHeadDim, .required = true});
+}
+
+template <class V, class First, class... Blocks>
+void visit_projection_blocks(V& v, AttentionKind kind, std::variant<First, Blocks...>& projection) {
+  (v.field(word_of(Blocks::kKind), ProjectionBlock<Blocks>{projection},
+           {.help = Blocks::kHelp,
+            .required_now = kind == Blocks::kKind,
+            .applies = kind == Blocks::kKind,
+            .refusal = "is for the kind of that name only; remove it or set kind to it"}),
+   ...);
+}
+
+template <class V>
 void visit_fields(V& v, AttentionConfig& c) {
+  GqaConfig none;
+  GqaConfig* const gqa = std::get_if<GqaConfig>(&c.projection);
   v.field("kind", c.kind,
-          {.help = "mha; mqa: one key/value head; gqa: n_kv_head of them; sas: mha with simulation",
+          {.help = "mha; mqa: one key/value head; gqa: n_kv_head of them; sas: mha with simulation; "
+                   "others: as their block says",
            .required = true});
   v.field("n_head", c.n_head, {.help = "query heads", .min = 1, .max = kMaxHeads, .required = true});
-  v.field("head_dim", c.head_dim,
-          {.help = "width of a head; n_head * head_dim need not equal d_model",
-           .min = 1,
-           .max = kMaxHeadDim,
-           .required = true});
-  v.field("n_kv_head", std::get<GqaConfig>(c.projection).n_kv_head,
+  v.field(
+      "head_dim", c.head_dim,
+      {.help =
+           "width of a head; n_head * head_dim need not equal d_model; under mla it is nope_dim + rope_dim "
+           "and may be left out",
+       .min = 1,
+       .max = kMaxHeadDim,
+       .required_now = c.kind != AttentionKind::mla});
+  v.field("n_kv_head", (gqa != nullptr ? *gqa : none).n_kv_head,
           {.help = "key/value heads under kind gqa, a divisor of n_head",
            .min = 1,
            .max = kMaxHeads,
            .required_now = c.kind == AttentionKind::gqa,
            .applies = c.kind == AttentionKind::gqa,
            .refusal = "is for kind \"gqa\" only; the other kinds fix it; remove it or set kind to \"gqa\""});
+  visit_projection_blocks(v, c.kind, c.projection);
   v.field("position", c.position, {.help = "rope: rotary; learned: a table added to the embedding; none"});
   v.field("rope_base", c.rope_base, {.help = "base of the rotary angles", .min = 1, .max = 1e12});
   v.field("sas", c.sas,
-          {.help = "simulated attention; required under kind sas, allowed under mqa and gqa",
+          {.help = "simulated attention; required under kind sas, allowed under all but mha",
            .required_now = c.kind == AttentionKind::sas,
            .applies = c.kind != AttentionKind::mha,
            .refusal = "kind \"mha\" has no simulation; for mha with simulation set kind to \"sas\""});

@@ -50,32 +50,51 @@ void resolve(SasConfig& sas, const AttentionConfig& attention) {
          text(sas.kernel_size));
 }
 
-void resolve(AttentionConfig& attention) {
-  int64_t& n_kv_head = std::get<GqaConfig>(attention.projection).n_kv_head;
+void resolve_projection(GqaConfig& gqa, AttentionConfig& attention) {
+  int64_t& n_kv_head = gqa.n_kv_head;
   if (attention.kind == AttentionKind::mqa) n_kv_head = 1;
   if (attention.kind == AttentionKind::mha || attention.kind == AttentionKind::sas)
     n_kv_head = attention.n_head;
   if (attention.n_head % n_kv_head != 0)
     fail("model.attention.n_kv_head: wanted a divisor of n_head (" + text(attention.n_head) + "), got " +
          text(n_kv_head));
+}
+
+// A head is as wide as its two parts.
+void resolve_projection(MlaConfig& mla, AttentionConfig& attention) {
+  const int64_t width = mla.nope_dim + mla.rope_dim;
+  if (attention.head_dim != 0 && attention.head_dim != width)
+    fail("model.attention.head_dim: wanted mla.nope_dim + mla.rope_dim (" + text(width) +
+         ") or nothing, got " + text(attention.head_dim) + "; remove it");
+  attention.head_dim = width;
+}
+
+// A projection with nothing to compute or to check.
+template <class P>
+void resolve_projection(P&, AttentionConfig&) {}
+
+void resolve(AttentionConfig& attention) {
+  std::visit([&](auto& projection) { resolve_projection(projection, attention); }, attention.projection);
   if (attention.sas) resolve(*attention.sas, attention);
 
-  const bool wide = attention.sas && attention.sas->features;
-  const int64_t width = wide ? attention.sas->sim_head_dim : attention.head_dim;
+  const char* key = "head_dim";
+  if (attention.sas && attention.sas->features) key = "sas.sim_head_dim";
+  if (!attention.sas && std::holds_alternative<MlaConfig>(attention.projection)) key = "mla.rope_dim";
+  const int64_t width = attention.rotated_width();
   if (attention.position == PositionKind::rope && width % 2 != 0)
-    fail(std::string("model.attention.") + (wide ? "sas.sim_head_dim" : "head_dim") +
+    fail(std::string("model.attention.") + key +
          ": wanted an even number, since position \"rope\" turns pairs of features, got " + text(width));
 }
 
 // At least the parameter count; in double, which cannot overflow.
 double parameter_bound(const ModelConfig& m) {
   const AttentionConfig& a = m.attention;
-  const double d = double(m.d_model), width = double(a.n_head) * double(a.head_dim);
-  double layer = 4 * d * width + 3 * d * double(m.mlp.hidden);
+  const double d = double(m.d_model), H = double(a.n_head), D = double(a.head_dim);
+  double layer = std::visit([&](const auto& p) { return p.weights(d, H, D); }, a.projection) +
+                 3 * d * double(m.mlp.hidden);
   if (a.sas) {
     const double Hs = double(a.sas->n_sim_head), Ds = double(a.sas->sim_head_dim);
-    layer +=
-        3 * Hs * (double(a.n_head) + Hs) * double(a.sas->kernel_size) + 2 * Ds * (double(a.head_dim) + Ds);
+    layer += 3 * Hs * (H + Hs) * double(a.sas->kernel_size) + 2 * Ds * (D + Ds);
   }
   return 2 * d * double(m.vocab_size) + d * double(m.max_seq_len) + layer * double(m.n_layer);
 }
@@ -83,10 +102,11 @@ double parameter_bound(const ModelConfig& m) {
 // The order of the values one token leaves behind in forward and backward.
 double activations_per_token(const ModelConfig& m) {
   const AttentionConfig& a = m.attention;
-  double width = double(a.n_head) * double(a.head_dim);
-  if (a.sas) width += double(a.sas->n_sim_head) * double(a.sas->sim_head_dim + a.head_dim);
+  double values =
+      std::visit([&](const auto& p) { return p.values(double(a.n_head), double(a.head_dim)); }, a.projection);
+  if (a.sas) values += 8 * double(a.sas->n_sim_head) * double(a.sas->sim_head_dim + a.head_dim);
   return double(m.vocab_size) +
-         double(m.n_layer) * (8 * double(m.d_model) + 8 * width + 4 * double(m.mlp.hidden));
+         double(m.n_layer) * (8 * double(m.d_model) + values + 4 * double(m.mlp.hidden));
 }
 
 void resolve(TrainConfig& train, const ModelConfig& model) {
@@ -145,6 +165,12 @@ void resolve(DataConfig& data, const std::string& config_path) {
 }
 
 }  // namespace
+
+int64_t AttentionConfig::rotated_width() const {
+  if (sas) return sas->sim_head_dim;
+  const MlaConfig* const mla = std::get_if<MlaConfig>(&projection);
+  return mla != nullptr ? mla->rope_dim : head_dim;
+}
 
 void resolve(ModelConfig& model) {
   resolve(model.attention);

@@ -39,6 +39,10 @@ class Writer {
   static json encode(const std::optional<SasConfig>& value) {
     return value ? visited<Writer>(*value) : json();
   }
+  template <class P>
+  static json encode(const ProjectionBlock<P>& value) {
+    return visited<Writer>(std::get<P>(value.projection));
+  }
   static json encode(const Betas& value) { return {value.beta1, value.beta2}; }
   static json encode(const SimulatedParts& value) {
     json words = json::array();
@@ -81,6 +85,11 @@ class Schema {
       return true;
   }
 
+  template <class P>
+  static bool has_default(const ProjectionBlock<P>&, const Rule&) {
+    return false;
+  }
+
   static json number(const char* type, const Rule& rule) {
     json schema = {{"type", type}};
     const auto limit = [&](double bound) {
@@ -114,6 +123,10 @@ class Schema {
   requires std::is_enum_v<E>
   static json shape(E, const Rule&) { return {{"enum", Words<E>::all}}; }
   static json shape(const std::optional<SasConfig>&, const Rule&) { return visited<Schema>(SasConfig{}); }
+  template <class P>
+  static json shape(const ProjectionBlock<P>&, const Rule&) {
+    return visited<Schema>(P{});
+  }
   template <Block T>
   static json shape(const T&, const Rule&) {
     return visited<Schema>(T{});

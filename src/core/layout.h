@@ -77,6 +77,14 @@ struct Slot {
   explicit operator bool() const { return offset_bytes >= 0; }
 };
 
+// Features first .. first+count-1 of every head, in place.
+template <class X>
+Slot<Heads<X>> feature_range(Slot<Heads<X>> slot, int64_t first, int64_t count) {
+  slot.offset_bytes += first * int64_t(sizeof(X));
+  slot.shape.D = count;
+  return slot;
+}
+
 // One line of the memory table: a buffer as it was declared (overlapping ones each have a line).
 struct BufferLine {
   Region region;

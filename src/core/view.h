@@ -31,6 +31,7 @@ struct Mat {
   T* operator[](int64_t r) const { return data + r * stride; }
   explicit operator bool() const { return data != nullptr; }
   Mat row_range(int64_t first, int64_t count) const { return {data + first * stride, count, cols, stride}; }
+  Mat first_cols(int64_t count) const { return {data, rows, count, stride}; }
   bool contiguous() const { return stride == cols; }
   operator Mat<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };

@@ -43,8 +43,8 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   }
   lse_ = layout.template vec<Accum<T>>(Region::activations, name + "lse", run.rows() * Hs);
   if (layout.training()) dy_ = heads(Region::scratch, "dy", H);
-  out_ = Linear<T>(layout,
-                   {name + "o", "attention", model.d_model, H * Dv, model.bias, residual_deviation(model)});
+  out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, H * Dv, projection_->has_biases(),
+                            residual_deviation(model)});
   layout.rewind(Region::scratch, scratch);
 }
 

@@ -1,4 +1,4 @@
-// RMSNorm or LayerNorm as a module; keeps each row's statistics for backward.
+// RMSNorm or LayerNorm as a module, over rows of any width; keeps each row's statistics for backward.
 #pragma once
 #include "model/module.h"
 
@@ -7,20 +7,31 @@ namespace saslm {
 template <class T>
 class Norm {
  public:
-  Norm(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name) {
-    const bool layernorm = model.norm.kind == NormKind::layernorm;
-    eps_ = model.norm.eps;
-    weight_ = layout.param(name + ".weight", {model.d_model}, "norm", Init::ones());
-    if (layernorm) bias_ = layout.param(name + ".bias", {model.d_model}, "norm", Init::zeros());
-    rstd_ = layout.template vec<Accum<T>>(Region::activations, name + ".rstd", run.rows());
-    if (layernorm) mean_ = layout.template vec<Accum<T>>(Region::activations, name + ".mean", run.rows());
+  struct Spec {
+    std::string name;  // "layers.0.attn_norm": ".weight" and ".bias" are added
+    std::string part;
+    int64_t rows = 0, width = 0;
+    NormConfig norm;
+  };
+
+  Norm() = default;
+  Norm(Layout<T>& layout, const Spec& s) : eps_(s.norm.eps) {
+    const bool layernorm = s.norm.kind == NormKind::layernorm;
+    weight_ = layout.param(s.name + ".weight", {s.width}, s.part, Init::ones());
+    if (layernorm) bias_ = layout.param(s.name + ".bias", {s.width}, s.part, Init::zeros());
+    rstd_ = layout.template vec<Accum<T>>(Region::activations, s.name + ".rstd", s.rows);
+    if (layernorm) mean_ = layout.template vec<Accum<T>>(Region::activations, s.name + ".mean", s.rows);
     if (layout.training()) {
       const int64_t mark = layout.mark(Region::scratch);
-      partial_ = layout.template mat<Accum<T>>(Region::scratch, name + ".partial",
-                                               norm_bwd_partials(run.rows()), 2 * model.d_model);
+      partial_ = layout.template mat<Accum<T>>(Region::scratch, s.name + ".partial",
+                                               norm_bwd_partials(s.rows), 2 * s.width);
       layout.rewind(Region::scratch, mark);
     }
   }
+
+  // Of the residual stream.
+  Norm(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name)
+      : Norm(layout, {name, "norm", run.rows(), model.d_model, model.norm}) {}
 
   void fwd(const Exec<T>& e, Mat<T> y, Mat<const T> x) const {
     e.ops.norm_fwd(e.stream, {.y = y,

@@ -8,11 +8,11 @@ namespace {
 template <class T>
 class GqaProjection final : public Projection<T> {
  public:
-  GqaProjection(const GqaConfig& config, const ProjectionSpec<T>& s) : rope_(s.rope) {
+  GqaProjection(const GqaConfig& config, const ProjectionSpec<T>& s) : rope_(s.rope), biases_(s.model.bias) {
     const int64_t n_head = s.model.attention.n_head, head_dim = s.model.attention.head_dim;
     const int64_t G = config.n_kv_head, C = s.model.d_model;
     const auto linear = [&](const char* name, int64_t heads) {
-      return Linear<T>(s.layout, {s.name + name, "attention", heads * head_dim, C, s.model.bias});
+      return Linear<T>(s.layout, {s.name + name, "attention", heads * head_dim, C, biases_});
     };
     q_ = linear("q", n_head);
     k_ = linear("k", G);
@@ -28,6 +28,7 @@ class GqaProjection final : public Projection<T> {
   }
 
   int64_t macs() const override { return q_.macs() + k_.macs() + v_.macs(); }
+  bool has_biases() const override { return biases_; }
   Qkv<T> out() const override { return out_; }
   Qkv<T> out_grads() const override { return grads_; }
 
@@ -54,6 +55,7 @@ class GqaProjection final : public Projection<T> {
   }
 
   RopeSlots<T> rope_;
+  bool biases_;
   Linear<T> q_, k_, v_;
   Qkv<T> out_, grads_;
 };

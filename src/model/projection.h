@@ -17,7 +17,8 @@ class Projection {
  public:
   virtual ~Projection() = default;
 
-  virtual int64_t macs() const = 0;  // multiply-adds per token, forward
+  virtual int64_t macs() const = 0;     // multiply-adds per token, forward
+  virtual bool has_biases() const = 0;  // of its linears, and of the output's
 
   // (B, T, H, E), (B, T, Gk, E), (B, T, Gv, Dv); this call's rows are written by fwd.
   virtual Qkv<T> out() const = 0;
@@ -42,5 +43,13 @@ struct ProjectionSpec {
 // mha, mqa, gqa: four linear layers, G key/value heads.
 template <class T>
 std::unique_ptr<Projection<T>> make_projection(const GqaConfig&, const ProjectionSpec<T>&);
+
+// mla: q, k and v from two latents; only a part of q and k is rotated.
+template <class T>
+std::unique_ptr<Projection<T>> make_projection(const MlaConfig&, const ProjectionSpec<T>&);
+
+// tpa: q, k and v as means of R products.
+template <class T>
+std::unique_ptr<Projection<T>> make_projection(const TpaConfig&, const ProjectionSpec<T>&);
 
 }  // namespace saslm

@@ -29,14 +29,15 @@ std::function<double(int64_t)> copy_features(int64_t D) {
   return [=](int64_t index) { return index % D == index / D ? 1.0 : 0.0; };
 }
 
-SasShape stream_shape(const ModelConfig& model, const RunShape& run, int64_t channels, bool projections) {
+// x: what the projection yields, (B, T, channels, width).
+template <class X>
+SasShape stream_shape(const ModelConfig& model, const RunShape& run, const Heads<X>& x, bool projections) {
   const SasConfig& sas = *model.attention.sas;
-  const int64_t D = model.attention.head_dim;
   return {.tokens = run.rows(),
-          .H = channels,
-          .D = D,
-          .Hs = sas.heads ? sas.n_sim_head : channels,
-          .E = projections ? sas.sim_head_dim : D,
+          .H = x.H,
+          .D = x.D,
+          .Hs = sas.heads ? sas.n_sim_head : x.H,
+          .E = projections ? sas.sim_head_dim : x.D,
           .K = sas.kernel_size,
           .convs = sas.heads,
           .projections = projections};
@@ -136,17 +137,17 @@ Sas<T>::Sas(const Spec& s)
     : raw_v_(s.in.v),
       q_(s.layout, s.run,
          {s.name + "sas.q.", *s.model.attention.sas,
-          stream_shape(s.model, s.run, s.in.q.shape.H, s.model.attention.sas->features),
+          stream_shape(s.model, s.run, s.in.q.shape, s.model.attention.sas->features),
           s.model.attention.n_head, Region::activations, s.rope}),
       k_(s.layout, s.run,
          {s.name + "sas.k.", *s.model.attention.sas,
-          stream_shape(s.model, s.run, s.in.k.shape.H, s.model.attention.sas->features),
+          stream_shape(s.model, s.run, s.in.k.shape, s.model.attention.sas->features),
           s.model.attention.n_head, s.kv_region, s.rope}) {
   if (s.model.attention.sas->values)
     v_.emplace(s.layout, s.run,
                typename SasStream<T>::Spec{s.name + "sas.v.",
                                            *s.model.attention.sas,
-                                           stream_shape(s.model, s.run, s.in.v.shape.H, false),
+                                           stream_shape(s.model, s.run, s.in.v.shape, false),
                                            s.model.attention.n_head,
                                            s.kv_region,
                                            {}});

@@ -48,8 +48,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   if (model.attention.position == PositionKind::learned)
     pos_embed_ = layout.param("pos_embed.weight", {model.max_seq_len, C}, "embedding", Init::normal(0.02));
   if (model.attention.position == PositionKind::rope) {
-    const auto& sas = model.attention.sas;
-    const int64_t width = sas ? sas->sim_head_dim : model.attention.head_dim;
+    const int64_t width = model.attention.rotated_width();
     rope_.cos = layout.mat(Region::tables, "rope.cos", run.seq_len, width / 2);
     rope_.sin = layout.mat(Region::tables, "rope.sin", run.seq_len, width / 2);
   }

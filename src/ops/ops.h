@@ -13,8 +13,10 @@
 #include "kernels/embedding.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
+#include "kernels/repeat_heads.h"
 #include "kernels/rope.h"
 #include "kernels/sas.h"
+#include "kernels/tensor_product.h"
 
 namespace saslm {
 
@@ -32,6 +34,10 @@ struct Ops {
   void (*activation_bwd)(Stream, const ActivationBwd<T>&);
   void (*rope_fill)(Stream, const RopeFill<T>&);
   void (*rope)(Stream, const Rope<T>&);
+  void (*repeat_heads_fwd)(Stream, const RepeatHeadsFwd<T>&);
+  void (*repeat_heads_bwd)(Stream, const RepeatHeadsBwd<T>&);
+  void (*tensor_product_fwd)(Stream, const TensorProductFwd<T>&);
+  void (*tensor_product_bwd)(Stream, const TensorProductBwd<T>&);
   void (*sas_fwd)(Stream, const SasFwd<T>&);
   void (*sas_bwd)(Stream, const SasBwd<T>&);
   void (*attention_fwd)(Stream, const AttentionFwd<T>&);

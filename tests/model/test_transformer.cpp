@@ -1,33 +1,13 @@
 // Whole tiny models in double: every weight's gradient is the slope of the loss, and the cache changes
-// nothing.
-#include <gtest/gtest.h>
-
+// nothing. Variants of a file of their own add their models beside their other tests (test_project_*.cpp).
 #include <cmath>
-#include <string>
 
 #include "core/rng.h"
+#include "tests/model/whole_model.h"
 #include "train/engine.h"
 
 namespace saslm {
 namespace {
-
-constexpr int64_t kBatch = 2, kSeqLen = 5, kVocab = 11;
-
-ModelConfig tiny(AttentionKind kind) {
-  ModelConfig model;
-  model.vocab_size = kVocab;
-  model.n_layer = 2;
-  model.d_model = 6;
-  model.max_seq_len = 8;
-  model.attention.kind = kind;
-  model.attention.n_head = 2;
-  model.attention.head_dim = 4;
-  model.attention.projection = GqaConfig{kind == AttentionKind::mqa ? 1 : 2};
-  model.mlp.hidden = 7;
-  if (kind == AttentionKind::sas)
-    model.attention.sas = SasConfig{.n_sim_head = 4, .sim_head_dim = 6, .kernel_size = 3};
-  return model;
-}
 
 ModelConfig grouped(SasConfig sas) {
   ModelConfig model = tiny(AttentionKind::gqa);
@@ -44,18 +24,13 @@ std::vector<int32_t> some_tokens(int64_t count, const char* purpose) {
   return tokens;
 }
 
-struct Case {
-  std::string name;
-  ModelConfig model;
-};
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<ModelCase> cases() {
+  std::vector<ModelCase> all;
   for (const AttentionKind kind :
        {AttentionKind::mha, AttentionKind::mqa, AttentionKind::gqa, AttentionKind::sas})
     all.push_back({name_of(kind), tiny(kind)});
 
-  Case classic{"mha_layernorm_gelu_learned_bias_untied", tiny(AttentionKind::mha)};
+  ModelCase classic{"mha_layernorm_gelu_learned_bias_untied", tiny(AttentionKind::mha)};
   classic.model.norm.kind = NormKind::layernorm;
   classic.model.mlp.kind = MlpKind::gelu;
   classic.model.attention.position = PositionKind::learned;
@@ -63,13 +38,13 @@ std::vector<Case> cases() {
   classic.model.tie_embeddings = false;
   all.push_back(classic);
 
-  Case biased{"sas_relu2_no_position_bias", tiny(AttentionKind::sas)};
+  ModelCase biased{"sas_relu2_no_position_bias", tiny(AttentionKind::sas)};
   biased.model.mlp.kind = MlpKind::relu2;
   biased.model.attention.position = PositionKind::none;
   biased.model.bias = true;
   all.push_back(biased);
 
-  Case identity{"sas_identity", tiny(AttentionKind::sas)};
+  ModelCase identity{"sas_identity", tiny(AttentionKind::sas)};
   identity.model.attention.sas->init = SasInit::identity;
   identity.model.attention.sas->kernel_size = 1;
   all.push_back(identity);
@@ -92,8 +67,6 @@ bool has_no_effect(const ModelConfig& model, const std::string& name) {
   if (model.attention.position == PositionKind::rope) return false;
   return name.ends_with(model.attention.sas ? "attn.sas.k.proj2.bias" : "attn.k.bias");
 }
-
-class WholeModel : public testing::TestWithParam<Case> {};
 
 // The loss is smooth except where relu turns, which a random draw does not hit; central differences in double
 // with h = 1e-5 are good to about h^2 + eps/h = 1e-10, relative to the largest slope of the tensor.
@@ -179,8 +152,7 @@ TEST_P(WholeModel, AFutureTokenChangesNoEarlierLoss) {
   EXPECT_NE(whole_before, whole_after);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, WholeModel, testing::ValuesIn(cases()),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Kinds, WholeModel, testing::ValuesIn(cases()), name_of_case);
 
 TEST(Initialisation, AValueDependsOnSeedNameAndIndexAlone) {
   const Engine<float> small(tiny(AttentionKind::sas), {1, 2}, Mode::infer, cpu_ops<float>());
