@@ -127,8 +127,8 @@ def dress(ax, axis, label, unit):
 
 
 def show_what_counts(ax, means):
-    """The fall from a random model's loss would flatten all the rest, so the first tenth may leave the picture."""
-    late = [y for mean in means for x, y in mean if x >= 0.1 * mean[-1][0]]
+    """The fall from a random model's loss would flatten all the rest, so the first fifth may leave the picture."""
+    late = [y for mean in means for x, y in mean if x >= 0.2 * mean[-1][0]]
     if late:
         margin = 0.06 * (max(late) - min(late)) or 0.1
         ax.set_ylim(min(late) - margin, max(late) + margin)
@@ -218,12 +218,12 @@ def perplexity_figure(variants):
 # ---- The report.
 
 STYLE = """
-body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; max-width: 1240px; margin: 2em auto;
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; max-width: 1280px; margin: 2em auto;
        padding: 0 1.5em; }
 h1 { margin-bottom: 0; } h2 { margin: 1.8em 0 0.3em; } .budget { color: #555; margin-top: 0.3em; }
 .verdict { border-left: 5px solid; padding: 0.35em 0.9em; margin: 0.5em 0; background: #f6f6f6; font-size: 1.08em; }
-table { border-collapse: collapse; font-size: 0.86em; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 0.35em 0.6em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 0.8em; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { padding: 0.35em 0.4em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; } tr.baseline td { background: #f1f1f1; font-weight: 600; }
 td.set { background: #fdf6e3; } td.shown { font-weight: 700; } .bad { color: #a00; }
@@ -259,8 +259,10 @@ def difference_cell(info, budget, chosen):
 
 
 def table(variants, chosen):
-    heads = ["variant", "parameters", "of attention", "FLOPs/token", "tokens/s", "memory", "runs", "validation loss",
-             "perplexity", "Δ equal tokens", "Δ equal FLOPs", "Δ equal time"]
+    heads = ["variant", "parameters", "attention", "FLOPs/token", "tokens/s", "memory", "runs", "validation loss",
+             "perplexity"]
+    heads += [f"Δ equal {word}" + (" *" if axis == chosen else "")
+              for (axis, _, _), word in zip(AXES, ("tokens", "FLOPs", "time"))]
     rows = []
     for variant in variants:
         info = variant.info
@@ -314,10 +316,11 @@ def report(results, variants, pictures):
 {table(variants, results['budget'])}
 <div class=notes>{notes}</div>
 <h2>Validation loss</h2>
-<p class=what>Thin lines are seeds, bold ones their mean; the first tenth may lie above the picture.</p>
+<p class=what>Thin lines are seeds, bold ones their mean; the first fifth of a run may lie above the picture.</p>
 {image(pictures['val_loss'], 'validation loss against tokens, FLOPs and time')}
 <h2>Difference to the baseline</h2>
-<p class=what>Paired by seed, finished runs only; before the end of a run, learning rates are not the same point of their schedule.</p>
+<p class=what>Paired by seed, finished runs only; before the end of a run, curves at equal FLOPs or time
+compare different points of the learning rate's schedule.</p>
 {image(pictures['difference'], 'difference of validation loss to the baseline')}
 <h2>Training loss</h2>
 {image(pictures['train_loss'], 'smoothed training loss against tokens, FLOPs and time')}

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
@@ -33,16 +34,16 @@ int run_program(const std::vector<std::string>& arguments, bool quiet) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// $SASLM_SCRIPTS, or beside a build folder of the source tree; "" when in neither.
+// In $SASLM_SCRIPTS when that is set, else beside a build folder of the source tree; "" when not there.
 std::string find_script() {
   std::error_code error;
-  std::vector<std::filesystem::path> folders;
-  if (const char* given = std::getenv("SASLM_SCRIPTS")) folders.emplace_back(given);
+  const auto in = [&](const std::filesystem::path& folder) {
+    return std::filesystem::exists(folder / kScript, error) ? (folder / kScript).string() : "";
+  };
+  if (const char* given = std::getenv("SASLM_SCRIPTS")) return in(given);
   auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (int up = 0; up < 3 && folder.has_parent_path(); ++up, folder = folder.parent_path())
-    folders.push_back(folder / "scripts");
-  for (const auto& candidate : folders)
-    if (std::filesystem::exists(candidate / kScript, error)) return candidate / kScript;
+  for (int up = 0; up < 3; ++up, folder = folder.parent_path())
+    if (const std::string found = in(folder / "scripts"); !found.empty()) return found;
   return "";
 }
 
