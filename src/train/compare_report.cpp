@@ -173,7 +173,7 @@ std::vector<std::string> notes(const CompareResults& results) {
     lines.push_back("Each interval stands for its own pair; of many such, one in twenty misses by chance.");
   bool off_curve = false;
   for (const VariantResult& variant : results.variants)
-    for (const Reading& reading : variant.at) off_curve |= !reading.at_end;
+    for (const Reading& reading : variant.at) off_curve |= reading.difference.pairs > 0 && !reading.at_end;
   if (off_curve)
     lines.push_back(
         std::string(kOffCurve) +

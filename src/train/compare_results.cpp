@@ -102,7 +102,7 @@ std::string sentence_of(const CompareResults& results, size_t v) {
     text += " It diverged with seed " + diverged + ", which no mean or difference includes.";
   const int64_t waiting = results.variants[v].count(RunRecord::Status::missing) +
                           results.variants[v].count(RunRecord::Status::partial);
-  if (waiting > 0) text += " " + std::to_string(waiting) + " of its runs are still to be done.";
+  if (waiting > 0) text += " Runs still to be done: " + std::to_string(waiting) + ".";
   return text;
 }
 
