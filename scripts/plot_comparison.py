@@ -37,7 +37,7 @@ plt.rcParams.update({
 # ---- What was measured.
 
 class Variant:
-    def __init__(self, folder, info, style):
+    def __init__(self, info, style):
         self.info, self.name, self.style = info, info["name"], style
         self.runs = []  # {"seed", "status", "evals": [(updates, loss)], "steps": [loss]}
         self.step_ms = []
@@ -64,6 +64,9 @@ class Variant:
                     steps.append((event["step"] + 1, event["loss"]))
         self.runs.append({**run, "evals": evals, "steps": steps})
 
+    def label(self):
+        return self.name + (" (baseline)" if self.info["baseline"] else "")
+
     def finished(self):
         return [run for run in self.runs if run["status"] == "finished"]
 
@@ -71,7 +74,7 @@ class Variant:
 def load(folder):
     results = json.loads((folder / "results.json").read_text())
     styles = iter(OTHERS * (1 + len(results["variants"]) // len(OTHERS)))
-    variants = {info["name"]: Variant(folder, info, BASELINE if info["baseline"] else next(styles))
+    variants = {info["name"]: Variant(info, BASELINE if info["baseline"] else next(styles))
                 for info in results["variants"]}
     for run in results["runs"]:
         variants[run["variant"]].add_run(folder, run)
@@ -115,8 +118,7 @@ def plot_lines(ax, variant, curves, scale):
     if mean:
         ax.plot([x * scale for x, _ in mean], [y for _, y in mean], color=style["color"], linestyle=style["linestyle"],
                 linewidth=2.4 if variant.info["baseline"] else 1.8, marker=style["marker"], markersize=4.5,
-                markevery=max(1, len(mean) // 8), label=variant.name + (" (baseline)" if variant.info["baseline"] else ""))
-    return mean
+                markevery=max(1, len(mean) // 8), label=variant.label())
 
 
 def dress(ax, axis, label, unit):
@@ -126,9 +128,9 @@ def dress(ax, axis, label, unit):
     ax.set_xlim(left=0)
 
 
-def show_what_counts(ax, means):
-    """The fall from a random model's loss would flatten all the rest, so the first fifth may leave the picture."""
-    late = [y for mean in means for x, y in mean if x >= 0.2 * mean[-1][0]]
+def show_what_counts(ax, curves, from_share):
+    """The fall from a random model's loss would flatten all the rest, so a run's beginning may leave the picture."""
+    late = [y for curve in curves for x, y in curve if x >= from_share * curve[-1][0]]
     if late:
         margin = 0.06 * (max(late) - min(late)) or 0.1
         ax.set_ylim(min(late) - margin, max(late) + margin)
@@ -136,16 +138,13 @@ def show_what_counts(ax, means):
 
 def row_of_panels(variants, curves_of, y_label, budget):
     figure, panels = plt.subplots(1, 3, figsize=(13, 4.1), sharey=True)
-    means = []
     for ax, (axis, label, unit) in zip(panels, AXES):
         for variant in variants:
-            mean = plot_lines(ax, variant, curves_of(variant), variant.scale(axis))
-            if mean and ax is panels[0]:
-                means.append(mean)
+            plot_lines(ax, variant, curves_of(variant), variant.scale(axis))
         dress(ax, axis, label, unit)
         ax.set_title("against " + label + (" (the budget)" if axis == budget else ""),
                      fontweight="bold" if axis == budget else "normal")
-    show_what_counts(panels[0], means)
+    show_what_counts(panels[0], [curve for variant in variants for curve in curves_of(variant)], from_share=0.2)
     panels[0].set_ylabel(y_label)
     panels[2].legend(frameon=False)
     return figure
@@ -175,19 +174,20 @@ def difference_curves(variant, baseline, axis):
 def difference_figure(variants, budget):
     baseline = next(v for v in variants if v.info["baseline"])
     figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), sharey=True)
-    means = []
+    drawn = []
     for ax, (axis, label, unit) in zip(panels, AXES):
         ax.axhline(0, color="black", linewidth=2)
         for variant in variants:
             if variant is not baseline:
-                mean = plot_lines(ax, variant, difference_curves(variant, baseline, axis), 1)
-                means += [mean] if mean else []
+                curves = difference_curves(variant, baseline, axis)
+                plot_lines(ax, variant, curves, 1)
+                drawn += curves
         dress(ax, axis, label, unit)
         ax.set_title("at equal " + label + (" (the budget)" if axis == budget else ""),
                      fontweight="bold" if axis == budget else "normal")
-    show_what_counts(panels[0], means + [[(1, 0.0)]])
+    show_what_counts(panels[0], drawn + [[(1, 0.0)]], from_share=0.5)
     panels[0].set_ylabel(f"validation loss − {baseline.name}'s\n(nats; below 0 is better)")
-    if means:
+    if drawn:
         panels[0].legend(frameon=False)
     return figure
 
@@ -207,7 +207,7 @@ def perplexity_figure(variants):
                     color=style["color"])
         if variant.info["baseline"]:
             ax.axvline(ppl["mean"], color="black", linewidth=1, linestyle=":", zorder=1)
-    ax.set_yticks(range(len(variants)), [v.name + (" (baseline)" if v.info["baseline"] else "") for v in variants])
+    ax.set_yticks(range(len(variants)), [variant.label() for variant in variants])
     ax.set_ylim(len(variants) - 0.4, -0.7)
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
@@ -273,7 +273,8 @@ def table(variants, chosen):
         cells = [f"{info['parameters']:,}", f"{info['parameters_attention']:,}", human(info["flops_per_token"]),
                  human(speed) if speed else "–", f"{info['arena_bytes'] / 2**20:,.1f} MiB", runs,
                  spread(info["val_loss"], 4), spread(info["val_ppl"], 3)]
-        name = f"<td><span class=swatch style='color:{variant.style['color']}'>■</span> {html.escape(variant.name)}</td>"
+        swatch = f"<span class=swatch style='color:{variant.style['color']}'>■</span>"
+        name = f"<td>{swatch} {html.escape(variant.name)}</td>"
         rows.append(f"<tr class='{'baseline' if info['baseline'] else ''}'>" + name
                     + "".join(f"<td>{cell}</td>" for cell in cells)
                     + "".join(difference_cell(info, axis, chosen) for axis, _, _ in AXES) + "</tr>")
@@ -303,7 +304,7 @@ def report(results, variants, pictures):
     seeds = ", ".join(map(str, results["seeds"]))
     verdicts = "".join(f"<p class=verdict style='border-color:{v.style['color']}'>{html.escape(v.info['sentence'])}</p>"
                        for v in variants)
-    unfinished = "" if results["complete"] else "<p class=bad>Not all runs are done; what follows is what there is so far.</p>"
+    unfinished = "" if results["complete"] else "<p class=bad>Not all runs are done; this is what there is so far.</p>"
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in results["notes"])
     title = " · ".join(html.escape(v.name) for v in variants)
     return f"""<!DOCTYPE html>
@@ -319,7 +320,7 @@ def report(results, variants, pictures):
 <p class=what>Thin lines are seeds, bold ones their mean; the first fifth of a run may lie above the picture.</p>
 {image(pictures['val_loss'], 'validation loss against tokens, FLOPs and time')}
 <h2>Difference to the baseline</h2>
-<p class=what>Paired by seed, finished runs only; before the end of a run, curves at equal FLOPs or time
+<p class=what>Paired by seed, finished runs only, beginnings may leave the picture; curves at equal FLOPs or time
 compare different points of the learning rate's schedule.</p>
 {image(pictures['difference'], 'difference of validation loss to the baseline')}
 <h2>Training loss</h2>

@@ -189,10 +189,11 @@ class Results(CompareTest):
 
     def test_a_seed_and_a_variant_may_be_added(self):
         folder = self.fresh("grown")
-        small = comparison(seeds=[1], variants=comparison()["variants"][:1] + [{"name": "low", "set": {"optim.lr": 1e-4}}])
+        mha, sas = comparison()["variants"]
+        small = comparison(seeds=[1], variants=[mha, {"name": "low", "set": {"optim.lr": 1e-4}}])
         self.assertEqual(self.compare(self.write_config(small), folder).code, DONE)
         before = (folder / "runs/mha_seed1/metrics.jsonl").stat().st_mtime_ns
-        grown = comparison(seeds=[2, 1], variants=small["variants"] + comparison()["variants"][1:])
+        grown = comparison(seeds=[2, 1], variants=[*small["variants"], sas])
         done = self.compare(self.write_config(grown), folder)
         self.assertEqual(done.code, DONE, done.err)
         self.assertEqual(before, (folder / "runs/mha_seed1/metrics.jsonl").stat().st_mtime_ns)
@@ -224,7 +225,8 @@ class Results(CompareTest):
         broken["variants"].append({"name": "gqa", "set": {"model.attention": {**ATTENTION["gqa"], "n_kv_head": 3}}})
         huge = comparison()
         huge["variants"].append({"name": "huge", "set": {"train.micro_batch": 1 << 19}})
-        for config, phrase in ((broken, "variant gqa: model.attention.n_kv_head"), (huge, "variant huge: this run does not fit"),
+        for config, phrase in ((broken, "variant gqa: model.attention.n_kv_head"),
+                               (huge, "variant huge: this run does not fit"),
                                (comparison(base={"data": {"val": "absent.bin"}}), "absent.bin"),
                                (comparison(base={"data": {"val": None}}), "data.val")):
             folder = self.fresh()

@@ -266,11 +266,17 @@ TEST_F(CompareFileTest, OtherDataInTheSameFileIsAChange) {
   expect_contains(changes[0], "data.val");
 }
 
-TEST(ShippedComparisons, Load) {
-  for (const char* name : {"compare_debug.json", "compare_quickstart.json"}) {
+// Variants of the shipped comparisons are the shipped configs of their name.
+TEST(ShippedComparisons, AreOfTheShippedConfigs) {
+  for (const auto& [name, family] :
+       {std::pair{"compare_debug.json", "debug_cpu_"}, {"compare_quickstart.json", "quickstart_"}}) {
     const CompareFile file = load_compare_file(shipped_configs() / name);
-    for (const CompareVariant& variant : file.variants)
-      EXPECT_NO_THROW(variant_config(file, variant)) << name;
+    for (const CompareVariant& variant : file.variants) {
+      const Config alone = load_config(shipped_configs() / (family + variant.name + ".json"));
+      ModelConfig model = variant_config(file, variant).model;
+      if (model.attention.sas) model.attention.sas->init = alone.model.attention.sas->init;
+      EXPECT_EQ(model, alone.model) << name << ": " << variant.name;
+    }
   }
 }
 
