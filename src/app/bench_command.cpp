@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -8,9 +7,8 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
-#include "core/rng.h"
-#include "train/optimizer.h"
 #include "train/plan.h"
+#include "train/time_steps.h"
 
 namespace saslm {
 namespace {
@@ -22,41 +20,13 @@ struct Options {
   bool json = false;
 };
 
-// Whole training steps on random tokens: gradients of every micro-step, norm, update.
-std::vector<double> time_steps(const Config& config, const Options& o) {
-  const TrainConfig& train = config.train;
-  const Engine<float> engine(config.model, {train.micro_batch, train.seq_len}, Mode::train, cpu_ops<float>());
-  engine.initialise(train.seed);
-  const AdamWOptimizer<float> optimizer(engine, config.optim);
-  std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len + 1));
-  const double scale = 1.0 / double(train.global_batch * train.seq_len);
-
-  std::vector<double> step_ms;
-  for (int64_t step = 0; step < o.warmup + o.steps; ++step) {
-    const auto begin = std::chrono::steady_clock::now();
-    engine.zero_gradients();
-    for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
-      const uint64_t key = stream_key(uint64_t(step * train.grad_accum + micro), "bench tokens");
-      for (size_t i = 0; i < tokens.size(); ++i)
-        tokens[i] = int32_t(uniform(key, i) * double(config.model.vocab_size));
-      engine.loss_and_grads(
-          {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1},
-          scale);
-    }
-    optimizer.update(config.optim.lr, optimizer.grad_norm(), step + 1);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
-    if (step >= o.warmup) step_ms.push_back(took.count());
-  }
-  std::sort(step_ms.begin(), step_ms.end());
-  return step_ms;
-}
-
 int bench_step(const Options& o) {
   const Config config = load_config(o.config, o.set);
   const Backend backend = choose_backend(config.runtime);
   const Plan plan = make_plan<float>(config);
   check_plan_fits<float>(config, plan);
-  const std::vector<double> ms = time_steps(config, o);
+  std::vector<double> ms = time_steps(config, cpu_ops<float>(), {.warmup = o.warmup, .steps = o.steps});
+  std::sort(ms.begin(), ms.end());
   const double median = ms[ms.size() / 2], tokens = double(plan.tokens_per_step);
   const double gflops = plan.flops_per_token * tokens / median / 1e6;
   if (o.json) {

@@ -17,6 +17,7 @@ constexpr int kStoppedToResume = 75;
 
 void add_train_command(CLI::App& app, RunCommand& run);
 void add_plan_command(CLI::App& app, RunCommand& run);
+void add_compare_command(CLI::App& app, RunCommand& run);
 void add_eval_command(CLI::App& app, RunCommand& run);
 void add_generate_command(CLI::App& app, RunCommand& run);
 void add_tokenize_command(CLI::App& app, RunCommand& run);

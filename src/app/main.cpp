@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   RunCommand run;
   add_train_command(app, run);
   add_plan_command(app, run);
+  add_compare_command(app, run);
   add_eval_command(app, run);
   add_generate_command(app, run);
   add_tokenize_command(app, run);

@@ -1,6 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -9,6 +7,7 @@
 #include "app/console.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/stop_signal.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -20,14 +19,6 @@ struct Options {
   double max_minutes = 0;
   bool json = false;
 };
-
-std::atomic<bool> g_stop_requested = false;
-
-// The first signal asks for a clean end after the step; the second finds the default action and ends at once.
-void on_signal(int signal) {
-  g_stop_requested = true;
-  std::signal(signal, SIG_DFL);
-}
 
 ResumeMode resume_mode(const std::string& word) {
   if (word == "must") return ResumeMode::must;
@@ -46,8 +37,8 @@ int train(const Options& o) {
   options.resume = resume_mode(o.resume);
   options.init_from = o.init_from;
   options.max_minutes = o.max_minutes;
-  options.stop = [] { return g_stop_requested.load(); };
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) std::signal(signal, on_signal);
+  options.stop = stop_requested;
+  watch_stop_signals();
 
   TrainEnd end;
   nlohmann::ordered_json summary;

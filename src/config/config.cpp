@@ -1,7 +1,6 @@
 #include "config/config.h"
 
 #include <algorithm>
-#include <numeric>
 #include <sstream>
 #include <type_traits>
 
@@ -151,32 +150,6 @@ bool read(const json& value, E& out, const Rule&) {
   return true;
 }
 
-// ---- Unknown keys.
-
-// Fewest insertions, deletions and replacements of one character that turn a into b (Levenshtein 1966).
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
-std::string advice(const std::string& key, const std::vector<std::string>& valid) {
-  const auto distance = [&](const std::string& other) { return edit_distance(key, other); };
-  const std::string& nearest = *std::min_element(
-      valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
-  std::string list;
-  for (const std::string& other : valid) list += (list.empty() ? "" : ", ") + other;
-  return "; did you mean " + nearest + "? Valid here: " + list;
-}
-
 // ---- Reading one object.
 
 template <class T>
@@ -246,6 +219,14 @@ auto naming(const std::string& source, Work work) {
 
 }  // namespace
 
+Config config_of(const json& root, const std::string& path) {
+  Config config;
+  config.train.grad_accum = 0;  // not given, so that global_batch may decide
+  read_block(root, "", config);
+  resolve(config, path);
+  return config;
+}
+
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
   json root = naming(path, [&] { return read_json_object(path); });
   std::string source = path;
@@ -253,13 +234,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
     apply_override(root, argument);
     source += " with --set " + shorten(argument);
   }
-  return naming(source, [&] {
-    Config config;
-    config.train.grad_accum = 0;  // not given, so that global_batch may decide
-    read_block(root, "", config);
-    resolve(config, path);
-    return config;
-  });
+  return naming(source, [&] { return config_of(root, path); });
 }
 
 ModelConfig load_model_config(const std::string& path) {

@@ -6,6 +6,7 @@
 // the writer and the JSON Schema all read.
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <variant>
@@ -195,6 +196,10 @@ struct Config {
 // Relative data paths are taken from the folder of `path`. Throws ConfigError, also for a file
 // that cannot be read.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+
+// The same of an object in hand. Relative data paths are taken from the folder of `path`; messages do not
+// name it.
+Config config_of(const nlohmann::json& root, const std::string& path);
 
 // Only the "model" block, which is all that eval, generate and --init-from need of a checkpoint's
 // config.json. Other top-level blocks may be present or absent and are not looked into.

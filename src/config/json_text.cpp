@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <vector>
 
@@ -84,6 +85,21 @@ std::string reason(const json::exception& error) {
   return shorten(tag_end == std::string::npos ? text : text.substr(tag_end + 2));
 }
 
+// Fewest insertions, deletions and replacements of one character that turn a into b (Levenshtein 1966).
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
 json parse_guarded(const std::string& text) {
   const size_t zero = text.find('\0');  // which the library would take for the end of the text
   if (zero != std::string::npos)
@@ -101,6 +117,15 @@ json parse_guarded(const std::string& text) {
 }
 
 }  // namespace
+
+std::string advice(const std::string& key, const std::vector<std::string>& valid) {
+  const auto distance = [&](const std::string& other) { return edit_distance(key, other); };
+  const std::string& nearest = *std::min_element(
+      valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+  std::string list;
+  for (const std::string& other : valid) list += (list.empty() ? "" : ", ") + other;
+  return "; did you mean " + nearest + "? Valid here: " + list;
+}
 
 std::string shorten(const std::string& text) {
   if (text.size() <= kMaxQuoted) return text;
@@ -150,34 +175,35 @@ json read_json_object(const std::string& path) {
   }
 }
 
-void apply_override(json& root, const std::string& argument) {
-  const std::string source = "--set " + shorten(argument) + ": ";
-  const size_t equals = argument.find('=');
-  if (equals == std::string::npos)
-    throw ConfigError(source + "wanted KEY=VALUE such as optim.lr=3e-4, got no '='");
-
+void set_node(json& root, const std::string& path, json value) {
   json* node = &root;
-  const std::string path = argument.substr(0, equals);
   for (size_t begin = 0, depth = 0; begin <= path.size(); ++depth) {
     const size_t end = std::min(path.find('.', begin), path.size());
-    if (end == begin)
-      throw ConfigError(source + "wanted a key such as optim.lr before '=', got \"" + shorten(path) + "\"");
-    if (depth >= kMaxDepth) throw ConfigError(source + "more than " + std::to_string(kMaxDepth) + " levels");
+    if (end == begin) throw ConfigError("wanted a key such as optim.lr, got \"" + shorten(path) + "\"");
+    if (depth >= kMaxDepth) throw ConfigError("more than " + std::to_string(kMaxDepth) + " levels");
     if (!node->is_object())
-      throw ConfigError(source + shorten(path.substr(0, begin - 1)) + " is no object to set a key in, but " +
+      throw ConfigError(shorten(path.substr(0, begin - 1)) + " is no object to set a key in, but " +
                         describe(*node));
     node = &node->emplace(path.substr(begin, end - begin), json::object()).first.value();  // found or made
     begin = end + 1;
   }
+  *node = std::move(value);
+}
 
-  const std::string text = argument.substr(equals + 1);
-  if (!is_utf8(text)) throw ConfigError(source + "the value is not UTF-8 text");
+void apply_override(json& root, const std::string& argument) {
   try {
-    *node = parse_guarded(text);
-  } catch (const json::parse_error&) {
-    *node = text;
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos) throw ConfigError("wanted KEY=VALUE such as optim.lr=3e-4, got no '='");
+    const std::string text = argument.substr(equals + 1);
+    if (!is_utf8(text)) throw ConfigError("the value is not UTF-8 text");
+    json value = text;
+    try {
+      value = parse_guarded(text);
+    } catch (const json::parse_error&) {  // then it stays a plain string
+    }
+    set_node(root, argument.substr(0, equals), std::move(value));
   } catch (const ConfigError& error) {
-    throw ConfigError(source + error.what());
+    throw ConfigError("--set " + shorten(argument) + ": " + error.what());
   }
 }
 

@@ -27,7 +27,13 @@ std::string checkpoints_dir(const TrainOptions& options) {
   return options.run_dir + "/checkpoints";
 }
 
-// Tokens of a vocabulary mean something only to the tokenizer that made them.
+std::optional<TokenSet> open_val_set(const Config& config) {
+  if (config.data.val.empty()) return {};
+  return TokenSet(config.data.val, config.model.vocab_size, config.train.seq_len);
+}
+
+}  // namespace
+
 void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val) {
   if (val && !train.tokenizer().empty() && !val->tokenizer().empty() && train.tokenizer() != val->tokenizer())
     throw DataError("data.val was made with the tokenizer " + val->tokenizer() + ", data.train with " +
@@ -37,13 +43,6 @@ void check_tokenizer(const Config& config, const TokenSet& train, const std::opt
     throw DataError("data.tokenizer is " + config.data.tokenizer + ", but data.train was made with " +
                     train.tokenizer());
 }
-
-std::optional<TokenSet> open_val_set(const Config& config) {
-  if (config.data.val.empty()) return {};
-  return TokenSet(config.data.val, config.model.vocab_size, config.train.seq_len);
-}
-
-}  // namespace
 
 template <class T>
 Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops,

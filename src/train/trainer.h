@@ -42,6 +42,9 @@ class TrainObserver {
   virtual void checkpoint(const CheckpointRecord&) {}
 };
 
+// Tokens of a vocabulary mean something only to the tokenizer that made them: DataError when two are named.
+void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val);
+
 enum class TrainEnd { finished, stopped };
 
 template <class T>

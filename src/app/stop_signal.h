@@ -1,0 +1,10 @@
+// SIGTERM, SIGINT and SIGUSR1 ask for a clean end: finish the step, save, exit 75.
+#pragma once
+
+namespace saslm {
+
+// From now on the first signal only sets what stop_requested() returns; the second ends the process at once.
+void watch_stop_signals();
+bool stop_requested();
+
+}  // namespace saslm

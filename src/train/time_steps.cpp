@@ -1,0 +1,45 @@
+#include "train/time_steps.h"
+
+#include <chrono>
+
+#include "core/rng.h"
+#include "train/optimizer.h"
+
+namespace saslm {
+
+template <class T>
+std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const TimeStepsOptions& options) {
+  const TrainConfig& train = config.train;
+  const Engine<T> engine(config.model, {train.micro_batch, train.seq_len}, Mode::train, ops);
+  engine.initialise(train.seed);
+  const AdamWOptimizer<T> optimizer(engine, config.optim);
+  std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len + 1));
+  const double scale = 1.0 / double(train.global_batch * train.seq_len);
+
+  std::vector<double> step_ms;
+  double timed_ms = 0;
+  for (int64_t step = 0; step < options.warmup + options.steps || timed_ms < options.seconds * 1e3; ++step) {
+    const auto begin = std::chrono::steady_clock::now();
+    engine.zero_gradients();
+    for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
+      const uint64_t key = stream_key(uint64_t(step * train.grad_accum + micro), "bench tokens");
+      for (size_t i = 0; i < tokens.size(); ++i)
+        tokens[i] = int32_t(uniform(key, i) * double(config.model.vocab_size));
+      engine.loss_and_grads(
+          {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1},
+          scale);
+    }
+    optimizer.update(config.optim.lr, optimizer.grad_norm(), step + 1);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+    if (step >= options.warmup) {
+      step_ms.push_back(took.count());
+      timed_ms += took.count();
+    }
+    if (options.stop && options.stop()) break;
+  }
+  return step_ms;
+}
+
+template std::vector<double> time_steps(const Config&, const Ops<float>&, const TimeStepsOptions&);
+
+}  // namespace saslm
