@@ -17,17 +17,25 @@ using test::write_bytes;
 class RunTokenizer : public Tokenizer {
  public:
   std::string name() const override { return "runs"; }
+  std::string fingerprint() const override { return "runs"; }
   int64_t vocab_size() const override { return 100'000; }
   int32_t boundary() const override { return 99'999; }
-  void encode(std::string_view text, std::vector<int32_t>& ids) const override {
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (i == 0 || text[i] != text[i - 1]) ids.push_back(text[i]);
-    }
-  }
-  size_t complete_prefix(std::string_view text) const override {
-    return text.find_last_not_of(text.back()) + 1;
-  }
+  std::unique_ptr<Encoder> make_encoder() const override { return std::make_unique<RunEncoder>(); }
   std::string decode(std::span<const int32_t>) const override { return ""; }
+
+ private:
+  struct RunEncoder : Encoder {
+    size_t encode(std::string_view text, size_t until, bool open, std::vector<int32_t>& ids) override {
+      size_t at = 0;
+      while (at < std::min(until, text.size())) {
+        const size_t end = std::min(text.find_first_not_of(text[at], at), text.size());
+        if (open && end == text.size()) break;
+        ids.push_back(text[at]);
+        at = end;
+      }
+      return at;
+    }
+  };
 };
 
 std::vector<int32_t> tokens_under(const TempDir& dir, const std::vector<std::string>& files) {
@@ -86,11 +94,12 @@ TEST(Tokenize, ResultAndJsonCountWhatWasWritten) {
   TempDir dir;
   write_bytes(dir / "in", std::string("ab\n<SEP>\nc\0d", 12));
   int64_t seen = 0;
-  const TokenizeResult made = tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "in"},
-                                                               .out_dir = dir / "out",
-                                                               .separator = "<SEP>",
-                                                               .tokens_per_shard = 5,
-                                                               .progress = [&](int64_t n) { seen = n; }});
+  const TokenizeResult made =
+      tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "in"},
+                                       .out_dir = dir / "out",
+                                       .separator = "<SEP>",
+                                       .tokens_per_shard = 5,
+                                       .progress = [&](const TokenizeProgress& p) { seen = p.bytes_read; }});
   EXPECT_EQ(seen, 24);
   EXPECT_EQ(made.boundaries_in_text, 2);
   EXPECT_EQ(made.info.documents, 4);
@@ -160,15 +169,14 @@ TEST(Tokenize, ExistingOutputIsLeftAlone) {
 TEST(ByteTokenizer, DecodesWhatItEncoded) {
   std::string every_byte(256, '\0');
   std::iota(every_byte.begin(), every_byte.end(), '\0');
-  std::vector<int32_t> ids = {5};
-  ByteTokenizer().encode(every_byte, ids);
-  ASSERT_EQ(ids.size(), 257u);
-  EXPECT_EQ(ids[256], 255);
-  EXPECT_EQ(ByteTokenizer().decode(std::span(ids).subspan(1)), every_byte);
+  const std::vector<int32_t> ids = ByteTokenizer().encode(every_byte);
+  ASSERT_EQ(ids.size(), 256u);
+  EXPECT_EQ(ids[255], 255);
+  EXPECT_EQ(ByteTokenizer().decode(ids), every_byte);
   EXPECT_DATA_ERROR(ByteTokenizer().decode(std::vector<int32_t>{256}), "token 256");
 }
 
-TEST(MakeTokenizer, KnowsBytesOnly) {
+TEST(MakeTokenizer, NamesWhatIsNotThere) {
   EXPECT_EQ(make_tokenizer("bytes")->name(), "bytes");
   EXPECT_DATA_ERROR(make_tokenizer("gpt2.json"), "gpt2.json");
 }
