@@ -22,7 +22,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kMaxFileBytes = 256 << 20;
-constexpr int64_t kMaxVocab = 1 << 24;
+constexpr int64_t kMaxVocab = 1 << 22;
 constexpr int kMaxNesting = 4;  // of pre-tokenizers
 constexpr const char* kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -268,6 +268,7 @@ class Reader {
       add_word(node.id(), bytes.value_or(spelled), bytes.has_value(), node);
       ids_[spelled] = node.id();
     }
+    n_words_ = int32_t(ids_.size());
     file_.byte_ids.fill(-1);
     for (size_t c = 0; c < byte_of_character_.size(); ++c) {
       if (byte_of_character_[c] < 0) continue;
@@ -321,6 +322,11 @@ class Reader {
       if (node.flag(key, false))
         node.fail(std::string(key) + ": true is not supported: the text must come back as it was");
     if (const auto it = ids_.find(token.content); it == ids_.end()) {
+      // The library numbers new tokens itself, whatever the file says.
+      const int32_t next = std::max(n_words_, last_added_ + 1);
+      if (token.id != next)
+        node.fail("id " + std::to_string(token.id) + ", but the library would give it " +
+                  std::to_string(next) + ": new tokens follow the vocabulary, and each other, without a gap");
       add_word(token.id, token.content, false, node);
       ids_[token.content] = token.id;
     } else if (it->second != token.id) {
@@ -329,12 +335,14 @@ class Reader {
     } else if (file_.words[size_t(token.id)] != token.content) {
       node.fail("\"" + token.content + "\" stands for other bytes in the vocabulary; one id cannot be both");
     }
+    last_added_ = std::max(last_added_, token.id);
     file_.added.push_back(std::move(token));
   }
 
   const std::array<int, 324> byte_of_character_ = make_byte_of_character();
   BpeFile file_;
   std::unordered_map<std::string, int32_t> ids_;
+  int32_t n_words_ = 0, last_added_ = -1;
 };
 
 struct Found {
