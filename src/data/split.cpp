@@ -14,6 +14,9 @@ namespace saslm {
 namespace {
 
 constexpr size_t kJitStackBytes = 8 << 20;  // at most; it begins with little
+// Steps of one match: enough to go back over the longest piece (WordEncoder::kMaxPieceBytes) a few times, and
+// over in seconds when a pattern is of the exponential kind.
+constexpr uint32_t kMaxSteps = 1'000'000'000;
 
 template <auto free>
 struct Free {
@@ -36,15 +39,14 @@ PCRE2_SPTR units(std::string_view text) {
 }  // namespace
 
 struct SplitPatterns::Pattern {
-  std::string written;
+  std::string name;  // for messages
   std::unique_ptr<pcre2_code, Free<pcre2_code_free>> code;
 };
 
 SplitPatterns::SplitPatterns(const std::string& path, const std::vector<SplitStep>& steps) {
   for (const SplitStep& step : steps) {
-    const auto fail = [&](const std::string& why) {
-      throw DataError(path + ": pre_tokenizer: pattern `" + step.pattern + "`: " + why);
-    };
+    const std::string name = path + ": pre_tokenizer: pattern `" + step.pattern + "`: ";
+    const auto fail = [&](const std::string& why) { throw DataError(name + why); };
     const std::string pattern =
         step.literal ? literal_to_pcre2(step.pattern) : to_pcre2(step.pattern, path + ": pre_tokenizer");
     int error = 0;
@@ -53,7 +55,7 @@ SplitPatterns::SplitPatterns(const std::string& path, const std::vector<SplitSte
         pcre2_compile(units(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error,
                       &where, nullptr);
     if (code == nullptr) fail(message_of(error));
-    patterns_.push_back({step.pattern, {}});
+    patterns_.push_back({name, {}});
     patterns_.back().code.reset(code);
     uint32_t matches_nothing = 0;
     pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &matches_nothing);
@@ -74,6 +76,7 @@ struct PieceSplitter::Scratch {
 
   Scratch() {
     if (!match || !context) throw std::bad_alloc();
+    pcre2_set_match_limit(context.get(), kMaxSteps);
     pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
   }
 };
@@ -94,8 +97,8 @@ PieceSplitter::Match PieceSplitter::find(size_t step, std::string_view text, boo
   if (result > 0) return {bounds[0], bounds[1], true};
   if (result == PCRE2_ERROR_NOMATCH) return {text.size(), text.size(), !open};
   if (result == PCRE2_ERROR_PARTIAL) return {bounds[0], bounds[0], false};
-  throw DataError("pattern `" + pattern.written + "`: " + message_of(result) + " near \"" +
-                  std::string(text.substr(0, 40)) + "\"; this text or this pattern cannot be tokenized");
+  throw DataError(pattern.name + message_of(result) + " near \"" + std::string(text.substr(0, 40)) +
+                  "\"; this text or this pattern cannot be tokenized");
 }
 
 }  // namespace saslm

@@ -203,7 +203,7 @@ std::string job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, S
                       {"changed_ns", regular ? int64_t(status.st_mtim.tv_nsec) : 0}});
   }
   const nlohmann::ordered_json job = {
-      {"tokenizer", tokenizer.name()},  {"fingerprint", tokenizer.fingerprint()},
+      {"tokenizer", tokenizer.name()},  {"tokenizer_fingerprint", tokenizer.fingerprint()},
       {"separator", options.separator}, {"tokens_per_shard", options.tokens_per_shard},
       {"format", name_of(format)},      {"inputs", inputs}};
   return job.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
