@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config
-  libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libgtest-dev
+  libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libpcre2-dev libgtest-dev
   python3 bible-kjv bible-kjv-text
 )
 

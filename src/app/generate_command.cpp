@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "core/file.h"
 #include "data/tokenizer.h"
 #include "train/generate.h"
 #include "train/saved_model.h"
@@ -27,12 +28,14 @@ int generate_text(const Options& o) {
     throw ConfigError(model.path +
                       ": it is not known which tokenizer this model was trained with; "
                       "say --tokenizer bytes (or the tokenizer's file)");
+  if (o.tokenizer.empty() && name != "bytes" && !path_exists(name))
+    throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
+                      ", which is not there (any more); name its present place with --tokenizer FILE");
   const auto tokenizer = make_tokenizer(name);
   if (tokenizer->vocab_size() > model.config.vocab_size)
     throw ConfigError("the tokenizer " + name + " has " + std::to_string(tokenizer->vocab_size()) +
                       " tokens, the model only " + std::to_string(model.config.vocab_size));
-  std::vector<int32_t> prompt;
-  tokenizer->encode(o.prompt, prompt);
+  std::vector<int32_t> prompt = tokenizer->encode(o.prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->boundary());
 
   const int64_t seq_len = model.config.max_seq_len;

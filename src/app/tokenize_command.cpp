@@ -1,6 +1,9 @@
+#include <omp.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 
@@ -18,17 +21,47 @@ struct Options {
   bool json = false;
 };
 
+// The live line, written over itself about ten times a second.
+class LiveLine {
+ public:
+  void show(const TokenizeProgress& p) {
+    const auto now = std::chrono::steady_clock::now();
+    if (shown_ && now - last_ < std::chrono::milliseconds(100)) return;
+    shown_ = true, last_ = now;
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    const double rate = double(p.bytes_read - p.resumed_from) / std::max(seconds, 1e-3);
+    std::cerr << "\r\033[2K" << human_bytes(p.bytes_read);
+    if (p.bytes_total > 0)
+      std::cerr << " of " << human_bytes(p.bytes_total) << " (" << 100 * p.bytes_read / p.bytes_total
+                << " %)";
+    std::cerr << " | " << human_count(rate) << "B/s";
+    if (p.bytes_total > 0 && rate > 0)
+      std::cerr << " | eta " << human_duration(double(p.bytes_total - p.bytes_read) / rate);
+    std::cerr << std::flush;
+  }
+  void clear() {
+    if (shown_) std::cerr << "\r\033[2K";
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), last_;
+  bool shown_ = false;
+};
+
 int tokenize(const Options& o) {
   const auto tokenizer = make_tokenizer(o.tokenizer);
   TokenizeOptions work = o.work;
+  if (work.threads == 0) work.threads = omp_get_max_threads();
   if (o.dtype == "uint16") work.format = ShardFormat::llmc_u16;
   if (o.dtype == "uint32") work.format = ShardFormat::llmc_u32;
-  const bool terminal = isatty(STDERR_FILENO) == 1;
-  if (terminal)
-    work.progress = [](int64_t bytes) { std::cerr << "\r" << human_bytes(bytes) << " read" << std::flush; };
+  LiveLine live;
+  if (isatty(STDERR_FILENO) == 1) work.progress = [&live](const TokenizeProgress& p) { live.show(p); };
 
   const TokenizeResult result = tokenize_files(*tokenizer, work);
-  if (terminal) std::cerr << "\r\033[2K";
+  live.clear();
+  if (result.resumed_from > 0)
+    std::cerr << "went on from an interrupted run, which had done " << human_bytes(result.resumed_from)
+              << "\n";
   if (result.boundaries_in_text > 0)
     std::cerr << "warning: the text itself holds " << result.boundaries_in_text
               << " tokens that read as document boundaries (for bytes: NUL); they were kept\n";
@@ -48,7 +81,9 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("tokenize", "Turn text files into token shards");
   sub->add_option("--input", o->work.inputs, "Text files, each a document")->required();
-  sub->add_option("--tokenizer", o->tokenizer, "bytes")->capture_default_str();
+  sub->add_option("--tokenizer", o->tokenizer,
+                  "bytes, a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder that holds them")
+      ->capture_default_str();
   sub->add_option("--out", o->work.out_dir, "Folder for the shards and their .json")
       ->check(folder())
       ->required();
@@ -60,6 +95,8 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
       ->capture_default_str();
   sub->add_option("--dtype", o->dtype, "auto (the narrowest that fits), uint16 or uint32")
       ->check(CLI::IsMember({"auto", "uint16", "uint32"}));
+  sub->add_option("--threads", o->work.threads, "0 = OMP_NUM_THREADS or all cores; the shards are the same")
+      ->check(CLI::Range(0, 1024));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return tokenize(*o); }; });
 }

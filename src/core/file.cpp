@@ -94,6 +94,10 @@ int64_t File::read_some(std::span<std::byte> out) const {
   return int64_t(wanted - out.size());
 }
 
+void File::seek(int64_t offset) {
+  if (::lseek(fd_, offset, SEEK_SET) < 0) throw IoError::from_errno("seek in", path_);
+}
+
 void File::pread_all(std::span<std::byte> out, int64_t offset) const {
   while (!out.empty()) {
     const ssize_t n = retry_interrupted([&] { return ::pread(fd_, out.data(), out.size(), offset); });

@@ -35,6 +35,7 @@ class File {
   // From the file's position, for streams: fills `out` unless the end comes first; returns how much there
   // was.
   int64_t read_some(std::span<std::byte> out) const;
+  void seek(int64_t offset);  // where read_some and write_all go on
   // Fills all of `out` from byte `offset` on; a file that ends earlier is an IoError.
   void pread_all(std::span<std::byte> out, int64_t offset) const;
   // Reserves bytes [0, bytes) on the disk, so that a full disk shows before the first write. File systems

@@ -15,20 +15,40 @@ constexpr int64_t kMaxBytes = 64 << 20;  // room for a million shard names
 }
 
 std::string to_json(const ShardInfo& info) {
-  const nlohmann::ordered_json json = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
-                                       {"tokens", info.tokens},       {"bytes", info.bytes},
-                                       {"documents", info.documents}, {"files", info.files}};
+  nlohmann::ordered_json json = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
+                                 {"tokens", info.tokens},       {"bytes", info.bytes},
+                                 {"documents", info.documents}, {"files", info.files}};
+  if (!info.fingerprint.empty()) json["tokenizer_fingerprint"] = info.fingerprint;
   return json.dump(2) + "\n";
 }
 
-std::string info_path_of(const std::string& shard_path) {
+bool same_tokenizer(const std::string& name, const std::string& fingerprint, const std::string& other_name,
+                    const std::string& other_fingerprint) {
+  return fingerprint.empty() || other_fingerprint.empty() ? name == other_name
+                                                          : fingerprint == other_fingerprint;
+}
+
+namespace {
+// DIR/PREFIX of DIR/PREFIX_NNNNNN.bin; else empty.
+std::string stem_of(const std::string& shard_path) {
   constexpr std::string_view kExtension = ".bin";
   if (!shard_path.ends_with(kExtension)) return "";
   const std::string stem = shard_path.substr(0, shard_path.size() - kExtension.size());
   size_t digits = 0;
   while (digits < stem.size() && std::isdigit(uint8_t(stem[stem.size() - 1 - digits]))) ++digits;
   if (digits < 6 || digits == stem.size() || stem[stem.size() - 1 - digits] != '_') return "";
-  return stem.substr(0, stem.size() - 1 - digits) + ".json";
+  return stem.substr(0, stem.size() - 1 - digits);
+}
+}  // namespace
+
+std::string info_path_of(const std::string& shard_path) {
+  const std::string stem = stem_of(shard_path);
+  return stem.empty() ? "" : stem + ".json";
+}
+
+std::string journal_path_of(const std::string& shard_path) {
+  const std::string stem = stem_of(shard_path);
+  return stem.empty() ? "" : stem + ".journal";
 }
 
 std::optional<ShardInfo> read_shard_info(const std::string& path) {
@@ -48,6 +68,7 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
     json.at("bytes").get_to(info.bytes);
     json.at("documents").get_to(info.documents);
     json.at("files").get_to(info.files);
+    info.fingerprint = json.value("tokenizer_fingerprint", "");
   } catch (const nlohmann::json::exception& error) {
     throw DataError(path + ": not a description of shards: " + error.what() + advice);
   }

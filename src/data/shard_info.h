@@ -15,12 +15,21 @@ struct ShardInfo {
   int64_t bytes = 0;   // of text
   int64_t documents = 0;
   std::vector<std::string> files;  // the shards' names, in order
+  std::string fingerprint;         // of the tokenizer; "" when not known
 };
+
+// By fingerprint where both are known: a tokenizer may have moved. Else by name.
+bool same_tokenizer(const std::string& name, const std::string& fingerprint, const std::string& other_name,
+                    const std::string& other_fingerprint);
 
 std::string to_json(const ShardInfo& info);
 
 // The path of the .json that would describe this shard; empty when its name is not PREFIX_NNNNNN.bin.
 std::string info_path_of(const std::string& shard_path);
+
+// The path of the journal that lies beside this shard while its `saslm tokenize` is unfinished; empty
+// likewise.
+std::string journal_path_of(const std::string& shard_path);
 
 // Nothing when there is no such file. DataError when it is there and not what to_json writes.
 std::optional<ShardInfo> read_shard_info(const std::string& path);

@@ -37,9 +37,32 @@ ShardWriter::ShardWriter(std::string dir, std::string prefix, ShardFormat format
   }
 }
 
-ShardWriter::~ShardWriter() {
-  std::error_code ignored;
-  for (const std::string& name : names_) std::filesystem::remove(dir_ + "/" + name + kTemporary, ignored);
+void ShardWriter::resume(int64_t n_tokens) {
+  check(names_.empty(), "a shard writer resumes before it writes");
+  const auto fail = [&](const std::string& name) {
+    throw DataError(
+        dir_ + "/" + name + kTemporary +
+        ": an interrupted run wrote it, and it is missing or cut short now; remove the unfinished output "
+        "and start again");
+  };
+  std::error_code unknown;
+  for (int64_t left = n_tokens; left > 0; left -= tokens_per_shard_) {
+    const int64_t n = std::min(left, tokens_per_shard_);
+    const std::string name = name_of_shard(names_.size()), path = dir_ + "/" + name;
+    names_.push_back(name);
+    // Only the last may be longer. Interrupted in finish(), it has its final name.
+    const std::string found = std::filesystem::exists(path + kTemporary, unknown) ? path + kTemporary : path;
+    const uintmax_t size = std::filesystem::file_size(found, unknown);
+    if (unknown || size < uintmax_t(bytes_of_shard(n))) fail(name);
+    if (n == tokens_per_shard_ || found == path) continue;
+    file_ = File(found, O_WRONLY);
+    file_.truncate(bytes_of_shard(n));
+    file_.seek(bytes_of_shard(n));
+    in_shard_ = n;
+  }
+  for (size_t i = names_.size();
+       std::filesystem::remove(dir_ + "/" + name_of_shard(i) + kTemporary, unknown);)
+    ++i;
 }
 
 void ShardWriter::append(std::span<const int32_t> tokens) {
@@ -68,6 +91,8 @@ std::vector<std::string> ShardWriter::finish() {
   for (const std::string& name : names_) {
     const std::string path = dir_ + "/" + name;
     std::error_code unknown;
+    if (!std::filesystem::exists(path + kTemporary, unknown) && std::filesystem::exists(path, unknown))
+      continue;  // resumed: an earlier finish() came as far as this
     if (std::filesystem::exists(path, unknown)) throw DataError(path + ": exists; nothing is overwritten");
     rename_path(path + kTemporary, path);
   }
@@ -75,12 +100,35 @@ std::vector<std::string> ShardWriter::finish() {
   return std::exchange(names_, {});
 }
 
+void ShardWriter::sync() {
+  if (in_shard_ == 0) return;
+  flush();
+  file_.sync();
+}
+
+void ShardWriter::discard() {
+  file_ = File();
+  in_shard_ = 0;
+  std::error_code ignored;
+  for (const std::string& name : std::exchange(names_, {}))
+    std::filesystem::remove(dir_ + "/" + name + kTemporary, ignored);
+}
+
+std::string ShardWriter::name_of_shard(size_t number) const {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "_%06zu.bin", number);
+  return prefix_ + text.data();
+}
+
+int64_t ShardWriter::bytes_of_shard(int64_t n_tokens) const {
+  return int64_t(sizeof kNoHeader) + n_tokens * (format_ == ShardFormat::llmc_u16 ? 2 : 4);
+}
+
 void ShardWriter::open_shard() {
-  std::array<char, 16> number;
-  std::snprintf(number.data(), number.size(), "_%06zu.bin", names_.size());
-  const std::string name = prefix_ + number.data();
+  const std::string name = name_of_shard(names_.size());
   file_ = File(dir_ + "/" + name + kTemporary, O_WRONLY | O_CREAT | O_EXCL);
-  names_.push_back(name);  // from here on it is ours to remove
+  names_.push_back(name);
+  fsync_dir(dir_);
   file_.write_all(std::as_bytes(std::span(kNoHeader)));
 }
 

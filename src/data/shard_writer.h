@@ -11,19 +11,27 @@ namespace saslm {
 
 // Writes DIR/PREFIX_000000.bin, ..._000001.bin, ... of `tokens_per_shard` tokens each; only the last is
 // shorter. Every file is written under a temporary name and fsynced; finish() gives them their final
-// names. Without finish(), nothing remains. The formats' n_tokens is an int32, so a shard of more than
-// 2^31 - 1 tokens is refused here (DataError): ask for more, smaller shards.
+// names. Until then the temporary files stay, for a later writer to go on from, or for discard(). The
+// formats' n_tokens is an int32, so a shard of more than 2^31 - 1 tokens is refused here (DataError): ask for
+// more, smaller shards.
 class ShardWriter {
  public:
   ShardWriter(std::string dir, std::string prefix, ShardFormat format, int64_t tokens_per_shard);
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
-  ~ShardWriter();
+
+  // Before the first append: goes on from what a writer with the same arguments left behind. Its first
+  // `n_tokens` tokens, which were synced, are kept and any others dropped. DataError when they are not there.
+  void resume(int64_t n_tokens);
 
   void append(std::span<const int32_t> tokens);  // DataError when the format cannot hold one of them
+  void sync();                                   // all tokens so far are on the disk
   std::vector<std::string> finish();             // the shards' file names, without DIR
+  void discard();                                // removes the temporary files
 
  private:
+  std::string name_of_shard(size_t number) const;
+  int64_t bytes_of_shard(int64_t n_tokens) const;
   void open_shard();
   void flush();
   void close_shard();

@@ -51,6 +51,11 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
   std::map<std::pair<uint64_t, uint64_t>, std::string> seen;
   for (const std::string& pattern : patterns) {
     for (const std::string& path : matches_of(pattern)) {
+      const std::string journal = journal_path_of(path);
+      std::error_code unknown;
+      if (!journal.empty() && std::filesystem::exists(journal, unknown))
+        throw DataError(path + ": its `saslm tokenize` is not finished (" + journal +
+                        " is there); run that command again to finish it");
       shards_.emplace_back(path);
       const auto [first, is_new] = seen.insert({shards_.back().identity(), path});
       if (!is_new) {
@@ -101,7 +106,7 @@ void TokenSet::read_infos() {
   std::map<std::string, std::optional<ShardInfo>> infos;  // many shards share one
   double bytes = 0;
   bool complete = true;
-  std::string tokenizer, named_by;
+  std::string tokenizer, tokenizer_fingerprint, named_by;
   for (const ShardFile& shard : shards_) {
     const std::string path = info_path_of(shard.path());
     if (!infos.contains(path)) infos[path] = path.empty() ? std::nullopt : read_shard_info(path);
@@ -110,15 +115,16 @@ void TokenSet::read_infos() {
       complete = false;
       continue;
     }
-    if (!named_by.empty() && info->tokenizer != tokenizer) {
+    if (!named_by.empty() &&
+        !same_tokenizer(info->tokenizer, info->fingerprint, tokenizer, tokenizer_fingerprint)) {
       throw DataError(path + ": tokenizer \"" + info->tokenizer + "\", but " + named_by + " says \"" +
                       tokenizer + "\"; one data set needs one tokenizer");
     }
-    tokenizer = info->tokenizer, named_by = path;
+    tokenizer = info->tokenizer, tokenizer_fingerprint = info->fingerprint, named_by = path;
     bytes += double(info->bytes) / double(info->tokens) * double(shard.n_tokens());
   }
   if (!complete) return;
-  tokenizer_ = tokenizer;
+  tokenizer_ = tokenizer, tokenizer_fingerprint_ = tokenizer_fingerprint;
   bytes_per_token_ = bytes / double(n_tokens_);
 }
 

@@ -28,6 +28,9 @@ class TokenSet {
     return fingerprint_;
   }                                                            // 32 hex digits, of tokens and shard lengths
   const std::string& tokenizer() const { return tokenizer_; }  // empty unless every shard's .json says it
+  const std::string& tokenizer_fingerprint() const {
+    return tokenizer_fingerprint_;
+  }                                                                           // same; "" if not known
   std::optional<double> bytes_per_token() const { return bytes_per_token_; }  // same condition
   std::string description() const;                                            // one line for logs
 
@@ -44,7 +47,7 @@ class TokenSet {
   std::vector<ShardFile> shards_;
   std::vector<int64_t> first_sample_ = {0};  // of each shard, and last the number of samples
   int64_t n_tokens_ = 0;
-  std::string fingerprint_, tokenizer_;
+  std::string fingerprint_, tokenizer_, tokenizer_fingerprint_;
   std::optional<double> bytes_per_token_;
 };
 

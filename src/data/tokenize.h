@@ -17,25 +17,40 @@
 
 namespace saslm {
 
+struct TokenizeProgress {
+  int64_t bytes_read = 0;    // of the inputs, and turned into tokens
+  int64_t bytes_total = -1;  // of all inputs; -1 when one of them is a pipe
+  int64_t resumed_from = 0;  // bytes_read when this run began
+};
+
 struct TokenizeOptions {
   std::vector<std::string> inputs = {};     // files or pipes, in this order
   std::string out_dir = {};                 // made if missing
   std::string prefix = "tokens";            // OUT/PREFIX_000000.bin, ... and OUT/PREFIX.json
   std::string separator = "<|endoftext|>";  // "" = inputs are never split
   int64_t tokens_per_shard = 100'000'000;
-  std::optional<ShardFormat> format = {};                 // default: the narrowest that holds the vocabulary
-  std::function<void(int64_t bytes_read)> progress = {};  // called about once per MiB of input
+  std::optional<ShardFormat> format = {};  // default: the narrowest that holds the vocabulary
+  int threads = 0;                         // 0 = as many as there are cores; the shards do not depend on it
+  double journal_interval_s = 5;           // after a kill, at most about so much work is done again
+  std::function<void(const TokenizeProgress&)> progress = {};  // called about once per MiB of input
 };
 
 struct TokenizeResult {
   ShardInfo info;
   std::string info_path;
   int64_t boundaries_in_text = 0;  // tokens of the text itself that look like a boundary: worth a warning
+  int64_t resumed_from = 0;        // bytes of the inputs that an interrupted run had done
 };
 
-// Runs in constant memory whatever the files' sizes. Shards get their final names once all text is
-// written, and the .json comes last; an error before that leaves nothing behind.
-// DataError: no input, an unreadable one, no text at all, or output of this prefix already there.
+// Runs in memory that depends on the number of threads and on the longest word, not on the files' sizes.
+//
+// Shards get their final names once all text is written, and the .json comes last. Until then
+// OUT/PREFIX.journal says how far the work has come. A run that was killed, or that an error stopped, goes on
+// from there when it is started again with the same arguments and unchanged inputs, and ends with the shards,
+// byte for byte, of a run that was not. (From the beginning when an input is a pipe.)
+//
+// DataError: no input, an unreadable one, no text at all, output of this prefix already there, an unfinished
+// run of other arguments, another run at work on the same output.
 TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions& options);
 
 }  // namespace saslm

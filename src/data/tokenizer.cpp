@@ -1,12 +1,34 @@
 #include "data/tokenizer.h"
 
+#include <algorithm>
+
 #include "core/error.h"
+#include "data/bpe_tokenizer.h"
 
 namespace saslm {
 
-void ByteTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
-  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
-  ids.insert(ids.end(), bytes, bytes + text.size());
+namespace {
+
+class ByteEncoder : public Encoder {
+ public:
+  size_t encode(std::string_view text, size_t until, bool, std::vector<int32_t>& ids) override {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+    const size_t n = std::min(text.size(), until);  // everywhere is a cut
+    ids.insert(ids.end(), bytes, bytes + n);
+    return n;
+  }
+};
+
+}  // namespace
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+  std::vector<int32_t> ids;
+  make_encoder()->encode(text, text.size(), false, ids);
+  return ids;
+}
+
+std::unique_ptr<Encoder> ByteTokenizer::make_encoder() const {
+  return std::make_unique<ByteEncoder>();
 }
 
 std::string ByteTokenizer::decode(std::span<const int32_t> ids) const {
@@ -22,9 +44,11 @@ std::string ByteTokenizer::decode(std::span<const int32_t> ids) const {
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name_or_path) {
   if (name_or_path == "bytes") return std::make_unique<ByteTokenizer>();
-  throw DataError("tokenizer \"" + name_or_path +
-                  "\": this build has only \"bytes\"; data tokenized elsewhere " +
-                  "can be trained on as ready-made shards");
+  return std::make_unique<BpeTokenizer>(read_bpe_file(name_or_path));
+}
+
+std::string tokenizer_name(const std::string& name_or_path) {
+  return name_or_path.empty() || name_or_path == "bytes" ? name_or_path : bpe_file_path(name_or_path);
 }
 
 }  // namespace saslm

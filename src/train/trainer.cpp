@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "data/shard_info.h"
+#include "data/tokenizer.h"
 #include "train/evaluate.h"
 #include "train/schedule.h"
 
@@ -35,11 +37,16 @@ std::optional<TokenSet> open_val_set(const Config& config) {
 }  // namespace
 
 void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val) {
-  if (val && !train.tokenizer().empty() && !val->tokenizer().empty() && train.tokenizer() != val->tokenizer())
+  if (train.tokenizer().empty()) return;
+  const auto is_train = [&](const std::string& name, const std::string& fingerprint) {
+    return same_tokenizer(name, fingerprint, train.tokenizer(), train.tokenizer_fingerprint());
+  };
+  if (val && !val->tokenizer().empty() && !is_train(val->tokenizer(), val->tokenizer_fingerprint()))
     throw DataError("data.val was made with the tokenizer " + val->tokenizer() + ", data.train with " +
                     train.tokenizer() + "; tokenize both with the same one");
-  if (!config.data.tokenizer.empty() && !train.tokenizer().empty() &&
-      config.data.tokenizer != train.tokenizer())
+  const std::string name = tokenizer_name(config.data.tokenizer);
+  if (name.empty() || name == train.tokenizer()) return;
+  if (train.tokenizer_fingerprint().empty() || !is_train(name, make_tokenizer(name)->fingerprint()))
     throw DataError("data.tokenizer is " + config.data.tokenizer + ", but data.train was made with " +
                     train.tokenizer());
 }

@@ -281,17 +281,47 @@ TEST(ShardWriter, LongAppendsSurviveTheBuffer) {
   EXPECT_TRUE(back == tokens);
 }
 
-TEST(ShardWriter, NothingHasAFinalNameBeforeFinishAndNothingRemainsWithoutIt) {
+TEST(ShardWriter, NothingHasAFinalNameBeforeFinishAndNothingRemainsAfterDiscard) {
   TempDir dir;
-  {
-    ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 2);
-    writer.append(std::vector<int32_t>{1, 2, 3});
-    for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
-      EXPECT_EQ(entry.path().extension(), ".tmp");
-    }
-    EXPECT_FALSE(std::filesystem::is_empty(dir.path()));
+  ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 2);
+  writer.append(std::vector<int32_t>{1, 2, 3});
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
+    EXPECT_EQ(entry.path().extension(), ".tmp");
   }
+  EXPECT_FALSE(std::filesystem::is_empty(dir.path()));
+  writer.discard();
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(ShardWriter, GoesOnFromAnySyncedToken) {
+  const std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6, 7};
+  for (size_t kept = 0; kept <= tokens.size(); ++kept) {
+    for (size_t written = kept; written <= tokens.size(); ++written) {
+      TempDir dir;
+      ShardWriter killed(dir.path(), "s", ShardFormat::llmc_u16, 3);
+      killed.append(std::span(tokens).first(kept));
+      killed.sync();
+      killed.append(
+          std::span(tokens).subspan(kept, written - kept));  // never synced; some of it may be there
+      ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 3);
+      writer.resume(int64_t(kept));
+      writer.append(std::span(tokens).subspan(kept));
+      EXPECT_EQ(writer.finish(), (std::vector<std::string>{"s_000000.bin", "s_000001.bin", "s_000002.bin"}));
+      EXPECT_EQ(test::read_bytes(dir / "s_000000.bin"), test::llmc_u16({1, 2, 3}));
+      EXPECT_EQ(test::read_bytes(dir / "s_000001.bin"), test::llmc_u16({4, 5, 6}));
+      EXPECT_EQ(test::read_bytes(dir / "s_000002.bin"), test::llmc_u16({7}));
+      for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
+        EXPECT_EQ(entry.path().extension(), ".bin");
+    }
+  }
+}
+
+TEST(ShardWriter, WhatCannotBeGoneOnFromIsNamed) {
+  TempDir dir;
+  write_bytes(dir / "s_000000.bin.tmp", test::llmc_u16({1, 2, 3}));
+  write_bytes(dir / "s_000001.bin.tmp", test::llmc_u16({4}));
+  ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 3);
+  EXPECT_DATA_ERROR(writer.resume(5), "s_000001.bin.tmp");
 }
 
 TEST(ShardWriter, RefusesWhatTheFormatCannotHold) {

@@ -1,8 +1,13 @@
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <map>
 #include <numeric>
 #include <thread>
 
+#include "core/rng.h"
 #include "data/token_set.h"
 #include "data/tokenize.h"
 #include "tests/data/support.h"
@@ -17,17 +22,50 @@ using test::write_bytes;
 class RunTokenizer : public Tokenizer {
  public:
   std::string name() const override { return "runs"; }
+  std::string fingerprint() const override { return "runs"; }
   int64_t vocab_size() const override { return 100'000; }
   int32_t boundary() const override { return 99'999; }
-  void encode(std::string_view text, std::vector<int32_t>& ids) const override {
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (i == 0 || text[i] != text[i - 1]) ids.push_back(text[i]);
-    }
-  }
-  size_t complete_prefix(std::string_view text) const override {
-    return text.find_last_not_of(text.back()) + 1;
-  }
+  std::unique_ptr<Encoder> make_encoder() const override { return std::make_unique<RunEncoder>(); }
   std::string decode(std::span<const int32_t>) const override { return ""; }
+
+ private:
+  struct RunEncoder : Encoder {
+    size_t encode(std::string_view text, size_t until, bool open, std::vector<int32_t>& ids) override {
+      size_t at = 0;
+      while (at < std::min(until, text.size())) {
+        const size_t end = std::min(text.find_first_not_of(text[at], at), text.size());
+        if (open && end == text.size()) break;
+        ids.push_back(text[at]);
+        at = end;
+      }
+      return at;
+    }
+  };
+};
+
+// Three bytes an id, counted from the start of the document: from anywhere else, two of three cuts are wrong.
+class TripleTokenizer : public Tokenizer {
+ public:
+  std::string name() const override { return "triples"; }
+  std::string fingerprint() const override { return "triples"; }
+  int64_t vocab_size() const override { return (1 << 24) + 1; }
+  int32_t boundary() const override { return 1 << 24; }
+  std::unique_ptr<Encoder> make_encoder() const override { return std::make_unique<TripleEncoder>(); }
+  std::string decode(std::span<const int32_t>) const override { return ""; }
+
+ private:
+  struct TripleEncoder : Encoder {
+    size_t encode(std::string_view text, size_t until, bool open, std::vector<int32_t>& ids) override {
+      size_t at = 0;
+      while (at < std::min(until, text.size()) && !(open && at + 3 > text.size())) {
+        int32_t id = 0;
+        for (const char byte : text.substr(at, 3)) id = id << 8 | uint8_t(byte);
+        ids.push_back(id);
+        at += std::min<size_t>(3, text.size() - at);
+      }
+      return at;
+    }
+  };
 };
 
 std::vector<int32_t> tokens_under(const TempDir& dir, const std::vector<std::string>& files) {
@@ -86,11 +124,12 @@ TEST(Tokenize, ResultAndJsonCountWhatWasWritten) {
   TempDir dir;
   write_bytes(dir / "in", std::string("ab\n<SEP>\nc\0d", 12));
   int64_t seen = 0;
-  const TokenizeResult made = tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "in"},
-                                                               .out_dir = dir / "out",
-                                                               .separator = "<SEP>",
-                                                               .tokens_per_shard = 5,
-                                                               .progress = [&](int64_t n) { seen = n; }});
+  const TokenizeResult made =
+      tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "in"},
+                                       .out_dir = dir / "out",
+                                       .separator = "<SEP>",
+                                       .tokens_per_shard = 5,
+                                       .progress = [&](const TokenizeProgress& p) { seen = p.bytes_read; }});
   EXPECT_EQ(seen, 24);
   EXPECT_EQ(made.boundaries_in_text, 2);
   EXPECT_EQ(made.info.documents, 4);
@@ -115,6 +154,56 @@ TEST(Tokenize, ATokenizerThatLooksAheadIsNotCutShort) {
       tokenize_files(RunTokenizer(), {.inputs = {dir / "in"}, .out_dir = dir / "out", .separator = "<SEP>"});
   EXPECT_EQ(tokens_under(dir, made.info.files), (std::vector<int32_t>{'a', 'b', '\n', 99'999, 'b'}));
   EXPECT_EQ(ShardFile(dir / "out/tokens_000000.bin").format(), ShardFormat::llmc_u32);  // by vocabulary
+}
+
+TEST(Tokenize, ShardsAreTheIdsOfWholeDocumentsOnAnyNumberOfThreads) {
+  const auto bpe = make_tokenizer(SASLM_FIXTURES_DIR);
+  const std::vector<std::string> words = {
+      "the", " quick", " brown", "'s", "\n", "  ", "12345", "\xff", "\xe6\x97\xa5\xe6\x9c\xac", "!?"};
+  TempDir dir;
+  std::vector<std::string> inputs;
+  std::vector<std::vector<std::string>> documents(3);
+  uint64_t counter = 0;
+  const auto random_below = [&](uint64_t n) {
+    return uint64_t(uniform(stream_key(1, "documents"), counter++) * double(n));
+  };
+  for (size_t file = 0; file < documents.size(); ++file) {
+    std::string text;
+    for (const size_t bytes : {size_t(1'500'000), size_t(10), size_t(1 << 20)}) {
+      std::string document;
+      while (document.size() < bytes) document += words[random_below(words.size())];
+      if (file == 1 && bytes > 1'200'000)
+        document.insert(1'000'000, std::string(300'000, 'e'));  // a long word
+      document += "\n";
+      text += document + "<SEP>\n";
+      documents[file].push_back(document);
+    }
+    inputs.push_back(dir / std::to_string(file));
+    write_bytes(inputs.back(), text);
+  }
+  const ByteTokenizer byte_tokenizer;
+  const TripleTokenizer triples;
+  for (const Tokenizer* tokenizer :
+       std::initializer_list<const Tokenizer*>{bpe.get(), &byte_tokenizer, &triples}) {
+    std::vector<int32_t> wanted;
+    for (const auto& file : documents)
+      for (const std::string& document : file) {
+        if (!wanted.empty()) wanted.push_back(tokenizer->boundary());
+        const std::vector<int32_t> ids = tokenizer->encode(document);
+        wanted.insert(wanted.end(), ids.begin(), ids.end());
+      }
+    for (const int threads : {1, 2, 5}) {
+      const TokenizeResult made = tokenize_files(*tokenizer, {.inputs = inputs,
+                                                              .out_dir = dir / "out",
+                                                              .prefix = std::to_string(counter++),
+                                                              .separator = "<SEP>",
+                                                              .tokens_per_shard = 999'999,
+                                                              .threads = threads});
+      EXPECT_TRUE(tokens_under(dir, made.info.files) == wanted) << tokenizer->name() << ", " << threads;
+      EXPECT_EQ(made.info.documents, 9);
+      EXPECT_EQ(made.info.tokens, int64_t(wanted.size()));
+    }
+  }
 }
 
 TEST(Tokenize, ReadsAPipe) {
@@ -157,18 +246,163 @@ TEST(Tokenize, ExistingOutputIsLeftAlone) {
       "a/b");
 }
 
+// ---- Interrupted and gone on with.
+
+class Interrupted : public testing::Test {
+ protected:
+  Interrupted() {
+    for (int file = 0; file < 3; ++file) {
+      std::string text;
+      uint64_t counter = uint64_t(file) << 32;
+      while (text.size() < 2'500'000) {
+        const double u = uniform(stream_key(1, "interrupted"), counter++);
+        text += u < 0.001 ? "\n<SEP>\n" : u < 0.2 ? "\n" : u < 0.6 ? " the" : " quick fox's";
+      }
+      options_.inputs.push_back(dir_ / ("in" + std::to_string(file)));
+      write_bytes(options_.inputs.back(), text);
+    }
+    options_.separator = "<SEP>";
+    options_.tokens_per_shard = 700'000;
+    options_.threads = 2;
+    options_.journal_interval_s = 0;
+  }
+
+  TokenizeOptions into(const std::string& folder) const {
+    TokenizeOptions options = options_;
+    options.out_dir = dir_ / folder;
+    return options;
+  }
+
+  // A process of its own, killed when it has come so far; false: it came to its end before.
+  bool run_killed_after(const TokenizeOptions& options, int64_t bytes) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      TokenizeOptions deadly = options;
+      deadly.progress = [bytes](const TokenizeProgress& p) {
+        if (p.bytes_read >= bytes) ::raise(SIGKILL);
+      };
+      tokenize_files(*tokenizer_, deadly);
+      ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status);
+  }
+
+  // Everything in a folder, by name.
+  std::map<std::string, std::string> content(const std::string& folder) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(dir_ / folder))
+      files[entry.path().filename()] = test::read_bytes(entry.path());
+    return files;
+  }
+
+  TempDir dir_;
+  TokenizeOptions options_;
+  std::unique_ptr<Tokenizer> tokenizer_ = make_tokenizer(SASLM_FIXTURES_DIR);
+};
+
+TEST_F(Interrupted, AnyNumberOfTimesEndsWithTheSameShards) {
+  tokenize_files(*tokenizer_, into("whole"));
+  const auto whole = content("whole");
+  ASSERT_GE(whole.size(), 4u);
+  int64_t kills = 0;
+  for (int64_t bytes = 1; run_killed_after(into("killed"), bytes); bytes += 1'100'000, ++kills) {
+    for (const auto& [name, unused] : content("killed"))  // nothing looks whole
+      EXPECT_TRUE(name.ends_with(".tmp") || name == "tokens.journal") << name;
+  }
+  EXPECT_GE(kills, 6);
+  EXPECT_TRUE(content("killed") == whole);
+}
+
+TEST_F(Interrupted, WorkIsNotDoneTwice) {
+  ASSERT_TRUE(run_killed_after(into("out"), 5'000'000));
+  int64_t first = 0;
+  TokenizeOptions options = into("out");
+  options.threads = 1;  // this may differ
+  options.progress = [&](const TokenizeProgress& p) {
+    if (first == 0) first = p.bytes_read;
+    EXPECT_GT(p.bytes_total, 7'500'000);
+    EXPECT_LE(p.bytes_read, p.bytes_total);
+  };
+  const TokenizeResult made = tokenize_files(*tokenizer_, options);
+  EXPECT_GT(made.resumed_from, 3'000'000);
+  EXPECT_GT(first, made.resumed_from);
+}
+
+TEST_F(Interrupted, WhileItIsBeingFinishedToo) {
+  tokenize_files(*tokenizer_, into("whole"));
+  const auto whole = content("whole");
+  ASSERT_TRUE(run_killed_after(into("killed"), 7'000'000));
+  // All text is done; some shards have got their names, others not.
+  TokenizeOptions options = into("killed");
+  ::mkdir((options.out_dir + "/" + whole.rbegin()->first).c_str(), 0700);  // the last rename is in vain
+  EXPECT_ANY_THROW(tokenize_files(*tokenizer_, options));
+  std::filesystem::remove(options.out_dir + "/" + whole.rbegin()->first);
+  EXPECT_TRUE(content("killed").contains("tokens_000000.bin"));
+  EXPECT_DATA_ERROR(TokenSet({options.out_dir + "/tokens_*.bin"}, 1000, 4), "not finished");
+  tokenize_files(*tokenizer_, options);
+  EXPECT_TRUE(content("killed") == whole);
+}
+
+TEST_F(Interrupted, AHalfWrittenLineOfTheJournalIsDropped) {
+  tokenize_files(*tokenizer_, into("whole"));
+  ASSERT_TRUE(run_killed_after(into("killed"), 5'000'000));
+  const std::string path = dir_ / "killed/tokens.journal";
+  const std::string journal = test::read_bytes(path);
+  for (const std::string& torn :
+       {journal.substr(0, journal.size() - 20), journal + "{\"input\":2,\"offs", journal.substr(0, 10)}) {
+    std::filesystem::remove_all(dir_ / "copy");
+    std::filesystem::copy(dir_ / "killed", dir_ / "copy");
+    write_bytes(dir_ / "copy/tokens.journal", torn);
+    tokenize_files(*tokenizer_, into("copy"));
+    EXPECT_TRUE(content("copy") == content("whole"));
+  }
+}
+
+TEST_F(Interrupted, ChangedArgumentsAndInputsAreRefusedByName) {
+  ASSERT_TRUE(run_killed_after(into("out"), 3'000'000));
+  const auto left = content("out");
+  const auto refused = [&](TokenizeOptions changed, const std::string& part) {
+    EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, changed), part);
+    EXPECT_TRUE(content("out") == left);
+  };
+  TokenizeOptions changed = into("out");
+  changed.tokens_per_shard = 800'000;
+  refused(changed, "/tokens_per_shard was 700000, is 800000");
+  changed = into("out");
+  changed.inputs.pop_back();
+  refused(changed, "/inputs was");
+  EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), into("out")), "/tokenizer was");
+  std::filesystem::last_write_time(options_.inputs[1], std::filesystem::file_time_type::clock::now());
+  refused(into("out"), "/inputs/1/changed");
+}
+
+TEST_F(Interrupted, ShardsThatWentMissingAreNamed) {
+  ASSERT_TRUE(run_killed_after(into("out"), 6'000'000));
+  ASSERT_TRUE(std::filesystem::remove(dir_ / "out/tokens_000000.bin.tmp"));
+  EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, into("out")), "tokens_000000.bin.tmp");
+}
+
+TEST_F(Interrupted, TwoRunsDoNotShareAnOutput) {
+  TokenizeOptions options = into("out");
+  options.progress = [&](const TokenizeProgress&) {
+    EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, into("out")), "another `saslm tokenize`");
+  };
+  tokenize_files(*tokenizer_, options);
+}
+
 TEST(ByteTokenizer, DecodesWhatItEncoded) {
   std::string every_byte(256, '\0');
   std::iota(every_byte.begin(), every_byte.end(), '\0');
-  std::vector<int32_t> ids = {5};
-  ByteTokenizer().encode(every_byte, ids);
-  ASSERT_EQ(ids.size(), 257u);
-  EXPECT_EQ(ids[256], 255);
-  EXPECT_EQ(ByteTokenizer().decode(std::span(ids).subspan(1)), every_byte);
+  const std::vector<int32_t> ids = ByteTokenizer().encode(every_byte);
+  ASSERT_EQ(ids.size(), 256u);
+  EXPECT_EQ(ids[255], 255);
+  EXPECT_EQ(ByteTokenizer().decode(ids), every_byte);
   EXPECT_DATA_ERROR(ByteTokenizer().decode(std::vector<int32_t>{256}), "token 256");
 }
 
-TEST(MakeTokenizer, KnowsBytesOnly) {
+TEST(MakeTokenizer, NamesWhatIsNotThere) {
   EXPECT_EQ(make_tokenizer("bytes")->name(), "bytes");
   EXPECT_DATA_ERROR(make_tokenizer("gpt2.json"), "gpt2.json");
 }

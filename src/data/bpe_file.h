@@ -1,0 +1,50 @@
+// Tokenizer files of two kinds, read and checked:
+//
+//   tokenizer.json             Hugging Face `tokenizers`: byte-level BPE (GPT-2, Llama 3, ...)
+//   encoder.json + vocab.bpe   GPT-2's own, also called vocab.json + merges.txt
+//
+// Both spell bytes as printable characters (byte_of_character). What would make decode(encode(x)) differ from
+// x (normalizers, a space put before the text, ...) is refused by name, as is whatever else we do not
+// support; nothing is silently ignored but what does not change ids: decoder, padding, truncation, and the
+// post-processor, for the boundary between documents is ours to put.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/split.h"
+
+namespace saslm {
+
+struct BpeMerge {
+  int32_t left, right, merged;
+};
+
+struct AddedToken {
+  std::string content;  // found in the raw text before anything else
+  int32_t id = 0;
+  bool special = false;
+  bool normalized = false;  // false: looked for first, in the whole text; true: in what that leaves
+};
+
+struct BpeFile {
+  std::string path;                // absolute; of the file that names the tokenizer
+  std::string fingerprint;         // of the content of its file or files: xxh3-128
+  std::vector<std::string> words;  // bytes of each id; "" where there is no such id
+  std::vector<bool> spelled;  // per id: a word in characters that stand for bytes, so that pieces can be it
+  std::array<int32_t, 256> byte_ids;  // of the words of one byte
+  std::vector<BpeMerge> merges;       // the first is done first
+  std::vector<AddedToken> added;
+  std::vector<SplitStep> steps;
+  bool ignore_merges = false;  // a piece that is itself a word is not built up by merges
+};
+
+// `path` is a file of either kind, or a folder that holds one. DataError naming file and key.
+BpeFile read_bpe_file(const std::string& path);
+
+// The path that names the tokenizer which `path` leads to: BpeFile::path, without reading. Unchanged when
+// there is none.
+std::string bpe_file_path(const std::string& path);
+
+}  // namespace saslm

@@ -1,0 +1,121 @@
+#include "data/tokenize_journal.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "core/error.h"
+
+namespace saslm {
+
+namespace {
+
+using nlohmann::json;
+
+std::string line_of(const TokenizeState& state) {
+  const nlohmann::ordered_json line = {{"input", state.next.input},
+                                       {"offset", state.next.offset},
+                                       {"in_document", state.next.in_document},
+                                       {"bytes_read", state.bytes_read},
+                                       {"tokens", state.tokens},
+                                       {"bytes", state.bytes},
+                                       {"documents", state.documents},
+                                       {"boundaries", state.boundaries}};
+  return line.dump();
+}
+
+// Nothing when the line is not whole.
+std::optional<TokenizeState> state_of(const std::string& line) {
+  const json parsed = json::parse(line, nullptr, false);
+  if (!parsed.is_object()) return std::nullopt;
+  TokenizeState state;
+  const auto number = [&](const char* key, int64_t& value) {
+    const auto it = parsed.find(key);
+    if (it == parsed.end() || !it->is_number_integer() || *it < 0) return false;
+    value = it->get<int64_t>();
+    return true;
+  };
+  const auto in_document = parsed.find("in_document");
+  if (in_document == parsed.end() || !in_document->is_boolean()) return std::nullopt;
+  state.next.in_document = in_document->get<bool>();
+  const bool whole = number("input", state.next.input) && number("offset", state.next.offset) &&
+                     number("bytes_read", state.bytes_read) && number("tokens", state.tokens) &&
+                     number("bytes", state.bytes) && number("documents", state.documents) &&
+                     number("boundaries", state.boundaries);
+  return whole ? std::optional(state) : std::nullopt;
+}
+
+std::string shortened(const json& value) {
+  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return text.size() <= 120 ? text : text.substr(0, 117) + "...";
+}
+
+// What differs first between two jobs, for a message.
+std::string difference(const json& was, const json& is, const std::string& key = "") {
+  if (was.is_structured() && was.type() == is.type() && was.size() == is.size())
+    for (const auto& [name, value] : is.items()) {
+      const json* other = was.is_array() ? &was[std::stoul(name)] : was.contains(name) ? &was[name] : nullptr;
+      if (other != nullptr && *other != value) return difference(*other, value, key + "/" + name);
+    }
+  return key + " was " + shortened(was) + ", is " + shortened(is);
+}
+
+}  // namespace
+
+TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
+    : file_(std::move(path), O_RDWR | O_CREAT | O_APPEND) {
+  struct stat status = {};
+  if (::flock(file_.fd(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) throw IoError::from_errno("lock", file_.path());
+    throw DataError(file_.path() +
+                    ": another `saslm tokenize` is writing this output; wait for it, or choose another "
+                    "directory or prefix");
+  }
+  if (::fstat(file_.fd(), &status) != 0) throw IoError::from_errno("stat", file_.path());
+  if (status.st_nlink == 0)
+    throw DataError(file_.path() + ": another `saslm tokenize` has just finished this output");
+
+  std::string text(size_t(file_.size()), '\0');
+  file_.pread_all(std::as_writable_bytes(std::span(text)), 0);
+  size_t whole = 0;  // bytes
+  while (true) {
+    const size_t end = text.find('\n', whole);
+    if (end == std::string::npos) break;
+    const std::string line = text.substr(whole, end - whole);
+    if (whole == 0 && line != job) {
+      const json was = json::parse(line, nullptr, false), is = json::parse(job);
+      throw DataError(file_.path() + ": an unfinished `saslm tokenize` of other arguments or inputs (" +
+                      difference(was, is) +
+                      "); run it again as it was, or remove this file and its .tmp shards to start anew");
+    }
+    const auto state = whole == 0 ? std::nullopt : state_of(line);
+    if (whole > 0 && !state) break;
+    if (state) state_ = state;
+    whole = end + 1;
+  }
+  if (whole < text.size()) file_.truncate(int64_t(whole));
+  if (whole == 0) append(job);
+  fsync_dir(std::filesystem::path(file_.path()).parent_path().string());
+}
+
+void TokenizeJournal::record(const TokenizeState& state) {
+  append(line_of(state));
+}
+
+void TokenizeJournal::remove() {
+  if (::unlink(file_.path().c_str()) != 0) throw IoError::from_errno("remove", file_.path());
+  file_ = File();
+}
+
+void TokenizeJournal::append(const std::string& line) {
+  file_.write_all(bytes_of(line + "\n"));
+  file_.sync();
+}
+
+}  // namespace saslm
