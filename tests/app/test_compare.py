@@ -168,12 +168,16 @@ class Results(CompareTest):
         wild = {"optim.lr": 5.0, "train.max_bad_steps": 1, "train.spike_threshold": 1.0, "train.spike_window": 2}
         config = self.write_config(comparison(variants=[{"name": "mha"}, {"name": "wild", "set": wild}]))
         folder = self.fresh("diverged")
-        for _ in range(2):  # the second time it is read off the metrics
-            report = json.loads(self.compare(config, folder, "--json").out)
+        reports = []
+        for _ in range(2):  # the second time it is read off the metrics, and nothing is trained
+            report = without_clock(json.loads(self.compare(config, folder, "--json").out))
             self.assertEqual([run["status"] for run in report["runs"]], ["finished", "diverged"] * 2)
             self.assertEqual(report["variants"][1]["diverged"], 2)
             self.assertIn("diverged with seed 1, 2", report["variants"][1]["sentence"])
             self.assertTrue(report["complete"])
+            self.assertLess(report["runs"][1]["steps_done"], STEPS)
+            reports.append(report)
+        self.assertEqual(*reports)
 
     def test_when_all_diverge_that_is_the_end(self):
         wild = {"optim.lr": 5.0, "train.max_bad_steps": 1, "train.spike_threshold": 1.0, "train.spike_window": 2}
