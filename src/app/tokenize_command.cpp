@@ -96,7 +96,7 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--dtype", o->dtype, "auto (the narrowest that fits), uint16 or uint32")
       ->check(CLI::IsMember({"auto", "uint16", "uint32"}));
   sub->add_option("--threads", o->work.threads, "0 = OMP_NUM_THREADS or all cores; the shards are the same")
-      ->check(CLI::Range(0, 1024));
+      ->check(integer_in(0, 1024));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return tokenize(*o); }; });
 }

@@ -5,10 +5,12 @@ import math
 import random
 import shutil
 import struct
+from pathlib import Path
 
 import harness
 from harness import DIVERGED, DONE, MACHINE, STOPPED, USER, AppTest, Process, checkpoints, events, saslm, tiny_config
 
+FIXTURES = Path(__file__).resolve().parent.parent / "data" / "fixtures"
 TEXT = """\
 The mill stood where the river bent, and for as long as anyone remembered it had turned with the water. In spring the
 wheel ran fast and the miller slept little; in late summer it hardly moved, and he mended sacks and told stories to the
@@ -103,6 +105,48 @@ class Tokenize(TextRun):
         out = self.fresh("tokens")
         self.assertEqual(saslm("tokenize", "--input", self.folder / "none", "--out", out).code, USER)
         self.assertFalse(out.exists() and any(out.iterdir()))
+
+
+class BytePairs(AppTest):
+    """A tokenizer file, from text to text."""
+
+    def test_a_model_finds_the_tokenizer_it_was_trained_with(self):
+        folder = self.fresh("byte_pairs")
+        folder.mkdir()
+        tokenizer = folder / "tokenizer.json"
+        shutil.copy(FIXTURES / "base.json", tokenizer)
+        (folder / "text.txt").write_text(TEXT * 3)
+        out = self.run_json("tokenize", "--input", folder / "text.txt", "--tokenizer", tokenizer, "--out", folder)
+        self.assertEqual((out["tokenizer"], out["vocab_size"], out["documents"]), (str(tokenizer.resolve()), 639, 4))
+        self.assertLess(out["tokens"], out["bytes"] * 0.8)
+        config = tiny_config(model={"vocab_size": 639}, data={"train": str(folder / "tokens_*.bin"), "val": None},
+                             train={"steps": 5}, eval={"every_steps": 0})
+        checkpoint = checkpoints(self.train(config))[-1]
+        generate = ["generate", "--checkpoint", checkpoint, "--prompt", "the quick <|endoftext|>\n", "--tokens", 20]
+        told = self.run_ok(*generate)
+        self.assertTrue(told.out.startswith("the quick <|endoftext|>\n"), told.out)
+        evaluated = self.run_json("eval", "--checkpoint", checkpoint, "--data", folder / "tokens_*.bin")
+        self.assertGreater(evaluated["bits_per_byte"], 0)
+        # The path may lead there in other words, or the file have moved with its data.
+        shutil.move(tokenizer, folder / "moved.json")
+        self.train(harness.merged(config, {"data": {"tokenizer": str(folder / "moved.json")}}))
+        refused = saslm(*generate)
+        self.assertEqual(refused.code, USER)
+        for phrase in (str(tokenizer.resolve()), "--tokenizer"):
+            self.assertIn(phrase, refused.err)
+        self.assertEqual(self.run_ok(*generate, "--tokenizer", folder / "moved.json").out, told.out)
+
+    def test_another_tokenizer_than_that_of_the_data_is_refused(self):
+        folder = self.fresh("byte_pairs")
+        folder.mkdir()
+        (folder / "text.txt").write_text(TEXT)
+        self.run_ok("tokenize", "--input", folder / "text.txt", "--tokenizer", FIXTURES, "--out", folder)
+        config = tiny_config(model={"vocab_size": 639}, data={"train": str(folder / "tokens_*.bin"), "val": None,
+                                                              "tokenizer": str(FIXTURES / "base.json")})
+        refused = saslm("train", self.write_config(config), "--run-dir", self.fresh())
+        self.assertEqual(refused.code, USER)
+        for phrase in ("base.json", "encoder.json"):
+            self.assertIn(phrase, refused.err)
 
 
 class Eval(TextRun):
