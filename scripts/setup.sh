@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config
   libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libpcre2-dev libgtest-dev
-  python3 bible-kjv bible-kjv-text
+  python3 python3-matplotlib bible-kjv bible-kjv-text
 )
 
 missing=()

@@ -302,7 +302,7 @@ class Cost(AppTest):
         paths = [self.write_config(tiny_config(kind)) for kind in ("mha", "sas")]
         alone = [self.run_json("plan", path) for path in paths]
         self.assertEqual(self.run_json("plan", *paths), {"plans": alone})
-        text = self.run_ok("plan", *paths).stdout
+        text = self.run_ok("plan", *paths).out
         rows = [line.split() for line in text.splitlines()]
         self.assertIn([Path(path).stem for path in paths], rows)
         self.assertIn(["total"] + [str(p["parameters"]) for p in alone], rows)
