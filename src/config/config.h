@@ -14,11 +14,12 @@
 
 namespace saslm {
 
-enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa };
+enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa, mhe };
 enum class PositionKind { rope, learned, none };
 enum class NormKind { rmsnorm, layernorm };
 enum class MlpKind { swiglu, gelu, relu2 };
 enum class SasInit { authors, identity };
+enum class MheForm { add, mul };
 enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class OptimKind { adamw };
 enum class DeviceKind { automatic, cpu, cuda };
@@ -78,8 +79,19 @@ struct TpaConfig {
   bool operator==(const TpaConfig&) const = default;
 };
 
+// Multiple-head embeddings (arXiv 2310.07911): one projection each of q, k and v, told apart by an embedding
+// per head.
+struct MheConfig {
+  static constexpr AttentionKind kKind = AttentionKind::mhe;
+  static constexpr const char* kHelp = "how head embeddings make heads of one";
+  MheForm form = MheForm::add;
+  static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
+  static double values(double H, double D) { return 6 * D + 8 * H * D; }
+  bool operator==(const MheConfig&) const = default;
+};
+
 // After the first, each is the JSON block of the kind it names, and of no other kind: kKind.
-using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig>;
+using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig, MheConfig>;
 
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::mha;

@@ -33,7 +33,7 @@ template <class E>
 struct Words;
 template <>
 struct Words<AttentionKind> {
-  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa"};
+  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa", "mhe"};
 };
 template <>
 struct Words<PositionKind> {
@@ -50,6 +50,10 @@ struct Words<MlpKind> {
 template <>
 struct Words<SasInit> {
   static constexpr std::array all{"authors", "identity"};
+};
+template <>
+struct Words<MheForm> {
+  static constexpr std::array all{"add", "mul"};
 };
 template <>
 struct Words<ScheduleKind> {
@@ -144,6 +148,11 @@ void visit_fields(V& v, TpaConfig& c) {
   v.field("k_rank", c.k_rank, {.help = "products in a key", .min = 1, .max = kMaxHeadDim, .required = true});
   v.field("v_rank", c.v_rank,
           {.help = "products in a value", .min = 1, .max = kMaxHeadDim, .required = true});
+}
+
+template <class V>
+void visit_fields(V& v, MheConfig& c) {
+  v.field("form", c.form, {.help = "add: q + e; mul: q (1 + e); likewise k and v", .required = true});
 }
 
 template <class V, class First, class... Blocks>

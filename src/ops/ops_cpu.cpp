@@ -38,6 +38,8 @@ const Ops<T>& cpu_ops() {
       .repeat_heads_bwd = cpu::repeat_heads_bwd<T>,
       .tensor_product_fwd = cpu::tensor_product_fwd<T>,
       .tensor_product_bwd = cpu::tensor_product_bwd<T>,
+      .head_embedding_fwd = cpu::head_embedding_fwd<T>,
+      .head_embedding_bwd = cpu::head_embedding_bwd<T>,
       .sas_fwd = cpu::sas_fwd<T>,
       .sas_bwd = cpu::sas_bwd<T>,
       .attention_fwd = cpu::attention_fwd<T>,
