@@ -68,11 +68,11 @@ bool vote_any(bool p, unsigned mask = kFullMask, CallSite at = CallSite::here())
 bool vote_all(bool p, unsigned mask = kFullMask, CallSite at = CallSite::here());
 
 // Vector access: V is a trivially copyable type of 2, 4, 8 or 16 bytes; p is aligned to its size.
-void check_vector_access(const void* p, size_t bytes, const char* what, CallSite);
+void check_vector_access(const void* p, size_t bytes, bool is_write, CallSite);
 template <class V, class T>
 V ldv(const T* p, CallSite at = CallSite::here()) {
   static_assert(std::is_trivially_copyable_v<V> && std::has_single_bit(sizeof(V)) && sizeof(V) <= 16);
-  check_vector_access(p, sizeof(V), "ldv", at);
+  check_vector_access(p, sizeof(V), false, at);
   V v;
   std::memcpy(&v, p, sizeof v);
   return v;
@@ -80,7 +80,7 @@ V ldv(const T* p, CallSite at = CallSite::here()) {
 template <class V, class T>
 void stv(T* p, const V& v, CallSite at = CallSite::here()) {
   static_assert(std::is_trivially_copyable_v<V> && std::has_single_bit(sizeof(V)) && sizeof(V) <= 16);
-  check_vector_access(p, sizeof(V), "stv", at);
+  check_vector_access(p, sizeof(V), true, at);
   std::memcpy(static_cast<void*>(p), &v, sizeof v);
 }
 
