@@ -42,6 +42,9 @@ struct IoError : MachineError {
   static IoError from_errno(const std::string& call, const std::string& path);
   using MachineError::MachineError;
 };
+struct CudaError : MachineError {  // the call and CUDA's own text
+  using MachineError::MachineError;
+};
 
 struct ShapeError : Error {
   using Error::Error;

@@ -5,7 +5,8 @@
 //   Heads<X>  (B, T, H, D)      per-head features; D is contiguous, the other strides are free,
 //                               so [B,T,H,D] and [B,H,T,D] buffers are the same type
 //
-// A view of T converts to a view of const T. An empty view (data == nullptr) means "absent".
+// A view of T converts to a view of const T. An empty view (data == nullptr) means "absent". What views do is
+// constexpr, so that kernels may use it.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -17,9 +18,9 @@ struct Vec {
   T* data = nullptr;
   int64_t size = 0;
 
-  T& operator[](int64_t i) const { return data[i]; }
-  explicit operator bool() const { return data != nullptr; }
-  operator Vec<const T>() const requires(!std::is_const_v<T>) { return {data, size}; }
+  constexpr T& operator[](int64_t i) const { return data[i]; }
+  constexpr explicit operator bool() const { return data != nullptr; }
+  constexpr operator Vec<const T>() const requires(!std::is_const_v<T>) { return {data, size}; }
 };
 
 template <class T>
@@ -28,12 +29,12 @@ struct Mat {
   int64_t rows = 0, cols = 0;
   int64_t stride = 0;  // elements from one row to the next; >= cols
 
-  T* operator[](int64_t r) const { return data + r * stride; }
-  explicit operator bool() const { return data != nullptr; }
-  Mat row_range(int64_t first, int64_t count) const { return {data + first * stride, count, cols, stride}; }
-  Mat first_cols(int64_t count) const { return {data, rows, count, stride}; }
-  bool contiguous() const { return stride == cols; }
-  operator Mat<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
+  constexpr T* operator[](int64_t r) const { return data + r * stride; }
+  constexpr explicit operator bool() const { return data != nullptr; }
+  constexpr Mat row_range(int64_t first, int64_t count) const { return {data + first * stride, count, cols, stride}; }
+  constexpr Mat first_cols(int64_t count) const { return {data, rows, count, stride}; }
+  constexpr bool contiguous() const { return stride == cols; }
+  constexpr operator Mat<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };
 
 template <class T>
@@ -47,14 +48,14 @@ struct Heads {
   int64_t B = 0, T = 0, H = 0, D = 0;
   int64_t b_stride = 0, t_stride = 0, h_stride = 0;  // in elements; the D stride is 1
 
-  X* at(int64_t b, int64_t t, int64_t h) const { return data + b * b_stride + t * t_stride + h * h_stride; }
-  explicit operator bool() const { return data != nullptr; }
-  Heads first_batches(int64_t count) const { return {data, count, T, H, D, b_stride, t_stride, h_stride}; }
+  constexpr X* at(int64_t b, int64_t t, int64_t h) const { return data + b * b_stride + t * t_stride + h * h_stride; }
+  constexpr explicit operator bool() const { return data != nullptr; }
+  constexpr Heads first_batches(int64_t count) const { return {data, count, T, H, D, b_stride, t_stride, h_stride}; }
   // Positions first .. first+count-1 of every sequence.
-  Heads time_range(int64_t first, int64_t count) const {
+  constexpr Heads time_range(int64_t first, int64_t count) const {
     return {data + first * t_stride, B, count, H, D, b_stride, t_stride, h_stride};
   }
-  operator Heads<const X>() const requires(!std::is_const_v<X>) {
+  constexpr operator Heads<const X>() const requires(!std::is_const_v<X>) {
     return {data, B, T, H, D, b_stride, t_stride, h_stride};
   }
 };

@@ -1,0 +1,131 @@
+# The SIMT layer (kernels/simt/README.md): CUDA kernels compiled as C++ and run on the CPU, and compiled by nvcc when
+# there is one.
+#
+#   saslm_simt_test(NAME SOURCES ... [USES library ...])
+#       ctest entries NAME_plain (optimised), NAME_asan (AddressSanitizer and UBSan) and NAME_race (clang++, our own
+#       race detector) from the same sources: kernels (.cu) and GoogleTest files (.cpp).
+#   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES 80-real 90a-real)
+#       an object library that nvcc compiles, with its warnings and those of ptxas as errors. Nothing without nvcc.
+
+set(simt_dir ${PROJECT_SOURCE_DIR}/kernels/simt)
+set(simt_sources
+  ${PROJECT_SOURCE_DIR}/src/core/error.cpp
+  ${simt_dir}/barriers.cpp ${simt_dir}/collectives.cpp ${simt_dir}/cp_async.cpp ${simt_dir}/fiber.cpp
+  ${simt_dir}/grid.cpp ${simt_dir}/mbarrier_tma.cpp ${simt_dir}/mma.cpp ${simt_dir}/report.cpp
+  ${simt_dir}/scheduler.cpp ${simt_dir}/schedules.cpp ${simt_dir}/shared_memory.cpp ${simt_dir}/wgmma.cpp)
+
+set(simt_includes ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
+set(simt_warnings -Wall -Wextra -Wshadow -Werror -Wno-missing-field-initializers -Wno-unknown-pragmas)
+# What every kernel is compiled with: it reads one memory as several types; what it forgets to set shows.
+set(simt_flags -fno-strict-aliasing -ftrivial-auto-var-init=pattern -g1)
+set(simt_plain_flags -O2)
+set(simt_asan_flags -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+set(simt_race_flags -O1 -fsanitize=thread)
+
+function(saslm_simt_layer build)
+  add_library(simt_${build} ${ARGN} ${simt_sources})
+  target_include_directories(simt_${build} PUBLIC ${simt_includes})
+  target_compile_options(simt_${build} PRIVATE ${simt_warnings} PUBLIC $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+endfunction()
+saslm_simt_layer(plain STATIC)
+target_compile_options(simt_plain PRIVATE -O3)
+saslm_simt_layer(asan STATIC)
+target_compile_options(simt_asan PRIVATE ${simt_asan_flags})
+target_link_options(simt_asan PUBLIC -fsanitize=address,undefined)
+foreach(build plain asan)
+  set_target_properties(simt_${build} PROPERTIES EXCLUDE_FROM_ALL ON)
+endforeach()
+
+find_program(SASLM_CLANGXX NAMES clang++ clang++-20 clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14
+             DOC "compiles kernels for the race build of the SIMT layer")
+if(SASLM_CLANGXX)
+  # A shared library bound to itself: what a test compiles with hooks never stands in for a function of the layer.
+  saslm_simt_layer(race SHARED)
+  target_sources(simt_race PRIVATE ${simt_dir}/race.cpp ${simt_dir}/race_hooks.cpp)
+  target_compile_definitions(simt_race PRIVATE SASLM_SIMT_RACE)
+  target_compile_options(simt_race PRIVATE -O3)
+  target_link_options(simt_race PRIVATE -Wl,-Bsymbolic
+                      INTERFACE -Wl,--wrap=memcpy -Wl,--wrap=memmove -Wl,--wrap=memset)
+  target_link_libraries(simt_race PRIVATE ${CMAKE_DL_LIBS})
+  set_target_properties(simt_race PROPERTIES EXCLUDE_FROM_ALL ON)
+else()
+  message(WARNING "clang++ was not found: the race build of every SIMT test is SKIPPED (NAME_race is reported as "
+                  "skipped). Races and missing waits then go unseen; install clang or set SASLM_CLANGXX.")
+endif()
+
+# Compiles one source by clang++ with hooks; result: the object file.
+function(simt_race_object result name source)
+  get_filename_component(source ${source} ABSOLUTE)
+  get_filename_component(base ${source} NAME)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}_race.dir/${base}.o)
+  list(TRANSFORM simt_includes PREPEND -I OUTPUT_VARIABLE includes)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${SASLM_CLANGXX} -std=c++20 ${simt_warnings} -Wno-pass-failed ${simt_flags}
+            ${simt_race_flags} -fPIE ${includes} -MD -MF ${object}.d -MT ${object} -x c++ -c ${source} -o ${object}
+    DEPENDS ${source} DEPFILE ${object}.d
+    COMMENT "Building race object of ${base}" VERBATIM)
+  set(${result} ${object} PARENT_SCOPE)
+endfunction()
+
+function(saslm_simt_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;USES" ${ARGN})
+  foreach(source ${TEST_SOURCES})
+    if(source MATCHES "\\.cu$")
+      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+    endif()
+  endforeach()
+  foreach(build plain asan)
+    add_executable(${name}_${build} ${TEST_SOURCES})
+    target_compile_options(${name}_${build} PRIVATE ${simt_warnings} ${simt_flags} ${simt_${build}_flags})
+  endforeach()
+  set(builds plain asan)
+  if(SASLM_CLANGXX)
+    list(APPEND builds race)
+    set(objects)
+    foreach(source ${TEST_SOURCES})
+      simt_race_object(object ${name} ${source})
+      list(APPEND objects ${object})
+    endforeach()
+    add_executable(${name}_race ${objects})
+    set_target_properties(${name}_race PROPERTIES LINKER_LANGUAGE CXX)
+  else()
+    add_test(NAME ${name}_race COMMAND ${CMAKE_COMMAND} -E echo "SKIPPED: no clang++ for the race build")
+    set_tests_properties(${name}_race PROPERTIES LABELS simt SKIP_REGULAR_EXPRESSION "SKIPPED")
+  endif()
+  foreach(build ${builds})
+    target_link_libraries(${name}_${build} PRIVATE simt_${build} ${TEST_USES} GTest::gtest_main)
+    add_test(NAME ${name}_${build} COMMAND ${name}_${build})
+    set_tests_properties(${name}_${build} PROPERTIES LABELS simt TIMEOUT 300)  # a kernel that spins must not hang CI
+  endforeach()
+endfunction()
+
+include(CheckLanguage)
+check_language(CUDA)
+if(CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real CACHE STRING "saslm_cuda_objects sets its own")
+  enable_language(CUDA)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")  # CMake before 3.26 does not know it for this nvcc
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA_STANDARD 20)
+  add_library(saslm_cuda_options INTERFACE)
+  target_include_directories(saslm_cuda_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_compile_options(saslm_cuda_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:
+    --expt-relaxed-constexpr  # constexpr members of views, std::bit_cast
+    -diag-suppress=554        # views of const convert to nothing further
+    -Werror=all-warnings
+    -Xptxas=--warning-as-error,-v
+    -Xcompiler=-Wall,-Wextra>)
+else()
+  message(STATUS "nvcc was not found: the GPU side of the kernels is not compiled")
+endif()
+
+function(saslm_cuda_objects name)
+  cmake_parse_arguments(CUDA "" "" "SOURCES;ARCHITECTURES" ${ARGN})
+  if(NOT CMAKE_CUDA_COMPILER)
+    return()
+  endif()
+  add_library(${name} OBJECT ${CUDA_SOURCES})
+  target_link_libraries(${name} PRIVATE saslm_cuda_options)
+  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}")
+endfunction()
