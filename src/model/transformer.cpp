@@ -57,6 +57,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   x_ = layout.mat(Region::activations, "embed.x", N, C);
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
+    if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
     by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", N);
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
