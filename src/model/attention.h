@@ -3,7 +3,7 @@
 //   project   x -> q, k, v                          model/projection.h, one file per kind
 //   simulate  SAS: more heads, wider q and k        model/sas.h, over any projection
 //   core      causal softmax attention              kernels/attention.h
-//   gate      MoH: each token weighs the heads         model/moh.h, after any of these
+//   gate      MoH: every token weighs its heads     model/moh.h, after any of these
 //   out       W_O y; y is o, or with simulated heads the mean of its head groups (PEAA), so that W_O is
 //             applied once instead of once per group
 //
