@@ -6,8 +6,7 @@
 //
 //   fwd   y_i = g_i x_i    g_i = a1 s_i for the shared heads, a2 w_i for the routed ones
 //                          unit_gates: 2 a1 S s_i (S > 0) and 2 a2 k w_i / sum w (k w_i / sum w if S = 0), so
-//                          that a token's gates are 1 on average over the heads it uses, as in the authors'
-//                          code
+//                          that equal scores make every gate in use 1, as in the authors' code
 //   bwd   dx_i = g_i dy_i and dz, the gradient in z through y and through scale * aux_weight * sum_n b_n:
 //         b_n = sum_i f_i p_ni, with the load f_i = share of the tokens that chose i, a constant. The mean of
 //         b over tokens is the paper's load-balance loss sum_i P_i f_i.
@@ -28,7 +27,7 @@ namespace saslm {
 struct HeadRouting {
   int64_t n_shared = 0;     // S, the first heads; fewer than all
   int64_t top_k = 1;        // k, from 1 to the H - S routed heads
-  bool unit_gates = false;  // gates of 1 on average
+  bool unit_gates = false;  // 1 where scores are equal
 
   int64_t n_logits(int64_t H) const { return H + (n_shared > 0 ? 2 : 0); }
 };

@@ -130,8 +130,8 @@ void visit_fields(V& v, MohConfig& c) {
   v.field("balance_weight", c.balance_weight,
           {.help = "of the load-balance loss in what training minimises", .min = 0, .max = 1000});
   v.field("gates", c.gates,
-          {.help = "paper: a token's gates sum to 1 at most; authors: as their code scales them, to 1 on "
-                   "average over the heads in use"});
+          {.help = "paper: a token's gates sum to 1 at most; authors: as their code scales them, to 1 where "
+                   "scores are equal"});
 }
 
 template <class V>
