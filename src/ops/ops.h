@@ -12,6 +12,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/head_embedding.h"
+#include "kernels/head_gates.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/repeat_heads.h"
@@ -45,6 +46,8 @@ struct Ops {
   void (*sas_bwd)(Stream, const SasBwd<T>&);
   void (*attention_fwd)(Stream, const AttentionFwd<T>&);
   void (*attention_bwd)(Stream, const AttentionBwd<T>&);
+  void (*head_gates_fwd)(Stream, const HeadGatesFwd<T>&);
+  void (*head_gates_bwd)(Stream, const HeadGatesBwd<T>&);
   void (*cross_entropy)(Stream, const CrossEntropy<T>&);
   void (*adamw)(Stream, const AdamW<T>&);
 

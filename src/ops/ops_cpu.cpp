@@ -44,6 +44,8 @@ const Ops<T>& cpu_ops() {
       .sas_bwd = cpu::sas_bwd<T>,
       .attention_fwd = cpu::attention_fwd<T>,
       .attention_bwd = cpu::attention_bwd<T>,
+      .head_gates_fwd = cpu::head_gates_fwd<T>,
+      .head_gates_bwd = cpu::head_gates_bwd<T>,
       .cross_entropy = cpu::cross_entropy<T>,
       .adamw = cpu::adamw<T>,
       .sum = sum_in_order<Accum<T>>,
