@@ -36,13 +36,13 @@ def gate(p, m, at, x, heads):
 
 
 CASES = {
-    "moh": dict(n_head=6, head_dim=4, moh={"n_shared_head": 2, "top_k": 2, "balance_weight": 0.5}),
+    "moh": dict(n_head=6, head_dim=4, moh={"n_shared_head": 2, "gates": "paper", "top_k": 2, "balance_weight": 0.5}),
     "moh_authors": dict(n_head=5, head_dim=5, position="learned", d=20, norm="layernorm", bias=True, tie=False, batch=2, accum=3,
                         moh={"n_shared_head": 2, "top_k": 1, "balance_weight": 1.0, "gates": "authors"}),
     "moh_all_routed": dict(n_head=4, head_dim=6, position="none", mlp="gelu", clip=0,
                            moh={"n_shared_head": 0, "top_k": 3, "gates": "authors"}),
     "moh_gqa": dict(kind="gqa", n_head=6, head_dim=4, n_kv_head=2, mlp="relu2", schedule="linear",
-                    moh={"n_shared_head": 1, "top_k": 2, "balance_weight": 0.1}),
+                    moh={"n_shared_head": 1, "gates": "paper", "top_k": 2, "balance_weight": 0.1}),
     "moh_sas": dict(n_head=4, head_dim=6, sas={"n_sim_head": 8, "sim_head_dim": 10, "kernel_size": 3},
                     moh={"n_shared_head": 2, "top_k": 1, "balance_weight": 0.1, "gates": "authors"}),
 }

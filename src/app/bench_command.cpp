@@ -22,17 +22,20 @@ struct Options {
 
 int bench_step(const Options& o) {
   const Config config = load_config(o.config, o.set);
-  const Backend backend = choose_backend(config.runtime);
-  const Plan plan = make_plan<float>(config);
-  check_plan_fits<float>(config, plan);
-  std::vector<double> ms = time_steps(config, cpu_ops<float>(), {.warmup = o.warmup, .steps = o.steps});
+  const Device device = choose_device(config.runtime);
+  Plan plan;
+  std::vector<double> ms = on_device(device, [&]<class T>(const Ops<T>& ops) {
+    plan = make_plan<T>(config);
+    check_plan_fits<T>(config, plan, ops.available_bytes());
+    return time_steps(config, ops, {.warmup = o.warmup, .steps = o.steps});
+  });
   std::sort(ms.begin(), ms.end());
   const double median = ms[ms.size() / 2], tokens = double(plan.tokens_per_step);
   const double gflops = plan.flops_per_token * tokens / median / 1e6;
   if (o.json) {
     std::cout << nlohmann::ordered_json{{"config", o.config},
                                         {"kind", name_of(config.model.attention.kind)},
-                                        {"device", backend.description},
+                                        {"device", device.description},
                                         {"parameters", plan.parameters},
                                         {"tokens_per_step", plan.tokens_per_step},
                                         {"tokens_per_s", tokens / median * 1e3},
@@ -47,7 +50,7 @@ int bench_step(const Options& o) {
     return kDone;
   }
   std::printf("%s  %s\n  %.0f tokens/s   step %.1f ms (median of %lld, %.1f to %.1f)   %.0f GFLOP/s\n",
-              o.config.c_str(), backend.description.c_str(), tokens / median * 1e3, median,
+              o.config.c_str(), device.description.c_str(), tokens / median * 1e3, median,
               static_cast<long long>(o.steps), ms.front(), ms.back(), gflops);
   return kDone;
 }

@@ -50,18 +50,21 @@ int compare(const Options& o) {
   const CompareFile file = load_compare_file(o.config, o.set);
   const std::string dir =
       o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  // All variants have the same runtime block, which planning sees to.
+  const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
   CompareConsole console;
   if (o.report_only) {
-    const CompareResults results = report_comparison<float>(file, dir);
+    const CompareResults results = on_device(
+        intended_device(runtime), [&]<class T>(const Ops<T>&) { return report_comparison<T>(file, dir); });
     console.note(plot_comparison(dir));
     show(results, o.json);
     return kDone;
   }
-  // All variants have the same runtime block, which planning sees to.
-  const Backend backend = choose_backend(variant_config(file, file.variants[file.baseline]).runtime);
-  console.note("device: " + backend.description);
+  const Device device = choose_device(runtime);
+  console.note("device: " + device.description);
   watch_stop_signals();
-  const CompareOutcome outcome = run_comparison(file, dir, cpu_ops<float>(), console, stop_requested);
+  const CompareOutcome outcome = on_device(
+      device, [&](const auto& ops) { return run_comparison(file, dir, ops, console, stop_requested); });
   if (outcome.end == TrainEnd::stopped) {
     console.note("stopped and saved; the same command goes on: " + dir);
     return kStoppedToResume;

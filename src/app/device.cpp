@@ -21,11 +21,27 @@ void use_short_spinning(char** argv) {
   // Where that is not possible, the run is only slower.
 }
 
-Backend choose_backend(const RuntimeConfig& runtime) {
-  if (runtime.device == DeviceKind::cuda)
-    throw ConfigError("runtime.device is cuda, but this build of saslm has no CUDA backend; use cpu or auto");
+Device intended_device(const RuntimeConfig& runtime) {
+  const bool gpu = runtime.device == DeviceKind::cuda ||
+                   (runtime.device == DeviceKind::automatic && std::holds_alternative<Gpu>(find_gpu()));
+  return {.gpu = gpu, .bf16 = gpu && runtime.precision != Precision::fp32, .description = {}};
+}
+
+Device choose_device(const RuntimeConfig& runtime) {
   if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
-  return {"cpu, fp32, " + std::to_string(omp_get_max_threads()) + " threads"};
+  Device device = intended_device(runtime);
+  const std::variant<Gpu, std::string> found = find_gpu();
+  if (device.gpu) {
+    if (const auto* why = std::get_if<std::string>(&found))
+      throw ConfigError("runtime.device is cuda, but " + *why);
+    const Gpu& gpu = std::get<Gpu>(found);
+    device.description = "cuda, " + gpu.name + ", " + (device.bf16 ? "bf16" : "fp32");
+    return device;
+  }
+  if (runtime.precision == Precision::bf16)
+    throw ConfigError("runtime.precision is bf16, which the CPU does not compute in; say fp32 or auto");
+  device.description = "cpu, fp32, " + std::to_string(omp_get_max_threads()) + " threads";
+  return device;
 }
 
 }  // namespace saslm

@@ -1,14 +1,11 @@
-// Which backend a run gets.
+// Which backend a run gets: the one place where the storage type is chosen.
 #pragma once
 #include <string>
 
 #include "config/config.h"
+#include "ops/ops.h"
 
 namespace saslm {
-
-struct Backend {
-  std::string description;  // "cpu, fp32, 2 threads"
-};
 
 // OpenMP's default is to spin for milliseconds at the end of every parallel loop, of which a step has
 // hundreds: on a machine that does anything else, steps then take many times as long as they need. A few
@@ -17,7 +14,23 @@ struct Backend {
 // program again, unless the user has set any.
 void use_short_spinning(char** argv);
 
-// Sets the number of CPU threads. ConfigError when the device asked for is not in this build.
-Backend choose_backend(const RuntimeConfig& runtime);
+// Where a run computes, in which precision.
+struct Device {
+  bool gpu = false;
+  bool bf16 = false;
+  std::string description;  // "cpu, fp32, 2 threads"; with auto, also why not a GPU
+};
+
+// Sets the number of CPU threads. ConfigError when the device asked for is not here.
+Device choose_device(const RuntimeConfig& runtime);
+// What `device` would be on a machine that has what is asked for: for plans.
+Device intended_device(const RuntimeConfig& runtime);
+
+// use(ops) with the table of that device.
+template <class Use>
+auto on_device(const Device& device, Use use) {
+  if (!device.gpu) return use(cpu_ops<float>());
+  return device.bf16 ? use(cuda_ops<bf16>()) : use(cuda_ops<float>());
+}
 
 }  // namespace saslm

@@ -22,7 +22,10 @@ struct Options {
 };
 
 int eval(const Options& o) {
-  choose_backend({.device = o.device == "cuda" ? DeviceKind::cuda : DeviceKind::automatic});
+  const DeviceKind kind = o.device == "cuda"  ? DeviceKind::cuda
+                          : o.device == "cpu" ? DeviceKind::cpu
+                                              : DeviceKind::automatic;
+  const Device device = choose_device({.device = kind});
   const SavedModel model = find_saved_model(o.checkpoint);
   const int64_t seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len;
   if (seq_len > model.config.max_seq_len)
@@ -30,8 +33,10 @@ int eval(const Options& o) {
                       std::to_string(model.config.max_seq_len));
   const TokenSet set(o.data, model.config.vocab_size, seq_len);
   const int64_t batch = std::clamp<int64_t>(4096 / seq_len, 1, 64);
-  const auto engine = load_for_inference<float>(model, {batch, seq_len}, cpu_ops<float>());
-  const EvalResult result = *evaluate(*engine, set, o.max_sequences, batch);
+  const EvalResult result = on_device(device, [&](const auto& ops) {
+    const auto engine = load_for_inference(model, {batch, seq_len}, ops);
+    return *evaluate(*engine, set, o.max_sequences, batch);
+  });
 
   std::optional<double> bits_per_byte;
   if (set.bytes_per_token()) bits_per_byte = result.loss / std::numbers::ln2 / *set.bytes_per_token();

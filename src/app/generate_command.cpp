@@ -21,7 +21,7 @@ struct Options {
 };
 
 int generate_text(const Options& o) {
-  choose_backend({});
+  const Device device = choose_device({});
   const SavedModel model = find_saved_model(o.checkpoint);
   const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
   if (name.empty())
@@ -39,15 +39,18 @@ int generate_text(const Options& o) {
   if (prompt.empty()) prompt.push_back(tokenizer->boundary());
 
   const int64_t seq_len = model.config.max_seq_len;
-  const auto engine = load_for_inference<float>(model, {1, seq_len}, cpu_ops<float>());
   std::string text;
   const auto begin = std::chrono::steady_clock::now();
   if (!o.json) std::cout << o.prompt << std::flush;
-  generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
-    // A model may have more rows than the tokenizer has words; such a token stands for nothing.
-    const std::string piece = token < tokenizer->vocab_size() ? tokenizer->decode(std::span(&token, 1)) : "";
-    text += piece;
-    if (!o.json) std::cout << piece << std::flush;
+  on_device(device, [&](const auto& ops) {
+    const auto engine = load_for_inference(model, {1, seq_len}, ops);
+    generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
+      // A model may have more rows than the tokenizer has words; such a token stands for nothing.
+      const std::string piece =
+          token < tokenizer->vocab_size() ? tokenizer->decode(std::span(&token, 1)) : "";
+      text += piece;
+      if (!o.json) std::cout << piece << std::flush;
+    });
   });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (o.json) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/device.h"
 #include "app/options.h"
 #include "core/error.h"
 #include "metrics/progress.h"
@@ -134,11 +135,24 @@ void print_text(const std::vector<Planned>& plans) {
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
 }
 
+// Plans are made for the device that the config asks for, also where it is missing.
+Plan plan_for(const Config& config) {
+  return intended_device(config.runtime).bf16 ? make_plan<bf16>(config) : make_plan<float>(config);
+}
+
+// Where the device is here, its memory is known.
+void check_fits(const Planned& p) {
+  const Device device = intended_device(p.config.runtime);
+  if (device.gpu && !std::holds_alternative<Gpu>(find_gpu())) return;
+  on_device(device,
+            [&]<class T>(const Ops<T>& ops) { check_plan_fits<T>(p.config, p.plan, ops.available_bytes()); });
+}
+
 int plan(const Options& o) {
   std::vector<Planned> plans;
   for (const std::string& path : o.configs) {
     Config config = load_config(path, o.set);
-    Plan plan = make_plan<float>(config);
+    Plan plan = plan_for(config);
     plans.push_back({path, std::move(config), std::move(plan)});
   }
   if (!o.json) {
@@ -153,7 +167,7 @@ int plan(const Options& o) {
   std::fflush(stdout);
   for (const Planned& p : plans) {
     try {
-      check_plan_fits<float>(p.config, p.plan);
+      check_fits(p);
     } catch (const ConfigError& error) {
       throw ConfigError(p.path + ": " + error.what());
     }

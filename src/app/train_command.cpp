@@ -30,7 +30,7 @@ int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   const Config config = load_config(o.config, overrides);
-  const Backend backend = choose_backend(config.runtime);
+  const Device device = choose_device(config.runtime);
 
   TrainOptions options;
   options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
@@ -40,23 +40,23 @@ int train(const Options& o) {
   options.stop = stop_requested;
   watch_stop_signals();
 
-  TrainEnd end;
   nlohmann::ordered_json summary;
-  {
+  const TrainEnd end = on_device(device, [&](const auto& ops) {
     Console console(config.train.steps);
-    console.note("device: " + backend.description);
-    Trainer<float> trainer(config, options, cpu_ops<float>(), console);
-    end = trainer.run();
+    console.note("device: " + device.description);
+    Trainer trainer(config, options, ops, console);
+    const TrainEnd how = trainer.run();
     summary = {{"run_dir", options.run_dir},
-               {"finished", end == TrainEnd::finished},
+               {"finished", how == TrainEnd::finished},
                {"step", trainer.state().step},
                {"tokens", trainer.state().tokens},
                {"val_loss", nullptr}};
     if (trainer.last_val_loss()) summary["val_loss"] = *trainer.last_val_loss();
-    console.note(end == TrainEnd::finished
-                     ? "finished: " + options.run_dir
-                     : "stopped and saved; the same command goes on: " + options.run_dir);
-  }
+    console.note(
+        (how == TrainEnd::finished ? "finished: " : "stopped and saved; the same command goes on: ") +
+        options.run_dir);
+    return how;
+  });
   if (o.json) std::cout << summary.dump() << "\n";
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }

@@ -44,7 +44,7 @@ struct MohConfig {
   int64_t n_shared_head = 0;  // the first heads, which every token uses
   int64_t top_k = 0;          // of the others, how many a token uses
   double balance_weight = 0.01;
-  MohGates gates = MohGates::paper;
+  MohGates gates = MohGates::authors;
   bool operator==(const MohConfig&) const = default;
 };
 

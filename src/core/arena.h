@@ -1,4 +1,4 @@
-// The run's only large allocation: one zeroed block, laid out by a Layout, handing out views.
+// One zeroed block, the run's only large allocation, laid out by a Layout, handing out views.
 #pragma once
 #include <memory>
 
@@ -13,7 +13,9 @@ std::shared_ptr<std::byte> allocate_host(int64_t bytes);
 template <class T>
 class Arena {
  public:
-  explicit Arena(const Layout<T>& layout) : block_(allocate_host(layout.bytes())), bytes_(layout.bytes()) {
+  // `block` is zeroed memory of layout.bytes() bytes, the host's or a device's.
+  Arena(const Layout<T>& layout, std::shared_ptr<std::byte> block)
+      : block_(std::move(block)), bytes_(layout.bytes()) {
     for (int r = 0; r < kRegions; ++r) base_[r] = block_.get() + layout.region_offset(Region(r));
     if constexpr (std::is_same_v<T, Accum<T>>) base_[int(Region::masters)] = base_[int(Region::parameters)];
     param_elements_ = layout.param_elements();
@@ -32,9 +34,12 @@ class Arena {
   Vec<X> tensor(Region region, const ParamSpec& spec) const {
     return {reinterpret_cast<X*>(base_[int(region)]) + spec.offset, spec.size};
   }
-  Vec<Accum<T>> gradients() const {
-    return {reinterpret_cast<Accum<T>*>(base_[int(Region::gradients)]), param_elements_};
+  // All of them, with the gaps between.
+  template <class X>
+  Vec<X> whole(Region region) const {
+    return {reinterpret_cast<X*>(base_[int(region)]), param_elements_};
   }
+  Vec<Accum<T>> gradients() const { return whole<Accum<T>>(Region::gradients); }
 
   template <class X>
   Vec<X> at(const Slot<Vec<X>>& s) const {

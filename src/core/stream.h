@@ -4,7 +4,8 @@
 namespace saslm {
 
 struct Stream {
-  void* handle = nullptr;  // the device's stream; unused on the CPU
+  void* handle = nullptr;   // the device's queue; unused on the CPU
+  void* backend = nullptr;  // what the backend keeps beside it: libraries' handles, workspaces
 };
 
 }  // namespace saslm

@@ -31,7 +31,9 @@ struct Mat {
 
   constexpr T* operator[](int64_t r) const { return data + r * stride; }
   constexpr explicit operator bool() const { return data != nullptr; }
-  constexpr Mat row_range(int64_t first, int64_t count) const { return {data + first * stride, count, cols, stride}; }
+  constexpr Mat row_range(int64_t first, int64_t count) const {
+    return {data + first * stride, count, cols, stride};
+  }
   constexpr Mat first_cols(int64_t count) const { return {data, rows, count, stride}; }
   constexpr bool contiguous() const { return stride == cols; }
   constexpr operator Mat<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
@@ -48,9 +50,13 @@ struct Heads {
   int64_t B = 0, T = 0, H = 0, D = 0;
   int64_t b_stride = 0, t_stride = 0, h_stride = 0;  // in elements; the D stride is 1
 
-  constexpr X* at(int64_t b, int64_t t, int64_t h) const { return data + b * b_stride + t * t_stride + h * h_stride; }
+  constexpr X* at(int64_t b, int64_t t, int64_t h) const {
+    return data + b * b_stride + t * t_stride + h * h_stride;
+  }
   constexpr explicit operator bool() const { return data != nullptr; }
-  constexpr Heads first_batches(int64_t count) const { return {data, count, T, H, D, b_stride, t_stride, h_stride}; }
+  constexpr Heads first_batches(int64_t count) const {
+    return {data, count, T, H, D, b_stride, t_stride, h_stride};
+  }
   // Positions first .. first+count-1 of every sequence.
   constexpr Heads time_range(int64_t first, int64_t count) const {
     return {data + first * t_stride, B, count, H, D, b_stride, t_stride, h_stride};

@@ -97,5 +97,6 @@ void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T
 
 template class Attention<float>;
 template class Attention<double>;
+template class Attention<bf16>;
 
 }  // namespace saslm

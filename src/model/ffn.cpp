@@ -64,5 +64,6 @@ void Ffn<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) c
 
 template class Ffn<float>;
 template class Ffn<double>;
+template class Ffn<bf16>;
 
 }  // namespace saslm

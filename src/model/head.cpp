@@ -39,21 +39,21 @@ Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const 
 }
 
 template <class T>
-double Head<T>::loss(const Exec<T>& e, Mat<const T> x, Vec<const int32_t> targets) const {
+void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const {
   norm_.fwd(e, e.rows_of(h_), x);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows)
     chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
-  return e.ops.sum(e.stream, e.rows_of(loss_));
+  e.ops.add_sum(e.stream, total, e.rows_of(loss_));
 }
 
 template <class T>
-double Head<T>::loss_and_grads(const Exec<T>& e, Mat<T> dx, Mat<const T> x, Vec<const int32_t> targets,
-                               double scale) const {
+void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
+                                 Vec<const int32_t> targets) const {
   norm_.fwd(e, e.rows_of(h_), x);
   const Mat<T> h = e.rows_of(h_), dh = e.rows_of(dh_);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
     const int64_t count = std::min(logits_.shape.rows, e.rows() - first);
-    const Mat<T> dlogits = chunk(e, first, count, targets, scale);
+    const Mat<T> dlogits = chunk(e, first, count, targets, e.scale);
     e.ops.matmul_bwd(e.stream, {.dx = dh.row_range(first, count),
                                 .dw = e.arena.weight_grad(weight_),
                                 .dy = dlogits,
@@ -62,7 +62,7 @@ double Head<T>::loss_and_grads(const Exec<T>& e, Mat<T> dx, Mat<const T> x, Vec<
   }
   e.ops.zero(e.stream, dx.data, size_t(dx.rows * dx.cols) * sizeof(T));
   norm_.bwd(e, dx, dh, x);
-  return e.ops.sum(e.stream, e.rows_of(loss_));
+  e.ops.add_sum(e.stream, total, e.rows_of(loss_));
 }
 
 template <class T>
@@ -74,5 +74,6 @@ void Head<T>::last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const
 
 template class Head<float>;
 template class Head<double>;
+template class Head<bf16>;
 
 }  // namespace saslm

@@ -13,11 +13,11 @@ class Head {
 
   int64_t macs() const { return weight_.rows * weight_.cols; }  // per token, forward
 
-  // Sum of the targets' losses in nats.
-  double loss(const Exec<T>& e, Mat<const T> x, Vec<const int32_t> targets) const;
-  // The same, with gradients of scale * loss: dx = ; the weights' gradients +=
-  double loss_and_grads(const Exec<T>& e, Mat<T> dx, Mat<const T> x, Vec<const int32_t> targets,
-                        double scale) const;
+  // *total += the sum of the targets' losses in nats.
+  void add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const;
+  // The same, with gradients of e.scale * loss: dx = ; the weights' gradients +=
+  void add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
+                          Vec<const int32_t> targets) const;
   // logits (1, V) = of the call's last row
   void last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const;
 

@@ -29,11 +29,18 @@ struct RopeSlots {
   Slot<Mat<T>> cos, sin;  // (positions, width/2)
 };
 
+// Where a model computes: the backend's functions, its memory and its queue.
 template <class T>
-struct Exec {
+struct Backend {
   const Ops<T>& ops;
   const Arena<T>& arena;
   Stream stream;
+};
+
+// One call.
+template <class T>
+struct Exec : Backend<T> {
+  using Backend<T>::arena;
   int64_t B = 0, T_ = 0;  // this call's sequences and positions per sequence
   int64_t start = 0;      // position of the first of them
 

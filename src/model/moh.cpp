@@ -48,5 +48,6 @@ void Moh<T>::bwd_router(const Exec<T>& e, Mat<T> dh, Mat<const T> h) const {
 
 template class Moh<float>;
 template class Moh<double>;
+template class Moh<bf16>;
 
 }  // namespace saslm

@@ -69,5 +69,6 @@ std::unique_ptr<Projection<T>> make_projection(const GqaConfig& config, const Pr
 
 template std::unique_ptr<Projection<float>> make_projection(const GqaConfig&, const ProjectionSpec<float>&);
 template std::unique_ptr<Projection<double>> make_projection(const GqaConfig&, const ProjectionSpec<double>&);
+template std::unique_ptr<Projection<bf16>> make_projection(const GqaConfig&, const ProjectionSpec<bf16>&);
 
 }  // namespace saslm

@@ -126,5 +126,6 @@ std::unique_ptr<Projection<T>> make_projection(const MheConfig& config, const Pr
 
 template std::unique_ptr<Projection<float>> make_projection(const MheConfig&, const ProjectionSpec<float>&);
 template std::unique_ptr<Projection<double>> make_projection(const MheConfig&, const ProjectionSpec<double>&);
+template std::unique_ptr<Projection<bf16>> make_projection(const MheConfig&, const ProjectionSpec<bf16>&);
 
 }  // namespace saslm

@@ -143,5 +143,6 @@ std::unique_ptr<Projection<T>> make_projection(const MlaConfig& config, const Pr
 
 template std::unique_ptr<Projection<float>> make_projection(const MlaConfig&, const ProjectionSpec<float>&);
 template std::unique_ptr<Projection<double>> make_projection(const MlaConfig&, const ProjectionSpec<double>&);
+template std::unique_ptr<Projection<bf16>> make_projection(const MlaConfig&, const ProjectionSpec<bf16>&);
 
 }  // namespace saslm

@@ -179,7 +179,9 @@ void Sas<T>::bwd(const Exec<T>& e, const Qkv<T>& in_grads, const Qkv<T>& in) con
 
 template class SasStream<float>;
 template class SasStream<double>;
+template class SasStream<bf16>;
 template class Sas<float>;
 template class Sas<double>;
+template class Sas<bf16>;
 
 }  // namespace saslm

@@ -1,5 +1,7 @@
 #include "model/transformer.h"
 
+#include <algorithm>
+
 namespace saslm {
 
 template <class T>
@@ -54,6 +56,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   }
   tokens_ = layout.template vec<int32_t>(Region::tables, "tokens", N);
   targets_ = layout.template vec<int32_t>(Region::tables, "targets", N);
+  totals_ = layout.template vec<double>(Region::tables, "totals", kTotals);
   x_ = layout.mat(Region::activations, "embed.x", N, C);
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
@@ -78,23 +81,24 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
 }
 
 template <class T>
-void Transformer<T>::prepare(const Ops<T>& ops, const Arena<T>& arena) const {
+void Transformer<T>::prepare(const Backend<T>& backend) const {
   if (!rope_.cos) return;
-  ops.rope_fill({},
-                {.table = {arena.at(rope_.cos), arena.at(rope_.sin)}, .base = model_.attention.rope_base});
+  const Arena<T>& arena = backend.arena;
+  backend.ops.rope_fill(backend.stream, {.table = {arena.at(rope_.cos), arena.at(rope_.sin)},
+                                         .base = model_.attention.rope_base});
 }
 
 template <class T>
-Exec<T> Transformer<T>::begin(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const {
-  const int64_t rows = batch.B * batch.T;
+Exec<T> Transformer<T>::begin(const Backend<T>& backend, const TokenBatch& batch) const {
+  const auto& [ops, arena, stream] = backend;
+  const size_t bytes = size_t(batch.B * batch.T) * sizeof(int32_t);
   check(batch.B >= 1 && batch.T >= 1 && batch.B <= run_.batch && batch.start + batch.T <= run_.seq_len,
         "a batch fits the shape its buffers were planned for");
   check(batch.B == 1 || (batch.start == 0 && batch.T == run_.seq_len),
         "several sequences are whole ones; only a single one may be continued or short");
-  ops.copy_in({}, arena.at(tokens_).data, batch.inputs, size_t(rows) * sizeof(int32_t));
-  if (batch.targets != nullptr)
-    ops.copy_in({}, arena.at(targets_).data, batch.targets, size_t(rows) * sizeof(int32_t));
-  return {ops, arena, {}, batch.B, batch.T, batch.start};
+  ops.copy_in(stream, arena.at(tokens_).data, batch.inputs, bytes);
+  if (batch.targets != nullptr) ops.copy_in(stream, arena.at(targets_).data, batch.targets, bytes);
+  return {{backend}, batch.B, batch.T, batch.start};
 }
 
 template <class T>
@@ -110,44 +114,42 @@ Mat<T> Transformer<T>::fwd(const Exec<T>& e) const {
 }
 
 template <class T>
-double Transformer<T>::loss(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const {
-  const Exec<T> e = begin(ops, arena, batch);
-  return head_->loss(e, fwd(e), {arena.at(targets_).data, e.rows()});
+void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch) const {
+  const Exec<T> e = begin(backend, batch);
+  const Mat<T> x = fwd(e);
+  head_->add_loss(e, totals(e.arena).data + kLoss, x, {e.arena.at(targets_).data, e.rows()});
 }
 
 template <class T>
-double Transformer<T>::loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
-                                      double scale) const {
-  Exec<T> e = begin(ops, arena, batch);
+void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch,
+                                        double scale) const {
+  Exec<T> e = begin(backend, batch);
   e.scale = scale;
   e.aux_loss = e.rows_of(aux_loss_);
-  if (aux_loss_) ops.zero(e.stream, e.aux_loss.data, size_t(run_.rows()) * sizeof(Accum<T>));
+  if (aux_loss_) e.ops.zero(e.stream, e.aux_loss.data, size_t(e.aux_loss.size) * sizeof(Accum<T>));
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
-  const double loss = head_->loss_and_grads(e, dx, x, {arena.at(targets_).data, e.rows()}, scale);
+  const Vec<double> sums = totals(e.arena);
+  head_->add_loss_and_grads(e, sums.data + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) block->bwd(e, dx);
-  ops.embedding_bwd(e.stream, {.dembed = arena.weight_grad(embed_),
-                               .dpos = arena.weight_grad(pos_embed_),
-                               .dx = dx,
-                               .tokens = {arena.at(tokens_).data, e.rows()},
-                               .scratch = {arena.at(by_token_).data, e.rows()},
-                               .seq_len = e.T_});
-  return loss;
+  e.ops.embedding_bwd(e.stream, {.dembed = e.arena.weight_grad(embed_),
+                                 .dpos = e.arena.weight_grad(pos_embed_),
+                                 .dx = dx,
+                                 .tokens = {e.arena.at(tokens_).data, e.rows()},
+                                 .scratch = {e.arena.at(by_token_).data, e.rows()},
+                                 .seq_len = e.T_});
+  if (aux_loss_) e.ops.add_sum(e.stream, sums.data + kAuxLoss, e.aux_loss);
 }
 
 template <class T>
-std::optional<double> Transformer<T>::aux_loss(const Ops<T>& ops, const Arena<T>& arena) const {
-  if (!aux_loss_) return {};
-  return ops.sum({}, arena.at(aux_loss_));
-}
-
-template <class T>
-void Transformer<T>::next_logits(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
-                                 std::vector<T>& logits) const {
-  const Exec<T> e = begin(ops, arena, batch);
-  const Mat<T> row = arena.at(next_logits_);
+void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& batch,
+                                 std::vector<Accum<T>>& logits) const {
+  const Exec<T> e = begin(backend, batch);
+  const Mat<T> row = e.arena.at(next_logits_);
   head_->last_logits(e, row, fwd(e));
-  logits.resize(size_t(row.cols));
-  ops.copy_out(e.stream, logits.data(), row.data, logits.size() * sizeof(T));
+  std::vector<T> stored(size_t(row.cols));
+  e.ops.copy_out(e.stream, stored.data(), row.data, stored.size() * sizeof(T));
+  logits.resize(stored.size());
+  std::transform(stored.begin(), stored.end(), logits.begin(), [](T z) { return Accum<T>(z); });
 }
 
 template <class T>
@@ -160,7 +162,9 @@ typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
 
 template class Block<float>;
 template class Block<double>;
+template class Block<bf16>;
 template class Transformer<float>;
 template class Transformer<double>;
+template class Transformer<bf16>;
 
 }  // namespace saslm

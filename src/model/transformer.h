@@ -56,19 +56,20 @@ class Transformer {
   Transformer(Layout<T>& layout, const ModelConfig& model, const RunShape& run);
 
   // Fills the constant tables. Once, before anything else.
-  void prepare(const Ops<T>& ops, const Arena<T>& arena) const;
+  void prepare(const Backend<T>& backend) const;
 
-  // Sum of the losses of all targets, in nats.
-  double loss(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const;
-  // The same (Mode::train only); every weight's gradient += that of scale * (loss + auxiliary loss).
-  double loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
-                        double scale) const;
-  // The sum of the terms that modules added to the losses in the last loss_and_grads; none in a model whose
-  // modules add nothing.
-  std::optional<double> aux_loss(const Ops<T>& ops, const Arena<T>& arena) const;
+  // totals[kLoss] += the sum of the losses of all targets, in nats.
+  void add_loss(const Backend<T>& backend, const TokenBatch& batch) const;
+  // The same (Mode::train only); totals[kAuxLoss] += the sum of the terms that modules add to the losses;
+  // every weight's gradient += that of scale * (loss + auxiliary loss).
+  void add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale) const;
   // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
-  void next_logits(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
-                   std::vector<T>& logits) const;
+  void next_logits(const Backend<T>& backend, const TokenBatch& batch, std::vector<Accum<T>>& logits) const;
+
+  // Sums over calls, in the backend's memory, so that no call has to wait for its own.
+  enum Total { kLoss, kAuxLoss, kGradSquares, kTotals };
+  Vec<double> totals(const Arena<T>& arena) const { return arena.at(totals_); }
+  bool has_aux_loss() const { return bool(aux_loss_); }
 
   // Multiply-adds per token, forward, by part, for sequences of T (causal half counted).
   struct Macs {
@@ -78,7 +79,7 @@ class Transformer {
   Macs macs(int64_t T_) const;
 
  private:
-  Exec<T> begin(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const;
+  Exec<T> begin(const Backend<T>& backend, const TokenBatch& batch) const;
   Mat<T> fwd(const Exec<T>& e) const;  // the last block's output
 
   ModelConfig model_;
@@ -86,6 +87,7 @@ class Transformer {
   Param embed_, pos_embed_;
   RopeSlots<T> rope_;
   Slot<Vec<int32_t>> tokens_, targets_, by_token_;
+  Slot<Vec<double>> totals_;
   Slot<Mat<T>> x_, dx_, next_logits_;
   Slot<Vec<Accum<T>>> aux_loss_;  // (N), absent when no module has such a term
   std::vector<Block<T>> blocks_;

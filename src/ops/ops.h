@@ -2,7 +2,11 @@
 // the model never knows which. Contracts are the headers in kernels/.
 #pragma once
 #include <cstddef>
+#include <memory>
+#include <string>
+#include <variant>
 
+#include "core/bf16.h"
 #include "core/stream.h"
 #include "core/types.h"
 #include "core/view.h"
@@ -51,11 +55,19 @@ struct Ops {
   void (*cross_entropy)(Stream, const CrossEntropy<T>&);
   void (*adamw)(Stream, const AdamW<T>&);
 
-  // Waits for the stream, then returns a number on the host, summed in double in a fixed order.
-  double (*sum)(Stream, Vec<const A>);
-  double (*sum_squares)(Stream, Vec<const A>);
+  // *total += the sum of x, of x^2: in double and in a fixed order; total is backend memory.
+  void (*add_sum)(Stream, double* total, Vec<const A>);
+  void (*add_sum_squares)(Stream, double* total, Vec<const A>);
 
-  // Host <-> backend memory, finished on return; zero is queued.
+  // Memory and queues of the backend. allocate gives zeroed memory, MachineError when there is not enough;
+  // available_bytes is what it could give now, 0 when unknown.
+  std::shared_ptr<std::byte> (*allocate)(int64_t bytes);
+  int64_t (*available_bytes)();
+  std::shared_ptr<const Stream> (*open_stream)();
+  bool host_memory;  // the host may read and write it
+
+  // copy_in has read the host's memory on return; copy_out waits for all queued work and has written it; zero
+  // is queued.
   void (*copy_in)(Stream, void* backend, const void* host, size_t bytes);
   void (*copy_out)(Stream, void* host, const void* backend, size_t bytes);
   void (*zero)(Stream, void* backend, size_t bytes);
@@ -64,5 +76,17 @@ struct Ops {
 // The CPU table exists for float (production) and double (verification).
 template <class T>
 const Ops<T>& cpu_ops();
+
+// The GPU's table exists for bf16 (production) and float (verification). ConfigError in a build without CUDA.
+template <class T>
+const Ops<T>& cuda_ops();
+
+struct Gpu {
+  std::string name;    // "NVIDIA H200"
+  int capability = 0;  // 90 for 9.0
+  int64_t memory_bytes = 0;
+};
+// The GPU this process would use, or why there is none.
+std::variant<Gpu, std::string> find_gpu();
 
 }  // namespace saslm

@@ -1,15 +1,38 @@
 #include <cstring>
+#include <fstream>
+#include <string>
 
+#include "core/arena.h"
 #include "ops/ops.h"
 
 namespace saslm {
 namespace {
 
 template <class A>
-double sum_in_order(Stream, Vec<const A> x) {
-  double total = 0;
-  for (int64_t i = 0; i < x.size; ++i) total += double(x[i]);
-  return total;
+void add_sum(Stream, double* total, Vec<const A> x) {
+  double sum = 0;
+  for (int64_t i = 0; i < x.size; ++i) sum += double(x[i]);
+  *total += sum;
+}
+template <class A>
+void add_sum_squares(Stream stream, double* total, Vec<const A> x) {
+  *total += cpu::sum_squares<A>(stream, x);
+}
+
+// Of the machine, or of this process's control group if that is less.
+int64_t available_bytes() {
+  int64_t limit = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);)
+    if (key == "MemAvailable:") limit = std::stoll(rest) * 1024;
+  int64_t group = 0;  // "max" does not parse and leaves 0
+  if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> group && group > 0)
+    limit = limit > 0 ? std::min(limit, group) : group;
+  return limit;
+}
+
+std::shared_ptr<const Stream> open_stream() {
+  return std::make_shared<Stream>();
 }
 
 void copy(Stream, void* to, const void* from, size_t bytes) {
@@ -48,8 +71,12 @@ const Ops<T>& cpu_ops() {
       .head_gates_bwd = cpu::head_gates_bwd<T>,
       .cross_entropy = cpu::cross_entropy<T>,
       .adamw = cpu::adamw<T>,
-      .sum = sum_in_order<Accum<T>>,
-      .sum_squares = cpu::sum_squares<Accum<T>>,
+      .add_sum = add_sum<Accum<T>>,
+      .add_sum_squares = add_sum_squares<Accum<T>>,
+      .allocate = allocate_host,
+      .available_bytes = available_bytes,
+      .open_stream = open_stream,
+      .host_memory = true,
       .copy_in = copy,
       .copy_out = copy,
       .zero = zero,

@@ -41,8 +41,8 @@ ordered_json read_record(const std::string& dir) {
 
 // The plan as it stands in `dir`: speeds measured before stay; another comparison is refused.
 template <class T>
-ComparePlan plan_in(const CompareFile& file, const std::string& dir) {
-  ComparePlan plan = check_variants<T>(file);
+ComparePlan plan_in(const CompareFile& file, const std::string& dir, int64_t available_bytes) {
+  ComparePlan plan = check_variants<T>(file, available_bytes);
   const ordered_json record = read_record(dir);
   for (VariantPlan& variant : plan.variants)
     if (record.is_object() && record["variants"].contains(variant.name))
@@ -102,7 +102,7 @@ TrainEnd run_one(const VariantPlan& variant, uint64_t seed, const std::string& r
 template <class T>
 CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, const Ops<T>& ops,
                               CompareObserver& observer, const std::function<bool()>& stop) {
-  ComparePlan plan = plan_in<T>(file, dir);
+  ComparePlan plan = plan_in<T>(file, dir, ops.available_bytes());
   const RunLock lock(dir);  // after the checks: a refused comparison leaves no folder behind
   observer.note(plan.data);
   if (plan.budget == Budget::seconds && !measure_speeds(plan, ops, observer, stop))
@@ -136,13 +136,16 @@ template <class T>
 CompareResults report_comparison(const CompareFile& file, const std::string& dir) {
   if (!path_exists(record_path(dir)))
     throw ConfigError(dir + " holds no comparison yet; run it without --report-only, or name its --run-dir");
-  CompareResults results = read_results(plan_in<T>(file, dir), dir);
+  CompareResults results = read_results(plan_in<T>(file, dir, 0), dir);
   write_results(results, dir);
   return results;
 }
 
 template CompareOutcome run_comparison(const CompareFile&, const std::string&, const Ops<float>&,
                                        CompareObserver&, const std::function<bool()>&);
+template CompareOutcome run_comparison(const CompareFile&, const std::string&, const Ops<bf16>&,
+                                       CompareObserver&, const std::function<bool()>&);
 template CompareResults report_comparison<float>(const CompareFile&, const std::string&);
+template CompareResults report_comparison<bf16>(const CompareFile&, const std::string&);
 
 }  // namespace saslm

@@ -98,7 +98,7 @@ int64_t budget_steps(Budget budget, double value, const VariantPlan& variant) {
 }
 
 template <class T>
-ComparePlan check_variants(const CompareFile& file) {
+ComparePlan check_variants(const CompareFile& file, int64_t available_bytes) {
   ComparePlan plan{
       .budget = file.budget, .eval_points = file.eval_points, .baseline = file.baseline, .seeds = file.seeds};
   for (const CompareVariant& variant : file.variants) {
@@ -108,7 +108,7 @@ ComparePlan check_variants(const CompareFile& file) {
     if (planned.config.data.val.empty())
       throw ConfigError(where + "data.val is missing; variants are compared by their validation loss");
     try {
-      check_plan_fits<T>(planned.config, planned.plan);
+      check_plan_fits<T>(planned.config, planned.plan, available_bytes);
     } catch (const ConfigError& error) {
       throw ConfigError(where + error.what());
     }
@@ -173,7 +173,9 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
   return changes;
 }
 
-template ComparePlan check_variants<float>(const CompareFile&);
+template ComparePlan check_variants<float>(const CompareFile&, int64_t);
+template ComparePlan check_variants<bf16>(const CompareFile&, int64_t);
 template void set_steps<float>(const CompareFile&, ComparePlan&);
+template void set_steps<bf16>(const CompareFile&, ComparePlan&);
 
 }  // namespace saslm

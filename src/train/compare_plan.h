@@ -42,9 +42,10 @@ struct ComparePlan {
 int64_t budget_steps(Budget budget, double value, const VariantPlan& variant);
 
 // Loads every variant and the data, and refuses (ConfigError, DataError) what cannot run, does not fit into
-// memory, or would not compare like with like. Steps are the base's until set_steps.
+// available_bytes of memory (0 = unknown), or would not compare like with like. Steps are the base's until
+// set_steps.
 template <class T>
-ComparePlan check_variants(const CompareFile& file);
+ComparePlan check_variants(const CompareFile& file, int64_t available_bytes);
 
 // Gives every variant its steps, checked once more. Where seconds are budgeted, a variant without a
 // tokens_per_s keeps those it has.

@@ -1,5 +1,9 @@
 #include "train/engine.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "core/bf16.h"
 #include "core/rng.h"
 
 namespace saslm {
@@ -23,6 +27,83 @@ double initial_value(const Init& init, uint64_t key, int64_t index) {
 }  // namespace
 
 template <class T>
+void Engine<T>::begin_step() const {
+  const Vec<Accum<T>> g = arena_.gradients();
+  ops_.zero(stream(), g.data, size_t(g.size) * sizeof(Accum<T>));
+  begin_loss();
+}
+
+template <class T>
+typename Engine<T>::Totals Engine<T>::end_step() const {
+  using Model = Transformer<T>;
+  const Vec<double> totals = model_.totals(arena_);
+  // The gaps between tensors are zero, so the region is summed as one vector.
+  ops_.add_sum_squares(stream(), totals.data + Model::kGradSquares, arena_.gradients());
+  double read[Model::kTotals];
+  ops_.copy_out(stream(), read, totals.data, sizeof read);
+  Totals result{.loss = read[Model::kLoss], .grad_norm = std::sqrt(read[Model::kGradSquares])};
+  if (model_.has_aux_loss()) result.aux_loss = read[Model::kAuxLoss];
+  return result;
+}
+
+template <class T>
+void Engine<T>::begin_loss() const {
+  const Vec<double> totals = model_.totals(arena_);
+  ops_.zero(stream(), totals.data, size_t(totals.size) * sizeof(double));
+}
+
+template <class T>
+double Engine<T>::end_loss() const {
+  double loss = 0;
+  ops_.copy_out(stream(), &loss, model_.totals(arena_).data + Transformer<T>::kLoss, sizeof loss);
+  return loss;
+}
+
+template <class T>
+std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const requires kStorable {
+  float* values = arena_.template whole<float>(region).data;
+  if (!ops_.host_memory) {
+    std::vector<float>& copy = copies_[region];
+    copy.resize(size_t(layout_.param_elements()));
+    if (layout_.region_bytes(region) > 0)
+      ops_.copy_out(stream(), copy.data(), values, copy.size() * sizeof(float));
+    values = copy.data();
+  }
+  std::vector<NamedTensor> named;
+  for (const ParamSpec& spec : layout_.params())
+    named.push_back({prefix + spec.name, spec.shape, {values + spec.offset, size_t(spec.size)}});
+  return named;
+}
+
+template <class T>
+void Engine<T>::store(Region region) const requires kStorable {
+  if (ops_.host_memory) return;
+  const std::vector<float>& copy = copies_.at(region);
+  if (region != Region::masters) {
+    ops_.copy_in(stream(), arena_.template whole<float>(region).data, copy.data(),
+                 copy.size() * sizeof(float));
+    return;
+  }
+  for (const ParamSpec& spec : layout_.params())
+    put_weights(spec, 0, {copy.data() + spec.offset, size_t(spec.size)});
+}
+
+template <class T>
+void Engine<T>::put_weights(const ParamSpec& spec, int64_t first, std::span<const Accum<T>> values) const {
+  using A = Accum<T>;
+  const size_t count = values.size();
+  if (layout_.region_bytes(Region::masters) > 0 || std::is_same_v<T, A>)
+    ops_.copy_in(stream(), arena_.template tensor<A>(Region::masters, spec).data + first, values.data(),
+                 count * sizeof(A));
+  if constexpr (!std::is_same_v<T, A>) {
+    std::vector<T> stored(count);
+    std::transform(values.begin(), values.end(), stored.begin(), [](A x) { return T(x); });
+    ops_.copy_in(stream(), arena_.template tensor<T>(Region::parameters, spec).data + first, stored.data(),
+                 count * sizeof(T));
+  }
+}
+
+template <class T>
 void Engine<T>::initialise(uint64_t seed) const {
   using A = Accum<T>;
   constexpr int64_t kChunk = int64_t(1)
@@ -30,17 +111,17 @@ void Engine<T>::initialise(uint64_t seed) const {
   std::vector<A> values(kChunk);
   for (const ParamSpec& spec : layout_.params()) {
     const uint64_t key = stream_key(seed, spec.name);
-    const Vec<A> to = arena_.template tensor<A>(Region::masters, spec);
     for (int64_t first = 0; first < spec.size; first += kChunk) {
       const int64_t count = std::min(kChunk, spec.size - first);
 #pragma omp parallel for
       for (int64_t i = 0; i < count; ++i) values[size_t(i)] = A(initial_value(spec.init, key, first + i));
-      ops_.copy_in({}, to.data + first, values.data(), size_t(count) * sizeof(A));
+      put_weights(spec, first, {values.data(), size_t(count)});
     }
   }
 }
 
 template class Engine<float>;
 template class Engine<double>;
+template class Engine<bf16>;
 
 }  // namespace saslm

@@ -1,6 +1,10 @@
 // A model with its memory and its backend: what training, evaluation, generation and the benchmarks start
 // from.
 #pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,44 +19,67 @@ namespace saslm {
 template <class T>
 class Engine {
  public:
+  // MachineError when the backend has not the memory.
   Engine(const ModelConfig& config, const RunShape& run, Mode mode, const Ops<T>& ops)
-      : layout_(mode), model_(layout_, config, run), arena_(layout_), ops_(ops) {
-    model_.prepare(ops_, arena_);
+      : ops_(ops),
+        layout_(mode),
+        model_(layout_, config, run),
+        stream_(ops.open_stream()),
+        arena_(layout_, ops.allocate(layout_.bytes())) {
+    model_.prepare(backend());
   }
 
   const Layout<T>& layout() const { return layout_; }
   const Transformer<T>& model() const { return model_; }
   const Arena<T>& arena() const { return arena_; }
   const Ops<T>& ops() const { return ops_; }
+  Stream stream() const { return *stream_; }
+  Backend<T> backend() const { return {ops_, arena_, *stream_}; }
 
-  double loss(const TokenBatch& batch) const { return model_.loss(ops_, arena_, batch); }
-  double loss_and_grads(const TokenBatch& batch, double scale) const {
-    return model_.loss_and_grads(ops_, arena_, batch, scale);
+  // One step: gradients and totals are zeroed, added to batch by batch, and read once, which waits for it
+  // all.
+  struct Totals {
+    double loss = 0;  // nats, summed over the step's targets
+    std::optional<double>
+        aux_loss;          // likewise, of what modules add to it; none in a model without such terms
+    double grad_norm = 0;  // Euclidean, of all gradients together
+  };
+  void begin_step() const;
+  void add_loss_and_grads(const TokenBatch& batch, double scale) const {
+    model_.add_loss_and_grads(backend(), batch, scale);
   }
-  std::optional<double> aux_loss() const { return model_.aux_loss(ops_, arena_); }
-  void zero_gradients() const {
-    const Vec<Accum<T>> g = arena_.gradients();
-    ops_.zero({}, g.data, size_t(g.size) * sizeof(Accum<T>));
+  Totals end_step() const;
+
+  // The same without gradients.
+  void begin_loss() const;
+  void add_loss(const TokenBatch& batch) const { model_.add_loss(backend(), batch); }
+  double end_loss() const;
+  double loss(const TokenBatch& batch) const {
+    begin_loss();
+    add_loss(batch);
+    return end_loss();
   }
 
-  // Every weight, or its moment, by its checkpoint name.
-  std::vector<NamedTensor> tensors(Region region, const std::string& prefix = "") const {
-    std::vector<NamedTensor> named;
-    for (const ParamSpec& spec : layout_.params()) {
-      const Vec<float> values = arena_.template tensor<float>(region, spec);
-      named.push_back({prefix + spec.name, spec.shape, {values.data, size_t(values.size)}});
-    }
-    return named;
-  }
+  // Every weight, or its moment, by its checkpoint name, in memory of the host: the backend's own where the
+  // host may touch that, else a copy, current as of the call. store() puts what was then written there in
+  // place.
+  static constexpr bool kStorable = std::is_same_v<Accum<T>, float>;  // as files hold them
+  std::vector<NamedTensor> fetch(Region region, const std::string& prefix = "") const requires kStorable;
+  void store(Region region) const requires kStorable;
 
   // What a seed makes of the parameter table: an element depends on (seed, tensor name, index) alone.
   void initialise(uint64_t seed) const;
 
  private:
+  // Weights first .. first+values.size()-1 of a tensor, in every form the backend keeps.
+  void put_weights(const ParamSpec& spec, int64_t first, std::span<const Accum<T>> values) const;
+
+  const Ops<T>& ops_;
   Layout<T> layout_;
   Transformer<T> model_;
+  std::shared_ptr<const Stream> stream_;  // outlives the memory its work uses
   Arena<T> arena_;
-  const Ops<T>& ops_;
+  mutable std::map<Region, std::vector<float>> copies_;  // of fetch, where the host cannot touch the original
 };
 
 }  // namespace saslm

@@ -10,17 +10,19 @@ std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set,
   const int64_t T_ = set.seq_len();
   const int64_t total = max_sequences > 0 ? std::min(max_sequences, set.n_samples()) : set.n_samples();
   std::vector<int32_t> inputs(size_t(batch * T_)), targets(inputs.size());
-  double nats = 0;
+  engine.begin_loss();
   for (int64_t first = 0; first < total; first += batch) {
     if (stop && stop()) return {};
     const int64_t B = std::min(batch, total - first);
     for (int64_t b = 0; b < B; ++b) set.read(first + b, inputs.data() + b * T_, targets.data() + b * T_);
-    nats += engine.loss({.B = B, .T = T_, .inputs = inputs.data(), .targets = targets.data()});
+    engine.add_loss({.B = B, .T = T_, .inputs = inputs.data(), .targets = targets.data()});
   }
-  return EvalResult{nats / double(total * T_), total, total * T_};
+  return EvalResult{engine.end_loss() / double(total * T_), total, total * T_};
 }
 
 template std::optional<EvalResult> evaluate(const Engine<float>&, const TokenSet&, int64_t, int64_t,
+                                            const std::function<bool()>&);
+template std::optional<EvalResult> evaluate(const Engine<bf16>&, const TokenSet&, int64_t, int64_t,
                                             const std::function<bool()>&);
 
 }  // namespace saslm

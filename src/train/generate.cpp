@@ -41,16 +41,15 @@ void generate(const Engine<T>& engine, const std::vector<int32_t>& prompt, const
   };
   keep_last(seq_len);
   int64_t cached = 0;
-  std::vector<T> logits;
+  std::vector<Accum<T>> logits;
   for (int64_t i = 0; i < options.tokens; ++i) {
     if (int64_t(context.size()) > seq_len) {
       keep_last(std::max<int64_t>(1, seq_len / 2));
       cached = 0;
     }
     const int64_t fresh = int64_t(context.size()) - cached;
-    engine.model().next_logits(engine.ops(), engine.arena(),
-                               {.B = 1, .T = fresh, .start = cached, .inputs = context.data() + cached},
-                               logits);
+    engine.model().next_logits(
+        engine.backend(), {.B = 1, .T = fresh, .start = cached, .inputs = context.data() + cached}, logits);
     cached += fresh;
     context.push_back(pick_token(logits, options, uniform(key, uint64_t(i))));
     emit(context.back());
@@ -59,6 +58,8 @@ void generate(const Engine<T>& engine, const std::vector<int32_t>& prompt, const
 
 template int32_t pick_token(const std::vector<float>&, const SamplingOptions&, double);
 template void generate(const Engine<float>&, const std::vector<int32_t>&, const SamplingOptions&, int64_t,
+                       const std::function<void(int32_t)>&);
+template void generate(const Engine<bf16>&, const std::vector<int32_t>&, const SamplingOptions&, int64_t,
                        const std::function<void(int32_t)>&);
 
 }  // namespace saslm

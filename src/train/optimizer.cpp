@@ -5,15 +5,8 @@
 namespace saslm {
 
 template <class T>
-double AdamWOptimizer<T>::grad_norm() const {
-  // The gaps between tensors are zero, so the region is summed as one vector.
-  const Vec<Accum<T>> all = engine_.arena().gradients();
-  return std::sqrt(engine_.ops().sum_squares({}, all));
-}
-
-template <class T>
-void AdamWOptimizer<T>::update(double learning_rate, double norm, int64_t t) const {
-  const double clip = config_.grad_clip > 0 ? std::min(1.0, config_.grad_clip / (norm + 1e-6)) : 1.0;
+void AdamWOptimizer<T>::update(double learning_rate, double grad_norm, int64_t t) const {
+  const double clip = config_.grad_clip > 0 ? std::min(1.0, config_.grad_clip / (grad_norm + 1e-6)) : 1.0;
   const Arena<T>& arena = engine_.arena();
   for (const ParamSpec& spec : engine_.layout().params()) {
     using A = Accum<T>;
@@ -29,11 +22,12 @@ void AdamWOptimizer<T>::update(double learning_rate, double norm, int64_t t) con
                   .grad_scale = clip,
                   .t = t};
     if constexpr (!std::is_same_v<T, A>) step.param = arena.template tensor<T>(Region::parameters, spec);
-    engine_.ops().adamw({}, step);
+    engine_.ops().adamw(engine_.stream(), step);
   }
 }
 
 template class AdamWOptimizer<float>;
 template class AdamWOptimizer<double>;
+template class AdamWOptimizer<bf16>;
 
 }  // namespace saslm

@@ -12,12 +12,9 @@ class AdamWOptimizer {
  public:
   AdamWOptimizer(const Engine<T>& engine, const OptimConfig& config) : engine_(engine), config_(config) {}
 
-  // Euclidean norm of all gradients together, before clipping.
-  double grad_norm() const;
-
-  // Update number t (from 1) at this learning rate. `norm` is grad_norm()'s result, from which the clip
-  // follows: g *= min(1, grad_clip / (norm + 1e-6)), nothing when grad_clip is 0.
-  void update(double learning_rate, double norm, int64_t t) const;
+  // Update number t (from 1) at this learning rate. From the norm of all gradients together the clip follows:
+  // g *= min(1, grad_clip / (grad_norm + 1e-6)), nothing when grad_clip is 0.
+  void update(double learning_rate, double grad_norm, int64_t t) const;
 
  private:
   const Engine<T>& engine_;

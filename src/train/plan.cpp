@@ -1,7 +1,6 @@
 #include "train/plan.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "checkpoint/checkpoint.h"
 #include "model/transformer.h"
@@ -55,20 +54,8 @@ Plan make_plan(const Config& config) {
   return plan;
 }
 
-int64_t available_memory_bytes() {
-  int64_t limit = 0;
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);)
-    if (key == "MemAvailable:") limit = std::stoll(rest) * 1024;
-  int64_t group = 0;  // "max" does not parse and leaves 0
-  if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> group && group > 0)
-    limit = limit > 0 ? std::min(limit, group) : group;
-  return limit;
-}
-
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan) {
-  const int64_t available = available_memory_bytes();
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available) {
   if (available == 0 || plan.arena_bytes <= available) return;
   std::string advice =
       "; not even train.micro_batch 1 would fit: the model itself is too large for this machine";
@@ -82,10 +69,12 @@ void check_plan_fits(const Config& config, const Plan& plan) {
     break;
   }
   throw ConfigError("this run does not fit into memory: it needs " + std::to_string(plan.arena_bytes) +
-                    " bytes, the machine has " + std::to_string(available) + advice);
+                    " bytes, there are " + std::to_string(available) + advice);
 }
 
 template Plan make_plan<float>(const Config&);
-template void check_plan_fits<float>(const Config&, const Plan&);
+template void check_plan_fits<float>(const Config&, const Plan&, int64_t);
+template Plan make_plan<bf16>(const Config&);
+template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t);
 
 }  // namespace saslm

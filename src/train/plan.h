@@ -29,11 +29,8 @@ struct Plan {
 template <class T>
 Plan make_plan(const Config& config);
 
-// Memory this process may take: the machine's, or its control group's if that is less; 0 when unknown.
-int64_t available_memory_bytes();
-
-// Throws ConfigError when the arena cannot fit, saying what would.
+// Throws ConfigError when the arena cannot fit into the available memory (0 = unknown), saying what would.
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan);
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes);
 
 }  // namespace saslm

@@ -95,7 +95,8 @@ std::vector<std::string> check_resumable(const std::string& saved_config, const 
   } catch (const json::exception& e) {
     throw CheckpointError(where + ": config.json cannot be read: " + e.what());
   }
-  // How a step's sequences are cut into micro-batches may change (the last bits follow), their number may not.
+  // How a step's sequences are cut into micro-batches may change (the last bits follow), their number may
+  // not.
   for (json* config : {&saved, &current}) {
     const auto& c = *config;
     if (c.contains(kMicroBatch) && c.contains(kGradAccum))

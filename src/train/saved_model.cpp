@@ -13,10 +13,13 @@ std::string model_folder(const std::string& path) {
   if (path_exists(path + "/model.safetensors")) return path;
   const std::string checkpoints = path_exists(path + "/checkpoints") ? path + "/checkpoints" : path;
   std::string skipped;
-  const auto note = [&](const std::string& where, const std::string& why) { skipped += "\n  " + where + ": " + why; };
+  const auto note = [&](const std::string& where, const std::string& why) {
+    skipped += "\n  " + where + ": " + why;
+  };
   if (const auto newest = find_newest_valid(checkpoints, note)) return newest->path();
-  throw CheckpointError(path + ": no model here: wanted a checkpoint, a run directory, or a folder with "
-                               "model.safetensors and config.json" +
+  throw CheckpointError(path +
+                        ": no model here: wanted a checkpoint, a run directory, or a folder with "
+                        "model.safetensors and config.json" +
                         (skipped.empty() ? "" : "; damaged:" + skipped));
 }
 
@@ -27,7 +30,8 @@ SavedModel find_saved_model(const std::string& path) {
   const std::string config_path = model.path + "/config.json";
   model.config = load_model_config(config_path);
   model.seq_len = model.config.max_seq_len;
-  // load_model_config has parsed this text; beyond the model block only these two words matter, if they are there.
+  // load_model_config has parsed this text; beyond the model block only these two words matter, if they are
+  // there.
   const auto whole = nlohmann::json::parse(read_file(config_path), nullptr, false);
   const auto seq_len = whole.value("/train/seq_len"_json_pointer, nlohmann::json());
   const auto tokenizer = whole.value("/data/tokenizer"_json_pointer, nlohmann::json());
@@ -37,12 +41,17 @@ SavedModel find_saved_model(const std::string& path) {
 }
 
 template <class T>
-std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run, const Ops<T>& ops) {
+std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
+                                              const Ops<T>& ops) {
   auto engine = std::make_unique<Engine<T>>(model.config, run, Mode::infer, ops);
-  load_weights(model.path, engine->tensors(Region::masters));
+  load_weights(model.path, engine->fetch(Region::masters));
+  engine->store(Region::masters);
   return engine;
 }
 
-template std::unique_ptr<Engine<float>> load_for_inference(const SavedModel&, const RunShape&, const Ops<float>&);
+template std::unique_ptr<Engine<float>> load_for_inference(const SavedModel&, const RunShape&,
+                                                           const Ops<float>&);
+template std::unique_ptr<Engine<bf16>> load_for_inference(const SavedModel&, const RunShape&,
+                                                          const Ops<bf16>&);
 
 }  // namespace saslm

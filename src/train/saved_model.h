@@ -9,7 +9,7 @@
 namespace saslm {
 
 struct SavedModel {
-  std::string path;       // the folder that holds model.safetensors
+  std::string path;  // the folder that holds model.safetensors
   ModelConfig config;
   int64_t seq_len = 0;    // what it was trained at, as far as its config.json says; else max_seq_len
   std::string tokenizer;  // "" when not known
@@ -20,6 +20,7 @@ SavedModel find_saved_model(const std::string& path);
 
 // An engine for inference with the model's weights: `batch` sequences of `seq_len`.
 template <class T>
-std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run, const Ops<T>& ops);
+std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
+                                              const Ops<T>& ops);
 
 }  // namespace saslm

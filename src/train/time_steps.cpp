@@ -20,16 +20,16 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
   double timed_ms = 0;
   for (int64_t step = 0; step < options.warmup + options.steps || timed_ms < options.seconds * 1e3; ++step) {
     const auto begin = std::chrono::steady_clock::now();
-    engine.zero_gradients();
+    engine.begin_step();
     for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
       const uint64_t key = stream_key(uint64_t(step * train.grad_accum + micro), "bench tokens");
       for (size_t i = 0; i < tokens.size(); ++i)
         tokens[i] = int32_t(uniform(key, i) * double(config.model.vocab_size));
-      engine.loss_and_grads(
+      engine.add_loss_and_grads(
           {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1},
           scale);
     }
-    optimizer.update(config.optim.lr, optimizer.grad_norm(), step + 1);
+    optimizer.update(config.optim.lr, engine.end_step().grad_norm, step + 1);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     if (step >= options.warmup) {
       step_ms.push_back(took.count());
@@ -41,5 +41,6 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
 }
 
 template std::vector<double> time_steps(const Config&, const Ops<float>&, const TimeStepsOptions&);
+template std::vector<double> time_steps(const Config&, const Ops<bf16>&, const TimeStepsOptions&);
 
 }  // namespace saslm

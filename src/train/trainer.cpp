@@ -19,9 +19,9 @@ double now_s() {
 
 // A config whose arena cannot fit is refused before anything large happens.
 template <class T>
-Plan fitting_plan(const Config& config) {
+Plan fitting_plan(const Config& config, const Ops<T>& ops) {
   Plan plan = make_plan<T>(config);
-  check_plan_fits<T>(config, plan);
+  check_plan_fits<T>(config, plan, ops.available_bytes());
   return plan;
 }
 
@@ -57,7 +57,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
     : config_(config),
       options_(options),
       observer_(observer),
-      plan_(fitting_plan<T>(config)),
+      plan_(fitting_plan(config, ops)),
       train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
       val_set_(open_val_set(config)),
       lock_(options.run_dir),
@@ -122,7 +122,8 @@ void Trainer<T>::init_weights() {
   if (to_json(from) != to_json(config_.model))
     observer_.warning("the model block of " + options_.init_from +
                       "/config.json differs from this run's; tensors are taken by name and shape");
-  load_weights(options_.init_from, engine_.tensors(Region::masters));
+  load_weights(options_.init_from, engine_.fetch(Region::masters));
+  engine_.store(Region::masters);
   observer_.note("weights from " + options_.init_from);
 }
 
@@ -142,9 +143,10 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
         "after cannot be compared");
   saved.val_fingerprint = state_.val_fingerprint;
 
-  std::vector<NamedTensor> moments = engine_.tensors(Region::moment1, "m.");
-  for (NamedTensor& v : engine_.tensors(Region::moment2, "v.")) moments.push_back(std::move(v));
-  load_checkpoint(checkpoint, engine_.tensors(Region::masters), moments);
+  std::vector<NamedTensor> moments = engine_.fetch(Region::moment1, "m.");
+  for (NamedTensor& v : engine_.fetch(Region::moment2, "v.")) moments.push_back(std::move(v));
+  load_checkpoint(checkpoint, engine_.fetch(Region::masters), moments);
+  for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
   state_ = saved;
   detector_.restore(saved.detector);
   saved_at_ = state_.step;
@@ -215,17 +217,18 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const TrainConfig& train = config_.train;
   const int64_t micro_tokens = train.micro_batch * train.seq_len;
   const double scale = 1.0 / double(micro_tokens * train.grad_accum);
-  double nats = 0;
-  engine_.zero_gradients();
+  engine_.begin_step();
   for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
     loader_.load(state_.sample_index, train.micro_batch, inputs_.data(), targets_.data());
     state_.sample_index += uint64_t(train.micro_batch);
-    nats += engine_.loss_and_grads(
+    engine_.add_loss_and_grads(
         {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
         scale);
-    if (const auto aux = engine_.aux_loss()) record.aux_loss = record.aux_loss.value_or(0) + *aux * scale;
   }
-  record.loss = nats * scale;
+  const auto totals = engine_.end_step();
+  record.loss = totals.loss * scale;
+  if (totals.aux_loss) record.aux_loss = *totals.aux_loss * scale;
+  record.grad_norm = totals.grad_norm;
 }
 
 template <class T>
@@ -234,7 +237,6 @@ void Trainer<T>::train_step() {
   StepRecord record{.step = state_.step};
   const uint64_t first_sample = state_.sample_index;
   accumulate_gradients(record);
-  record.grad_norm = optimizer_.grad_norm();
   record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
   record.skipped = detector_.judge(record.loss, record.grad_norm);
   if (record.skipped)
@@ -275,9 +277,9 @@ void Trainer<T>::save() {
   const double begin_s = now_s();
   metrics_->sync();
   std::vector<ConstNamedTensor> model, moments;
-  for (const NamedTensor& t : engine_.tensors(Region::masters)) model.push_back(t);
-  for (const NamedTensor& t : engine_.tensors(Region::moment1, "m.")) moments.push_back(t);
-  for (const NamedTensor& t : engine_.tensors(Region::moment2, "v.")) moments.push_back(t);
+  for (const NamedTensor& t : engine_.fetch(Region::masters)) model.push_back(t);
+  for (const NamedTensor& t : engine_.fetch(Region::moment1, "m.")) moments.push_back(t);
+  for (const NamedTensor& t : engine_.fetch(Region::moment2, "v.")) moments.push_back(t);
   const std::string path = save_checkpoint(checkpoints_dir(options_), {.step = state_.step,
                                                                        .model = model,
                                                                        .optimizer = moments,
@@ -291,5 +293,6 @@ void Trainer<T>::save() {
 }
 
 template class Trainer<float>;
+template class Trainer<bf16>;
 
 }  // namespace saslm

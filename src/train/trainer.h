@@ -67,7 +67,7 @@ class Trainer {
   void init_weights();
   void log_start();
   void train_step();
-  void accumulate_gradients(StepRecord& record);  // fills in the step's mean losses
+  void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
   bool should_stop() const;

@@ -82,16 +82,21 @@ TEST_P(WholeModel, EveryGradientIsTheSlopeOfTheLoss) {
     for (int64_t i = 0; i < w.size; ++i) w[i] += 0.3 * normal(stream_key(5, spec.name), uint64_t(i));
   }
   const double scale = 0.37;
-  engine.zero_gradients();
-  const double loss = engine.loss_and_grads(batch, scale);
-  EXPECT_DOUBLE_EQ(loss, engine.loss(batch));
+  const auto step = [&](double factor) {
+    engine.begin_step();
+    engine.add_loss_and_grads(batch, factor);
+    return engine.end_step();
+  };
+  const auto totals = step(scale);
+  EXPECT_DOUBLE_EQ(totals.loss, engine.loss(batch));
   const Vec<double> all = engine.arena().gradients();
   const std::vector<double> gradients(all.data, all.data + all.size);
 
   // What training minimises. Auxiliary losses are made in backward, which spoils the gradients in the arena.
   const auto objective = [&] {
-    if (!engine.aux_loss()) return engine.loss(batch);
-    return engine.loss_and_grads(batch, 1) + *engine.aux_loss();
+    if (!totals.aux_loss) return engine.loss(batch);
+    const auto again = step(1);
+    return again.loss + *again.aux_loss;
   };
   for (const ParamSpec& spec : engine.layout().params()) {
     const Vec<double> w = engine.arena().tensor<double>(Region::parameters, spec);
@@ -121,13 +126,12 @@ TEST_P(WholeModel, CachedDecodingEqualsReadingTheWholeText) {
   const auto tokens = some_tokens(8, "text");
   std::vector<double> whole, cached;
   for (int64_t length = 1; length <= 8; ++length) {
-    engine.model().next_logits(engine.ops(), engine.arena(), {.B = 1, .T = length, .inputs = tokens.data()},
-                               whole);
+    engine.model().next_logits(engine.backend(), {.B = 1, .T = length, .inputs = tokens.data()}, whole);
     // Read again in two pieces, the second one token long.
     if (length > 1)
-      engine.model().next_logits(engine.ops(), engine.arena(),
-                                 {.B = 1, .T = length - 1, .inputs = tokens.data()}, cached);
-    engine.model().next_logits(engine.ops(), engine.arena(),
+      engine.model().next_logits(engine.backend(), {.B = 1, .T = length - 1, .inputs = tokens.data()},
+                                 cached);
+    engine.model().next_logits(engine.backend(),
                                {.B = 1, .T = 1, .start = length - 1, .inputs = tokens.data() + length - 1},
                                cached);
     ASSERT_EQ(whole.size(), size_t(kVocab));
@@ -166,7 +170,7 @@ TEST(Initialisation, AValueDependsOnSeedNameAndIndexAlone) {
   const Engine<float> large(tiny(AttentionKind::sas), {kBatch, kSeqLen}, Mode::train, cpu_ops<float>());
   small.initialise(1);
   large.initialise(1);
-  const auto a = small.tensors(Region::masters), b = large.tensors(Region::masters);
+  const auto a = small.fetch(Region::masters), b = large.fetch(Region::masters);
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i)
     EXPECT_TRUE(std::equal(a[i].data.begin(), a[i].data.end(), b[i].data.begin())) << a[i].name;
@@ -181,7 +185,7 @@ TEST(Initialisation, ResidualProjectionsAreSmallerAndSasFollowsFanIn) {
   const Engine<float> engine(model, {1, 2}, Mode::infer, cpu_ops<float>());
   engine.initialise(1);
   const auto deviation_of = [&](const std::string& name) {
-    for (const NamedTensor& t : engine.tensors(Region::masters)) {
+    for (const NamedTensor& t : engine.fetch(Region::masters)) {
       if (t.name != name) continue;
       double square = 0;
       for (const float x : t.data) square += double(x) * x;

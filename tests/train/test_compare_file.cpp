@@ -44,7 +44,7 @@ class CompareFileTest : public ConfigFile {
     write_shard("train.bin", 200);
     write_shard("val.bin", 100);
     const CompareFile file = read(root);
-    ComparePlan plan = check_variants<float>(file);
+    ComparePlan plan = check_variants<float>(file, 0);
     set_steps<float>(file, plan);
     return plan;
   }
@@ -259,7 +259,7 @@ TEST_F(CompareFileTest, OtherDataInTheSameFileIsAChange) {
   const ordered_json before = to_json(plan(valid()));
   write_shard("val.bin", 90);
   const CompareFile file = read(valid());
-  ComparePlan p = check_variants<float>(file);
+  ComparePlan p = check_variants<float>(file, 0);
   set_steps<float>(file, p);
   const auto changes = changes_since(before, to_json(p));
   ASSERT_EQ(changes.size(), 1u);

@@ -52,21 +52,21 @@ void expect_relative(double got, double wanted, const std::string& what) {
 TEST_P(Golden, FirstGradientOfEveryTensorAgrees) {
   const Config c = config();
   const Engine<float> engine(c.model, {c.train.micro_batch, c.train.seq_len}, Mode::train, cpu_ops<float>());
-  load_weights(folder(), engine.tensors(Region::masters));
+  load_weights(folder(), engine.fetch(Region::masters));
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
   std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
-  engine.zero_gradients();
+  engine.begin_step();
   for (int64_t micro = 0; micro < c.train.grad_accum; ++micro) {
     loader.load(uint64_t(micro * c.train.micro_batch), c.train.micro_batch, inputs.data(), targets.data());
-    engine.loss_and_grads(
+    engine.add_loss_and_grads(
         {.B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
         1.0 / double(c.train.global_batch * c.train.seq_len));
   }
   const json norms = expected()["first_grad_norms"];
   double largest = 0;
   for (const auto& [name, norm] : norms.items()) largest = std::max(largest, norm.get<double>());
-  const auto gradients = engine.tensors(Region::gradients);
+  const auto gradients = engine.fetch(Region::gradients);
   ASSERT_EQ(norms.size(), gradients.size());
   for (const NamedTensor& g : gradients) {
     double square = 0;

@@ -1,0 +1,17 @@
+#include "core/error.h"
+#include "ops/ops.h"
+
+namespace saslm {
+
+template <class T>
+const Ops<T>& cuda_ops() {
+  throw ConfigError("this build of saslm has no CUDA backend");
+}
+template const Ops<float>& cuda_ops<float>();
+template const Ops<bf16>& cuda_ops<bf16>();
+
+std::variant<Gpu, std::string> find_gpu() {
+  return "this build of saslm has no CUDA backend; build it where nvcc is found, or use cpu";
+}
+
+}  // namespace saslm
