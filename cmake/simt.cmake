@@ -3,7 +3,10 @@
 #
 #   saslm_simt_test(NAME SOURCES ... [USES library ...])
 #       ctest entries NAME_plain (optimised), NAME_asan (AddressSanitizer and UBSan) and NAME_race (clang++, our own
-#       race detector) from the same sources: kernels (.cu), compiled anew for each, and GoogleTest files (.cpp), compiled once.
+#       race detector) from the same sources: kernels (.cu), compiled anew for each, and
+#       GoogleTest files (.cpp), compiled once.
+#   saslm_simt_mutations(NAME KERNELS ...)
+#       ctest entries NAME_mutants_of_KERNEL: without any one of its synchronisations the kernel turns NAME_race red.
 #   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES 80-real 90a-real)
 #       an object library that nvcc compiles, with its warnings and those of ptxas as errors. Nothing without nvcc.
 
@@ -107,14 +110,31 @@ function(saslm_simt_test name)
   endforeach()
 endfunction()
 
+# Drops each synchronisation of these kernels in turn; the race build of the test must turn red (scripts/mutate_kernels.py).
+function(saslm_simt_mutations test)
+  if(NOT SASLM_CLANGXX OR NOT CMAKE_GENERATOR STREQUAL "Ninja")
+    return()
+  endif()
+  foreach(kernel ${ARGN})
+    get_filename_component(base ${kernel} NAME_WE)
+    add_test(NAME ${test}_mutants_of_${base}
+             COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/mutate_kernels.py ${kernel} ${test}
+                     --build-dir ${PROJECT_BINARY_DIR}
+             WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(${test}_mutants_of_${base} PROPERTIES LABELS simt TIMEOUT 600 RUN_SERIAL ON)
+  endforeach()
+endfunction()
+
 include(CheckLanguage)
 check_language(CUDA)
+set(SASLM_CUDA_ARCHITECTURES 80-real 90a-real CACHE STRING "What the GPU side of the kernels is compiled for")
 if(CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_ARCHITECTURES 80-real CACHE STRING "saslm_cuda_objects sets its own")
   enable_language(CUDA)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")  # CMake before 3.26 does not know it for this nvcc
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_FLAGS_RELEASE "-O3")  # checks stay on: no NDEBUG
   add_library(saslm_cuda_options INTERFACE)
   target_include_directories(saslm_cuda_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_compile_options(saslm_cuda_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:
@@ -122,7 +142,7 @@ if(CMAKE_CUDA_COMPILER)
     -diag-suppress=554        # views of const convert to nothing further
     -Werror=all-warnings
     -Xptxas=--warning-as-error,-v
-    -Xcompiler=-Wall,-Wextra>)
+    -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
 else()
   message(STATUS "nvcc was not found: the GPU side of the kernels is not compiled")
 endif()

@@ -3,8 +3,8 @@
 #include <random>
 #include <vector>
 
+#include "simt/base/base.h"
 #include "simt/support.h"
-#include "tests/simt/base/base.h"
 
 namespace saslm::simt {
 namespace {
