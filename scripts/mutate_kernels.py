@@ -34,7 +34,7 @@ def mutants(text):
 
     for m in STATEMENT.finditer(code):
         line = code.count("\n", 0, m.start()) + 1
-        yield line, f"without {m.group().rstrip(';')}", changed(m.start(), m.end(), ";")
+        yield line, f"without {m.group().rstrip(';')}", changed(m.start(), m.end(), "(void)0;")
         wait = WAIT.search(m.group())
         if wait:
             start, end = m.start() + wait.start(2), m.start() + wait.end(2)
@@ -69,7 +69,7 @@ def verdict(text, source, compile_command, link_command, build_dir, test_filter,
         compiled = compile_command[compile_command.index("-o") + 1]
         build = pathlib.Path(build_dir).resolve()
         in_link = [w for w in link_command if w.endswith(".o") and (build / w).resolve() == (build / compiled).resolve()]
-        steps = [replaced(compile_command, {str(source): str(copy), compiled: str(thing), compiled + ".d": str(thing) + ".d"}),
+        steps = [replaced(compile_command + ["-w"], {str(source): str(copy), compiled: str(thing), compiled + ".d": str(thing) + ".d"}),
                  replaced(link_command, {in_link[0]: str(thing), link_command[link_command.index("-o") + 1]: str(program)})]
         for step in steps:
             done = subprocess.run(step, cwd=build_dir, capture_output=True, text=True)
