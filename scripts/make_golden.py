@@ -6,7 +6,8 @@
 
 A fixture is config.json (a complete saslm config), model.safetensors (initial weights, F32) and expected.json:
 
-    steps             [{step, loss, grad_norm, lr}]   loss before the update, norm before the clip
+    steps             [{step, loss, grad_norm, lr}]   loss before the update, norm before the clip; aux_loss beside the
+                      loss where training adds something to it
     evals             [{step, val_loss}]              step = updates done
     first_grad_norms  {tensor: L2 norm of its gradient at step 0, before the clip}
     n_parameters
@@ -38,7 +39,7 @@ import torch.nn.functional as F
 
 DEFAULTS = {
     "model": {"tie_embeddings": True, "bias": False},
-    "attention": {"position": "rope", "rope_base": 10000.0, "n_kv_head": None, "sas": None},
+    "attention": {"position": "rope", "rope_base": 10000.0, "n_kv_head": None, "sas": None, "moh": None},
     "sas": {"n_sim_head": None, "sim_head_dim": None, "kernel_size": 5, "simulate": ["heads", "features", "values"]},
     "norm": {"kind": "rmsnorm", "eps": 1e-5},
     "optim": {"lr": 6e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1, "grad_clip": 1.0},
@@ -61,7 +62,7 @@ def read_config(path):
     model.norm = part("norm", getattr(model, "norm", {}))
     if att.kind not in PROJECTIONS:
         sys.exit(f"{path}: model.attention.kind: this reference knows {', '.join(PROJECTIONS)}, not {att.kind}")
-    att.n_kv_head = {"mha": att.n_head, "sas": att.n_head, "mqa": 1}.get(att.kind, att.n_kv_head)
+    att.n_kv_head = {"mha": att.n_head, "sas": att.n_head, "moh": att.n_head, "mqa": 1}.get(att.kind, att.n_kv_head)
     if att.sas is not None:
         sas = att.sas = part("sas", att.sas)
         sas.heads, sas.features, sas.values = (word in sas.simulate for word in ("heads", "features", "values"))
@@ -112,6 +113,8 @@ def parameter_shapes(m):
                 add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, width], True)
                 add(f"{at}sas.{name}.proj2", [sas.sim_head_dim, sas.sim_head_dim], True)
         add(at + "o", [d, a.n_head * width], m.bias and project.biases)  # width: v's
+        if a.moh:
+            add(at + "moh.router", VARIANTS["moh"]["router_shape"](m), False)
         add_norm(f"layers.{i}.mlp_norm")
         for name in ("gate", "up") if m.mlp.kind == "swiglu" else ("up",):
             add(mlp + name, [hidden, d], m.bias)
@@ -251,7 +254,7 @@ def simulate_features(p, name, x):
 
 
 class Grouped:
-    """mha, mqa, gqa, sas. A projection tells each stream's (heads, width, {tensor: shape}), and makes the streams of x
+    """mha, mqa, gqa, sas, moh. A projection tells each stream's (heads, width, {tensor: shape}), and makes the streams of x
     [B, T, d]; turn(y) rotates [B, T, any, E], or does nothing when there is no rotation or the simulation comes first."""
     biases = True
 
@@ -267,13 +270,14 @@ class Grouped:
         return turn(q), turn(k), v
 
 
-# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases.
+# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases;
+# moh is a stage: it has router_shape and gate instead.
 VARIANTS = {path.stem: runpy.run_path(str(path)) for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
-PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped,
-               **{kind: SimpleNamespace(biases=False, **variant) for kind, variant in VARIANTS.items()}}
+PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "moh": Grouped,
+               **{kind: SimpleNamespace(biases=False, **v) for kind, v in VARIANTS.items() if "project" in v}}
 
 
-def attention(p, m, i, x):
+def attention(p, m, i, x, aux_losses):
     a, sas, at = m.attention, m.attention.sas, f"layers.{i}.attn."
     B, T, _ = x.shape
     H = a.n_head
@@ -299,22 +303,25 @@ def attention(p, m, i, x):
     future = torch.ones(T, T, dtype=torch.bool).triu(1)
     weight = score.masked_fill(future, -math.inf).softmax(-1)
     out = torch.einsum("bhts,bshd->bthd", weight, v)
-    out = out.reshape(B, T, heads // H, -1).mean(2)  # PEAA: head g*H + h belongs to group g
-    return linear(p, at + "o", out)
+    out = out.unflatten(2, (heads // H, H)).mean(2)  # PEAA: head g*H + h belongs to group g
+    if a.moh:
+        out, aux = VARIANTS["moh"]["gate"](p, m, at, x, out)
+        aux_losses.append(aux)
+    return linear(p, at + "o", out.flatten(2))
 
 
 def loss_of(p, m, samples):
-    """Mean cross-entropy in nats over all targets of samples [B, T + 1]."""
+    """Mean cross-entropy in nats over all targets of samples [B, T + 1], and what training adds to it (None: nothing)."""
     inputs, targets = samples[:, :-1], samples[:, 1:]
-    x = p["embed.weight"][inputs]
+    x, aux_losses = p["embed.weight"][inputs], []
     if m.attention.position == "learned":
         x = x + p["pos_embed.weight"][:inputs.shape[1]]
     for i in range(m.n_layer):
-        x = x + attention(p, m, i, norm(p, m, f"layers.{i}.attn_norm", x))
+        x = x + attention(p, m, i, norm(p, m, f"layers.{i}.attn_norm", x), aux_losses)
         x = x + mlp(p, m, i, norm(p, m, f"layers.{i}.mlp_norm", x))
     logits = norm(p, m, "final_norm", x) @ p["embed.weight" if m.tie_embeddings else "head.weight"].T
     picked = logits.gather(-1, targets[..., None])[..., 0]
-    return (torch.logsumexp(logits, -1) - picked).mean()
+    return (torch.logsumexp(logits, -1) - picked).mean(), sum(aux_losses) / m.n_layer if aux_losses else None
 
 
 # --------------------------------------------------------------------------------------------------------- training
@@ -351,11 +358,13 @@ def adamw(optim, lr, t, params, grads, m, v):
 
 
 def gradient(model, params, micro_batches):
-    """Loss and gradient, both means over the micro-batches."""
+    """Loss, auxiliary loss and the gradient of their sum, all means over the micro-batches."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    loss = sum(loss_of(leaves, model, batch) for batch in micro_batches) / len(micro_batches)
-    loss.backward()
-    return loss.item(), {name: leaf.grad for name, leaf in leaves.items()}
+    losses, aux_losses = zip(*(loss_of(leaves, model, batch) for batch in micro_batches))
+    loss = sum(losses) / len(losses)
+    aux = None if aux_losses[0] is None else sum(aux_losses) / len(losses)
+    (loss if aux is None else loss + aux).backward()
+    return loss.item(), {} if aux is None else {"aux_loss": aux.item()}, {name: leaf.grad for name, leaf in leaves.items()}
 
 
 def run(config, params, dtype):
@@ -369,13 +378,13 @@ def run(config, params, dtype):
     def evaluate(step):
         if val is not None:
             with torch.no_grad():
-                result["evals"].append({"step": step, "val_loss": loss_of(params, model, val).item()})
+                result["evals"].append({"step": step, "val_loss": loss_of(params, model, val)[0].item()})
 
     evaluate(0)
     for s in range(train.steps):
         per_step = train.micro_batch * train.grad_accum
         batch = samples[torch.arange(s * per_step, (s + 1) * per_step) % len(samples)]
-        loss, grads = gradient(model, params, batch.split(train.micro_batch))
+        loss, aux, grads = gradient(model, params, batch.split(train.micro_batch))
         grad_norm = global_norm(grads.values())
         if s == 0:
             result["first_grad_norms"] = {name: global_norm([g]) for name, g in grads.items()}
@@ -384,7 +393,7 @@ def run(config, params, dtype):
             grads = {name: g * scale for name, g in grads.items()}
         lr = learning_rate(optim, train.steps, s)
         adamw(optim, lr, s + 1, params, grads, m, v)
-        result["steps"].append({"step": s, "loss": loss, "grad_norm": grad_norm, "lr": lr})
+        result["steps"].append({"step": s, "loss": loss, "grad_norm": grad_norm, "lr": lr, **aux})
         if s + 1 == train.steps or (config.eval.every_steps and (s + 1) % config.eval.every_steps == 0):
             evaluate(s + 1)
     return result
@@ -480,7 +489,7 @@ def make_tokens(count, seed, vocab=61):
 
 def write_fixtures(out, only):
     seeds = {name: seed for seed, name in enumerate(CASES, start=1)}
-    variants = {name: make_case(kind, **case) for kind, v in VARIANTS.items() for name, case in v["CASES"].items()}
+    variants = {name: make_case(**{"kind": kind, **case}) for kind, v in VARIANTS.items() for name, case in v["CASES"].items()}
     cases = {**CASES, **variants}
     if only and only not in cases:
         sys.exit(f"--case {only}: unknown; there are {', '.join(cases)}")

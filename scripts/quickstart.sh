@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to a result: installs what is needed, builds the program, and trains a small MHA and a small SAS model
+# From nothing to a result: installs what is needed, builds the program, and compares a small MHA and a small SAS model
 # of nearly equal size on the King James Bible (Debian's bible-kjv, public domain, 4.1 MB) under the same tokens.
-# Ends with a table and a sample of each model's text. A few minutes on two cores.
+# Ends with a sample of each model's text and the comparison's table. A few minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,14 +20,12 @@ for part in train val; do
   $saslm tokenize --input "$work/$part.txt" --tokenizer bytes --out "$work/data" --prefix "$part"
 done
 
-for kind in mha sas; do
-  echo "== training configs/quickstart_$kind.json"
-  $saslm train "configs/quickstart_$kind.json" --run-dir "$work/$kind"
-done
+echo "== configs/compare_quickstart.json: the same tokens for both"
+$saslm compare configs/compare_quickstart.json --run-dir "$work/compare" >"$work/table.txt"
 
-echo
-python3 scripts/quickstart_table.py "$saslm" "$work" mha sas
 for kind in mha sas; do
   printf '\n== %s, asked to continue "And God said"\n' "$kind"
-  $saslm generate --checkpoint "$work/$kind" --prompt "And God said" --tokens 300 --temperature 0.7 --seed 7
+  $saslm generate --checkpoint "$work/compare/runs/${kind}_seed1" --prompt "And God said" --tokens 300 --temperature 0.7 --seed 7
 done
+printf '\n== what the comparison shows; curves in %s/compare/report.html\n' "$work"
+cat "$work/table.txt"

@@ -1,10 +1,13 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
 #include "app/options.h"
+#include "core/error.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
 
@@ -12,66 +15,149 @@ namespace saslm {
 namespace {
 
 struct Options {
-  std::string config;
-  std::vector<std::string> set;
+  std::vector<std::string> configs, set;
   bool json = false;
 };
 
-void print_json(const Config& config, const Plan& plan) {
+struct Planned {
+  std::string path;
+  Config config;
+  Plan plan;
+};
+
+nlohmann::ordered_json as_json(const Planned& p) {
+  const Plan& plan = p.plan;
   nlohmann::ordered_json parts, regions;
   for (const auto& [part, count] : plan.parameters_by_part) parts[part] = count;
   for (const auto& [region, bytes] : plan.bytes_by_region) regions[region] = bytes;
-  const nlohmann::ordered_json j = {
-      {"kind", name_of(config.model.attention.kind)},
-      {"parameters", plan.parameters},
-      {"parameters_by_part", parts},
-      {"flops_per_token", plan.flops_per_token},
-      {"flops_per_token_by_part",
-       {{"attention", plan.flops_attention}, {"mlp", plan.flops_mlp}, {"head", plan.flops_head}}},
-      {"arena_bytes", plan.arena_bytes},
-      {"bytes_by_region", regions},
-      {"checkpoint_bytes", plan.checkpoint_bytes},
-      {"steps", config.train.steps},
-      {"tokens_per_step", plan.tokens_per_step},
-      {"tokens_total", plan.tokens_total}};
-  std::cout << j.dump(2) << "\n";
+  return {{"config", p.path},
+          {"kind", name_of(p.config.model.attention.kind)},
+          {"parameters", plan.parameters},
+          {"parameters_by_part", parts},
+          {"flops_per_token", plan.flops_per_token},
+          {"flops_per_token_by_part",
+           {{"attention", plan.flops_attention}, {"mlp", plan.flops_mlp}, {"head", plan.flops_head}}},
+          {"arena_bytes", plan.arena_bytes},
+          {"bytes_by_region", regions},
+          {"checkpoint_bytes", plan.checkpoint_bytes},
+          {"steps", p.config.train.steps},
+          {"tokens_per_step", plan.tokens_per_step},
+          {"tokens_total", plan.tokens_total}};
 }
 
-void print_text(const Config& config, const Plan& plan) {
-  const auto row = [](const std::string& name, const std::string& value) {
-    std::printf("  %-24s %16s\n", name.c_str(), value.c_str());
+// One column per config, a row per quantity.
+class PlanTable {
+ public:
+  explicit PlanTable(const std::vector<Planned>& plans) : plans_(plans) {
+    for (const Planned& p : plans)
+      names_.push_back(plans.size() == 1 ? "" : std::filesystem::path(p.path).stem().string());
+  }
+
+  void heading(const char* text) const { std::printf("%s\n", text); }
+  template <class Cell>
+  void row(const std::string& name, Cell&& cell) const {
+    std::vector<std::string> cells;
+    for (const Planned& p : plans_) cells.push_back(cell(p));
+    line(name, cells);
+  }
+  // A list of named numbers, of the names any config has.
+  template <class Show>
+  void rows(std::vector<std::pair<std::string, int64_t>> Plan::*list, Show&& show) const {
+    std::vector<std::string> order;
+    for (const Planned& p : plans_)
+      for (const auto& [name, value] : p.plan.*list)
+        if (std::find(order.begin(), order.end(), name) == order.end()) order.push_back(name);
+    for (const std::string& name : order)
+      row(name, [&](const Planned& p) {
+        for (const auto& [its_name, value] : p.plan.*list)
+          if (its_name == name) return std::string(show(value));
+        return std::string("-");
+      });
+  }
+  void names() const {
+    if (plans_.size() > 1) line("", names_);
+  }
+  // Of several: how far each is from the first.
+  template <class Number>
+  void distance(Number Plan::*value) const {
+    if (plans_.size() < 2) return;
+    row("against the first", [&](const Planned& p) {
+      char text[32];
+      const double ratio = double(p.plan.*value) / double(plans_[0].plan.*value);
+      std::snprintf(text, sizeof text, "%+.2f %%", 100 * (ratio - 1));
+      return std::string(text);
+    });
+  }
+
+ private:
+  void line(const std::string& name, const std::vector<std::string>& cells) const {
+    std::printf("  %-24s", name.c_str());
+    for (size_t i = 0; i < cells.size(); ++i)
+      std::printf(" %*s", int(std::max<size_t>(16, names_[i].size() + 1)), cells[i].c_str());
+    std::printf("\n");
+  }
+
+  const std::vector<Planned>& plans_;
+  std::vector<std::string> names_;
+};
+
+void print_text(const std::vector<Planned>& plans) {
+  const PlanTable table(plans);
+  const auto count = [&](const char* name, double Plan::*value) {
+    table.row(name, [&](const Planned& p) { return human_count(p.plan.*value); });
   };
-  std::printf("parameters\n");
-  for (const auto& [part, count] : plan.parameters_by_part) row(part, std::to_string(count));
-  row("total", std::to_string(plan.parameters));
-  std::printf(
-      "training FLOPs per token (3 x forward, 2 per multiply-add, causal half of attention at T=%lld)\n",
-      static_cast<long long>(config.train.seq_len));
-  row("attention", human_count(plan.flops_attention));
-  row("mlp", human_count(plan.flops_mlp));
-  row("head", human_count(plan.flops_head));
-  row("total", human_count(plan.flops_per_token));
-  std::printf("memory, one block\n");
-  for (const auto& [region, bytes] : plan.bytes_by_region) row(region, human_bytes(bytes));
-  row("total", human_bytes(plan.arena_bytes));
-  row("total in bytes", std::to_string(plan.arena_bytes));
-  std::printf("run\n");
-  row("steps", std::to_string(config.train.steps));
-  row("tokens per step", human_count(double(plan.tokens_per_step)));
-  row("tokens", human_count(double(plan.tokens_total)));
-  row("FLOPs", human_count(double(plan.tokens_total) * plan.flops_per_token));
-  row("one checkpoint", human_bytes(plan.checkpoint_bytes));
+  table.names();
+  table.heading("parameters");
+  table.rows(&Plan::parameters_by_part, [](int64_t n) { return std::to_string(n); });
+  table.row("total", [](const Planned& p) { return std::to_string(p.plan.parameters); });
+  table.distance(&Plan::parameters);
+  table.heading(
+      "training FLOPs per token (3 x forward, 2 per multiply-add, causal half of attention at seq_len)");
+  table.row("seq_len", [](const Planned& p) { return std::to_string(p.config.train.seq_len); });
+  count("attention", &Plan::flops_attention);
+  count("mlp", &Plan::flops_mlp);
+  count("head", &Plan::flops_head);
+  count("total", &Plan::flops_per_token);
+  table.distance(&Plan::flops_per_token);
+  table.heading("memory, one block");
+  table.rows(&Plan::bytes_by_region, [](int64_t n) { return human_bytes(n); });
+  table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
+  table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
+  table.distance(&Plan::arena_bytes);
+  table.heading("run");
+  table.row("steps", [](const Planned& p) { return std::to_string(p.config.train.steps); });
+  table.row("tokens per step", [](const Planned& p) { return human_count(double(p.plan.tokens_per_step)); });
+  table.row("tokens", [](const Planned& p) { return human_count(double(p.plan.tokens_total)); });
+  table.row("FLOPs", [](const Planned& p) {
+    return human_count(double(p.plan.tokens_total) * p.plan.flops_per_token);
+  });
+  table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
 }
 
 int plan(const Options& o) {
-  const Config config = load_config(o.config, o.set);
-  const Plan p = make_plan<float>(config);
-  if (o.json)
-    print_json(config, p);
-  else
-    print_text(config, p);
+  std::vector<Planned> plans;
+  for (const std::string& path : o.configs) {
+    Config config = load_config(path, o.set);
+    Plan plan = make_plan<float>(config);
+    plans.push_back({path, std::move(config), std::move(plan)});
+  }
+  if (!o.json) {
+    print_text(plans);
+  } else if (plans.size() == 1) {
+    std::cout << as_json(plans[0]).dump(2) << "\n";
+  } else {
+    nlohmann::ordered_json all;
+    for (const Planned& p : plans) all["plans"].push_back(as_json(p));
+    std::cout << all.dump(2) << "\n";
+  }
   std::fflush(stdout);
-  check_plan_fits<float>(config, p);
+  for (const Planned& p : plans) {
+    try {
+      check_plan_fits<float>(p.config, p.plan);
+    } catch (const ConfigError& error) {
+      throw ConfigError(p.path + ": " + error.what());
+    }
+  }
   return kDone;
 }
 
@@ -80,7 +166,7 @@ int plan(const Options& o) {
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
-  sub->add_option("CONFIG", o->config, "The run's JSON file")->required();
+  sub->add_option("CONFIG", o->configs, "The run's JSON file; several are shown side by side")->required();
   add_set_option(*sub, o->set);
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });

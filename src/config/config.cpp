@@ -62,7 +62,8 @@ template <class E>
 requires std::is_enum_v<E> std::string wanted(E, const Rule&) {
   return (Words<E>::all.size() > 1 ? "one of " : "") + quoted(Words<E>::all);
 }
-std::string wanted(const std::optional<SasConfig>&, const Rule&) {
+template <class T>
+std::string wanted(const std::optional<T>&, const Rule&) {
   return "an object";
 }
 template <class P>
@@ -181,8 +182,8 @@ class Reader {
       throw ConfigError(path + ": wanted " + wanted(member, rule) + ", got " + describe(value));
     }
   }
-  static void take(const json& value, const std::string& path, std::optional<SasConfig>& member,
-                   const Rule&) {
+  template <class T>
+  static void take(const json& value, const std::string& path, std::optional<T>& member, const Rule&) {
     read_block(value, path, member.emplace());
   }
   template <class P>

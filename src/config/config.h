@@ -14,11 +14,13 @@
 
 namespace saslm {
 
-enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa };
+enum class AttentionKind { mha, mqa, gqa, sas, mla, tpa, mhe, moh };
 enum class PositionKind { rope, learned, none };
 enum class NormKind { rmsnorm, layernorm };
 enum class MlpKind { swiglu, gelu, relu2 };
 enum class SasInit { authors, identity };
+enum class MheForm { add, mul };
+enum class MohGates { paper, authors };
 enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class OptimKind { adamw };
 enum class DeviceKind { automatic, cpu, cuda };
@@ -37,13 +39,22 @@ struct SasConfig {
   bool operator==(const SasConfig&) const = default;
 };
 
+// Mixture of heads (arXiv 2410.11842): a stage between attention core and output projection.
+struct MohConfig {
+  int64_t n_shared_head = 0;  // the first heads, which every token uses
+  int64_t top_k = 0;          // of the others, how many a token uses
+  double balance_weight = 0.01;
+  MohGates gates = MohGates::paper;
+  bool operator==(const MohConfig&) const = default;
+};
+
 // Projections, one alternative per way to make q, k, v. Each bounds its sizes by d_model d, n_head H and
 // head_dim D, in double, which cannot overflow: weights() of a layer's attention linears, values() that a
 // token leaves behind in it.
 
-// mha, mqa, gqa and sas share this one.
+// mha, mqa, gqa, sas and moh share this one.
 struct GqaConfig {
-  int64_t n_kv_head = 0;  // G: n_head (mha, sas), 1 (mqa), given (gqa); divides n_head
+  int64_t n_kv_head = 0;  // G: n_head (mha, sas, moh), 1 (mqa), given (gqa); divides n_head
   static double weights(double d, double H, double D) { return 4 * d * H * D; }
   static double values(double H, double D) { return 8 * H * D; }
   bool operator==(const GqaConfig&) const = default;
@@ -78,8 +89,19 @@ struct TpaConfig {
   bool operator==(const TpaConfig&) const = default;
 };
 
+// Multiple-head embeddings (arXiv 2310.07911): one projection each of q, k and v, told apart by an embedding
+// per head.
+struct MheConfig {
+  static constexpr AttentionKind kKind = AttentionKind::mhe;
+  static constexpr const char* kHelp = "how head embeddings make heads of one";
+  MheForm form = MheForm::add;
+  static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
+  static double values(double H, double D) { return 6 * D + 8 * H * D; }
+  bool operator==(const MheConfig&) const = default;
+};
+
 // After the first, each is the JSON block of the kind it names, and of no other kind: kKind.
-using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig>;
+using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig, MheConfig>;
 
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::mha;
@@ -89,6 +111,7 @@ struct AttentionConfig {
   double rope_base = 10000;
   ProjectionConfig projection;
   std::optional<SasConfig> sas;  // present for kind sas, absent for mha, optional under every other kind
+  std::optional<MohConfig> moh;  // likewise for kind moh
 
   int64_t rotated_width() const;  // features of a head that rope turns: of a simulated head under SAS
   bool operator==(const AttentionConfig&) const = default;

@@ -33,7 +33,7 @@ template <class E>
 struct Words;
 template <>
 struct Words<AttentionKind> {
-  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa"};
+  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa", "mhe", "moh"};
 };
 template <>
 struct Words<PositionKind> {
@@ -50,6 +50,14 @@ struct Words<MlpKind> {
 template <>
 struct Words<SasInit> {
   static constexpr std::array all{"authors", "identity"};
+};
+template <>
+struct Words<MheForm> {
+  static constexpr std::array all{"add", "mul"};
+};
+template <>
+struct Words<MohGates> {
+  static constexpr std::array all{"paper", "authors"};
 };
 template <>
 struct Words<ScheduleKind> {
@@ -118,6 +126,19 @@ void visit_fields(V& v, SasConfig& c) {
 }
 
 template <class V>
+void visit_fields(V& v, MohConfig& c) {
+  v.field("n_shared_head", c.n_shared_head,
+          {.help = "the first heads, which every token uses", .min = 0, .max = kMaxHeads, .required = true});
+  v.field("top_k", c.top_k,
+          {.help = "how many of the other heads a token uses", .min = 1, .max = kMaxHeads, .required = true});
+  v.field("balance_weight", c.balance_weight,
+          {.help = "of the load-balance loss in what training minimises", .min = 0, .max = 1000});
+  v.field("gates", c.gates,
+          {.help = "paper: a token's gates sum to 1 at most; authors: as their code scales them, to 1 where "
+                   "scores are equal"});
+}
+
+template <class V>
 void visit_fields(V& v, MlaConfig& c) {
   v.field("q_rank", c.q_rank,
           {.help = "width of the queries' latent", .min = 1, .max = kMaxWidth, .required = true});
@@ -146,6 +167,11 @@ void visit_fields(V& v, TpaConfig& c) {
           {.help = "products in a value", .min = 1, .max = kMaxHeadDim, .required = true});
 }
 
+template <class V>
+void visit_fields(V& v, MheConfig& c) {
+  v.field("form", c.form, {.help = "add: q + e; mul: q (1 + e); likewise k and v", .required = true});
+}
+
 template <class V, class First, class... Blocks>
 void visit_projection_blocks(V& v, AttentionKind kind, std::variant<First, Blocks...>& projection) {
   (v.field(word_of(Blocks::kKind), ProjectionBlock<Blocks>{projection},
@@ -160,10 +186,13 @@ template <class V>
 void visit_fields(V& v, AttentionConfig& c) {
   GqaConfig none;
   GqaConfig* const gqa = std::get_if<GqaConfig>(&c.projection);
-  v.field("kind", c.kind,
-          {.help = "mha; mqa: one key/value head; gqa: n_kv_head of them; sas: mha with simulation; "
-                   "others: as their block says",
-           .required = true});
+  v.field(
+      "kind", c.kind,
+      {.help =
+           "mha; mqa: one key/value head; gqa: n_kv_head of them; sas: mha with simulation; moh: mha with "
+           "routed heads; "
+           "others: as their block says",
+       .required = true});
   v.field("n_head", c.n_head, {.help = "query heads", .min = 1, .max = kMaxHeads, .required = true});
   v.field(
       "head_dim", c.head_dim,
@@ -188,6 +217,11 @@ void visit_fields(V& v, AttentionConfig& c) {
            .required_now = c.kind == AttentionKind::sas,
            .applies = c.kind != AttentionKind::mha,
            .refusal = "kind \"mha\" has no simulation; for mha with simulation set kind to \"sas\""});
+  v.field("moh", c.moh,
+          {.help = "heads as experts, routed; required under kind moh, allowed under all but mha",
+           .required_now = c.kind == AttentionKind::moh,
+           .applies = c.kind != AttentionKind::mha,
+           .refusal = "kind \"mha\" uses all heads; for mha with routed heads set kind to \"moh\""});
 }
 
 template <class V>

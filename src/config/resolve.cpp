@@ -50,10 +50,16 @@ void resolve(SasConfig& sas, const AttentionConfig& attention) {
          text(sas.kernel_size));
 }
 
+void resolve(const MohConfig& moh, const AttentionConfig& attention) {
+  if (moh.n_shared_head + moh.top_k > attention.n_head)
+    fail("model.attention.moh.top_k: wanted at most n_head - n_shared_head (" +
+         text(attention.n_head - moh.n_shared_head) + "), got " + text(moh.top_k));
+}
+
 void resolve_projection(GqaConfig& gqa, AttentionConfig& attention) {
   int64_t& n_kv_head = gqa.n_kv_head;
   if (attention.kind == AttentionKind::mqa) n_kv_head = 1;
-  if (attention.kind == AttentionKind::mha || attention.kind == AttentionKind::sas)
+  if (attention.kind != AttentionKind::mqa && attention.kind != AttentionKind::gqa)
     n_kv_head = attention.n_head;
   if (attention.n_head % n_kv_head != 0)
     fail("model.attention.n_kv_head: wanted a divisor of n_head (" + text(attention.n_head) + "), got " +
@@ -76,6 +82,7 @@ void resolve_projection(P&, AttentionConfig&) {}
 void resolve(AttentionConfig& attention) {
   std::visit([&](auto& projection) { resolve_projection(projection, attention); }, attention.projection);
   if (attention.sas) resolve(*attention.sas, attention);
+  if (attention.moh) resolve(*attention.moh, attention);
 
   const char* key = "head_dim";
   if (attention.sas && attention.sas->features) key = "sas.sim_head_dim";
@@ -96,6 +103,7 @@ double parameter_bound(const ModelConfig& m) {
     const double Hs = double(a.sas->n_sim_head), Ds = double(a.sas->sim_head_dim);
     layer += 3 * Hs * (H + Hs) * double(a.sas->kernel_size) + 2 * Ds * (D + Ds);
   }
+  if (a.moh) layer += d * (H + 2);
   return 2 * d * double(m.vocab_size) + d * double(m.max_seq_len) + layer * double(m.n_layer);
 }
 

@@ -36,7 +36,8 @@ class Writer {
     else
       return value;
   }
-  static json encode(const std::optional<SasConfig>& value) {
+  template <class T>
+  static json encode(const std::optional<T>& value) {
     return value ? visited<Writer>(*value) : json();
   }
   template <class P>
@@ -77,7 +78,7 @@ class Schema {
   // An object has those of its keys; a number below its range means "not given".
   template <class T>
   static bool has_default(const T& value, const Rule& rule) {
-    if constexpr (Block<T> || std::is_same_v<T, std::optional<SasConfig>>)
+    if constexpr (Block<T>)
       return false;
     else if constexpr (std::is_arithmetic_v<T>)
       return double(value) >= rule.min;
@@ -85,6 +86,10 @@ class Schema {
       return true;
   }
 
+  template <class T>
+  static bool has_default(const std::optional<T>&, const Rule&) {
+    return false;
+  }
   template <class P>
   static bool has_default(const ProjectionBlock<P>&, const Rule&) {
     return false;
@@ -122,7 +127,10 @@ class Schema {
   template <class E>
   requires std::is_enum_v<E>
   static json shape(E, const Rule&) { return {{"enum", Words<E>::all}}; }
-  static json shape(const std::optional<SasConfig>&, const Rule&) { return visited<Schema>(SasConfig{}); }
+  template <class T>
+  static json shape(const std::optional<T>&, const Rule&) {
+    return visited<Schema>(T{});
+  }
   template <class P>
   static json shape(const ProjectionBlock<P>&, const Rule&) {
     return visited<Schema>(P{});

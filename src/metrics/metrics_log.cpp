@@ -82,6 +82,7 @@ void MetricsLog::log_step(const StepRecord& r) {
       {"step", r.step},     {"loss", r.loss},       {"grad_norm", r.grad_norm},       {"lr", r.lr},
       {"tokens", r.tokens}, {"step_ms", r.step_ms}, {"tokens_per_s", r.tokens_per_s}, {"mfu", nullptr}};
   if (r.mfu) fields["mfu"] = *r.mfu;
+  if (r.aux_loss) fields["aux_loss"] = *r.aux_loss;
   if (r.skipped) fields["skipped"] = *r.skipped;
   log("step", fields);
 }

@@ -21,6 +21,7 @@ struct StepRecord {
   int64_t tokens = 0;  // seen up to and with this step
   double step_ms = 0, tokens_per_s = 0;
   std::optional<double> mfu;           // null when the peak is not known
+  std::optional<double> aux_loss;      // what training minimises beside the loss; written only where it does
   std::optional<std::string> skipped;  // why the update was not applied; written only when it was not
 };
 

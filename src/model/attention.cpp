@@ -42,6 +42,7 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
     y_ = heads(Region::activations, "y", H);
   }
   lse_ = layout.template vec<Accum<T>>(Region::activations, name + "lse", run.rows() * Hs);
+  if (config.moh) moh_.emplace(typename Moh<T>::Spec{layout, model, run, name, core_out()});
   if (layout.training()) dy_ = heads(Region::scratch, "dy", H);
   out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, H * Dv, projection_->has_biases(),
                             residual_deviation(model)});
@@ -51,7 +52,8 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
 template <class T>
 double Attention<T>::macs(int64_t T_) const {
   const double core = double(qkv_.q.shape.H * (qkv_.q.shape.D + qkv_.v.shape.D)) * double(T_) / 2;
-  return double(projection_->macs() + (sas_ ? sas_->macs() : 0) + out_.macs()) + core;
+  return double(projection_->macs() + (sas_ ? sas_->macs() : 0) + (moh_ ? moh_->macs() : 0) + out_.macs()) +
+         core;
 }
 
 template <class T>
@@ -69,12 +71,14 @@ void Attention<T>::fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<co
                                  .v_modulo = v_modulo_,
                                  .start = e.start,
                                  .scale = scale_});
+  if (moh_) moh_->fwd(e, core_out(), h);
   out_.fwd(e, x_out, e.flat(result()), x_in);
 }
 
 template <class T>
 void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const {
   out_.bwd(e, e.flat(dy_), dx, e.flat(result()));
+  if (moh_) moh_->bwd_heads(e, dy_, core_out());
   e.ops.attention_bwd(e.stream, {.dq = e.heads_of(dqkv_.q),
                                  .dk = e.heads_of(dqkv_.k),
                                  .dv = e.heads_of(dqkv_.v),
@@ -88,6 +92,7 @@ void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T
                                  .scale = scale_});
   if (sas_) sas_->bwd(e, projection_->out_grads(), projection_->out());
   projection_->bwd(e, dh, h);
+  if (moh_) moh_->bwd_router(e, dh, h);
 }
 
 template class Attention<float>;

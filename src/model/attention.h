@@ -1,8 +1,9 @@
-// The attention sublayer: project -> [simulate] -> core -> out.
+// The attention sublayer: project -> [simulate] -> core -> [gate] -> out.
 //
 //   project   x -> q, k, v                          model/projection.h, one file per kind
 //   simulate  SAS: more heads, wider q and k        model/sas.h, over any projection
 //   core      causal softmax attention              kernels/attention.h
+//   gate      MoH: every token weighs its heads     model/moh.h, after any of these
 //   out       W_O y; y is o, or with simulated heads the mean of its head groups (PEAA), so that W_O is
 //             applied once instead of once per group
 //
@@ -15,6 +16,7 @@
 #include <optional>
 
 #include "model/linear.h"
+#include "model/moh.h"
 #include "model/projection.h"
 #include "model/sas.h"
 
@@ -36,15 +38,17 @@ class Attention {
 
  private:
   bool pooled() const { return bool(y_); }
-  const Slot<Heads<T>>& result() const { return pooled() ? y_ : o_; }
+  const Slot<Heads<T>>& core_out() const { return pooled() ? y_ : o_; }
+  const Slot<Heads<T>>& result() const { return moh_ ? moh_->y() : core_out(); }
 
   std::unique_ptr<Projection<T>> projection_;
   std::optional<Sas<T>> sas_;
+  std::optional<Moh<T>> moh_;
   Qkv<T> qkv_, dqkv_;  // what the core reads, and its gradients
   Linear<T> out_;
   Slot<Heads<T>> o_;   // (B, T, Hs, Dv)
   Slot<Heads<T>> y_;   // (B, T, H, Dv), the mean over head groups; absent without simulated heads
-  Slot<Heads<T>> dy_;  // gradient of result()
+  Slot<Heads<T>> dy_;  // gradient of result(), then of core_out()
   Slot<Vec<Accum<T>>> lse_;
   int64_t v_modulo_ = 0;
   double scale_ = 0;

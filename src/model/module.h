@@ -37,6 +37,11 @@ struct Exec {
   int64_t B = 0, T_ = 0;  // this call's sequences and positions per sequence
   int64_t start = 0;      // position of the first of them
 
+  // Backward takes the gradients of scale times the sum of the tokens' losses. To a token's cross-entropy
+  // modules may add terms of their own; their backward puts them here, += (N).
+  double scale = 0;
+  Vec<Accum<T>> aux_loss;
+
   int64_t rows() const { return B * T_; }
   Mat<T> rows_of(const Slot<Mat<T>>& s) const { return arena.at(s).row_range(0, rows()); }
   Vec<Accum<T>> rows_of(const Slot<Vec<Accum<T>>>& s) const { return {arena.at(s).data, s ? rows() : 0}; }

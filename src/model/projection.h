@@ -52,4 +52,8 @@ std::unique_ptr<Projection<T>> make_projection(const MlaConfig&, const Projectio
 template <class T>
 std::unique_ptr<Projection<T>> make_projection(const TpaConfig&, const ProjectionSpec<T>&);
 
+// mhe: q, k and v of one head each, told apart by an embedding per head.
+template <class T>
+std::unique_ptr<Projection<T>> make_projection(const MheConfig&, const ProjectionSpec<T>&);
+
 }  // namespace saslm

@@ -57,6 +57,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   x_ = layout.mat(Region::activations, "embed.x", N, C);
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
+    if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
     by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", N);
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
@@ -117,7 +118,10 @@ double Transformer<T>::loss(const Ops<T>& ops, const Arena<T>& arena, const Toke
 template <class T>
 double Transformer<T>::loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
                                       double scale) const {
-  const Exec<T> e = begin(ops, arena, batch);
+  Exec<T> e = begin(ops, arena, batch);
+  e.scale = scale;
+  e.aux_loss = e.rows_of(aux_loss_);
+  if (aux_loss_) ops.zero(e.stream, e.aux_loss.data, size_t(run_.rows()) * sizeof(Accum<T>));
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
   const double loss = head_->loss_and_grads(e, dx, x, {arena.at(targets_).data, e.rows()}, scale);
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) block->bwd(e, dx);
@@ -128,6 +132,12 @@ double Transformer<T>::loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, 
                                .scratch = {arena.at(by_token_).data, e.rows()},
                                .seq_len = e.T_});
   return loss;
+}
+
+template <class T>
+std::optional<double> Transformer<T>::aux_loss(const Ops<T>& ops, const Arena<T>& arena) const {
+  if (!aux_loss_) return {};
+  return ops.sum({}, arena.at(aux_loss_));
 }
 
 template <class T>

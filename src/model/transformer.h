@@ -60,9 +60,12 @@ class Transformer {
 
   // Sum of the losses of all targets, in nats.
   double loss(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch) const;
-  // The same (Mode::train only); every weight's gradient += that of scale * loss.
+  // The same (Mode::train only); every weight's gradient += that of scale * (loss + auxiliary loss).
   double loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
                         double scale) const;
+  // The sum of the terms that modules added to the losses in the last loss_and_grads; none in a model whose
+  // modules add nothing.
+  std::optional<double> aux_loss(const Ops<T>& ops, const Arena<T>& arena) const;
   // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
   void next_logits(const Ops<T>& ops, const Arena<T>& arena, const TokenBatch& batch,
                    std::vector<T>& logits) const;
@@ -84,6 +87,7 @@ class Transformer {
   RopeSlots<T> rope_;
   Slot<Vec<int32_t>> tokens_, targets_, by_token_;
   Slot<Mat<T>> x_, dx_, next_logits_;
+  Slot<Vec<Accum<T>>> aux_loss_;  // (N), absent when no module has such a term
   std::vector<Block<T>> blocks_;
   std::optional<Head<T>> head_;  // always there; built after the blocks
 };

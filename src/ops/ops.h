@@ -11,6 +11,8 @@
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
+#include "kernels/head_embedding.h"
+#include "kernels/head_gates.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/repeat_heads.h"
@@ -38,10 +40,14 @@ struct Ops {
   void (*repeat_heads_bwd)(Stream, const RepeatHeadsBwd<T>&);
   void (*tensor_product_fwd)(Stream, const TensorProductFwd<T>&);
   void (*tensor_product_bwd)(Stream, const TensorProductBwd<T>&);
+  void (*head_embedding_fwd)(Stream, const HeadEmbeddingFwd<T>&);
+  void (*head_embedding_bwd)(Stream, const HeadEmbeddingBwd<T>&);
   void (*sas_fwd)(Stream, const SasFwd<T>&);
   void (*sas_bwd)(Stream, const SasBwd<T>&);
   void (*attention_fwd)(Stream, const AttentionFwd<T>&);
   void (*attention_bwd)(Stream, const AttentionBwd<T>&);
+  void (*head_gates_fwd)(Stream, const HeadGatesFwd<T>&);
+  void (*head_gates_bwd)(Stream, const HeadGatesBwd<T>&);
   void (*cross_entropy)(Stream, const CrossEntropy<T>&);
   void (*adamw)(Stream, const AdamW<T>&);
 

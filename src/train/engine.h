@@ -29,6 +29,7 @@ class Engine {
   double loss_and_grads(const TokenBatch& batch, double scale) const {
     return model_.loss_and_grads(ops_, arena_, batch, scale);
   }
+  std::optional<double> aux_loss() const { return model_.aux_loss(ops_, arena_); }
   void zero_gradients() const {
     const Vec<Accum<T>> g = arena_.gradients();
     ops_.zero({}, g.data, size_t(g.size) * sizeof(Accum<T>));

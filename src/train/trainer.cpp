@@ -211,7 +211,7 @@ TrainEnd Trainer<T>::run() {
 }
 
 template <class T>
-double Trainer<T>::accumulate_gradients() {
+void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const TrainConfig& train = config_.train;
   const int64_t micro_tokens = train.micro_batch * train.seq_len;
   const double scale = 1.0 / double(micro_tokens * train.grad_accum);
@@ -223,8 +223,9 @@ double Trainer<T>::accumulate_gradients() {
     nats += engine_.loss_and_grads(
         {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
         scale);
+    if (const auto aux = engine_.aux_loss()) record.aux_loss = record.aux_loss.value_or(0) + *aux * scale;
   }
-  return nats * scale;
+  record.loss = nats * scale;
 }
 
 template <class T>
@@ -232,7 +233,7 @@ void Trainer<T>::train_step() {
   const double begin_s = now_s();
   StepRecord record{.step = state_.step};
   const uint64_t first_sample = state_.sample_index;
-  record.loss = accumulate_gradients();
+  accumulate_gradients(record);
   record.grad_norm = optimizer_.grad_norm();
   record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
   record.skipped = detector_.judge(record.loss, record.grad_norm);

@@ -67,8 +67,8 @@ class Trainer {
   void init_weights();
   void log_start();
   void train_step();
-  double accumulate_gradients();  // mean loss of the step
-  bool run_evaluation();          // false: told to stop on the way
+  void accumulate_gradients(StepRecord& record);  // fills in the step's mean losses
+  bool run_evaluation();                          // false: told to stop on the way
   void save();
   bool should_stop() const;
   bool eval_due() const;

@@ -136,6 +136,7 @@ ATTENTION = {
             "sas": {"n_sim_head": 4, "sim_head_dim": 24, "kernel_size": 3}},
     "mla": {"kind": "mla", "n_head": 3, "mla": {"q_rank": 16, "kv_rank": 8, "nope_dim": 8, "rope_dim": 4, "v_dim": 8}},
     "tpa": {"kind": "tpa", "n_head": 3, "head_dim": 12, "tpa": {"q_rank": 3, "k_rank": 2, "v_rank": 1}},
+    "mhe": {"kind": "mhe", "n_head": 4, "head_dim": 12, "mhe": {"form": "mul"}},
 }
 
 

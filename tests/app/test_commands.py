@@ -298,6 +298,19 @@ class Cost(AppTest):
     def plan(self, config):
         return self.run_json("plan", self.write_config(config))
 
+    def test_several_plans_stand_side_by_side(self):
+        paths = [self.write_config(tiny_config(kind)) for kind in ("mha", "sas")]
+        alone = [self.run_json("plan", path) for path in paths]
+        self.assertEqual(self.run_json("plan", *paths), {"plans": alone})
+        text = self.run_ok("plan", *paths).out
+        rows = [line.split() for line in text.splitlines()]
+        self.assertIn([Path(path).stem for path in paths], rows)
+        self.assertIn(["total"] + [str(p["parameters"]) for p in alone], rows)
+        sas = alone[1]["parameters_by_part"]["sas"]
+        self.assertIn(["sas", "-", str(sas)], rows)
+        more = 100 * (alone[1]["parameters"] / alone[0]["parameters"] - 1)
+        self.assertIn(["against", "the", "first", "+0.00", "%", f"{more:+.2f}", "%"], rows)
+
     def test_the_plan_is_what_the_run_takes(self):
         for kind in harness.ATTENTION:
             config = tiny_config(kind)

@@ -98,6 +98,8 @@ TEST_P(Golden, EveryStepAndEvaluationAgrees) {
     EXPECT_EQ(got.step, want["steps"][i]["step"]);
     expect_relative(got.loss, want["steps"][i]["loss"], at + "loss");
     expect_relative(got.grad_norm, want["steps"][i]["grad_norm"], at + "grad_norm");
+    EXPECT_EQ(want["steps"][i].contains("aux_loss"), got.aux_loss.has_value());
+    if (got.aux_loss) expect_relative(*got.aux_loss, want["steps"][i]["aux_loss"], at + "aux_loss");
     EXPECT_NEAR(got.lr, want["steps"][i]["lr"].get<double>(), 1e-12) << at << "lr";
   }
   ASSERT_EQ(want["evals"].size(), recorder.evals.size());

@@ -1,0 +1,130 @@
+// Multiple-head embeddings (Xue & Aletras, arXiv 2310.07911): q, k and v are one head each, and an embedding
+// per head makes H of it.
+//
+//   add   head h = W x + e[h]          mul   head h = (W x) * (1 + e[h]), feature by feature
+//
+// Rotation comes after the embedding, which stands in for the projection's bias; under SAS nothing is turned
+// here. There are no biases.
+#include "model/linear.h"
+#include "model/projection.h"
+
+namespace saslm {
+namespace {
+
+// One of q, k and v: the head all share, and what its embeddings make of it.
+template <class T>
+class EmbeddedHeads {
+ public:
+  struct Spec {
+    const char* name;
+    MheForm form;
+    Region region;        // of the heads
+    RopeSlots<T> rope{};  // absent: they are not turned
+  };
+  EmbeddedHeads(const ProjectionSpec<T>& s, const Spec& stream)
+      : form_(stream.form == MheForm::mul ? HeadEmbeddingForm::mul : HeadEmbeddingForm::add),
+        rope_(stream.rope) {
+    const int64_t H = s.model.attention.n_head, D = s.model.attention.head_dim;
+    const std::string name = s.name + stream.name;
+    const auto buffer = [&](Region region, const char* suffix, int64_t heads) {
+      return s.layout.heads_BTHD(region, name + suffix, s.run.batch, s.run.seq_len, heads, D);
+    };
+    linear_ = Linear<T>(s.layout, {name, "attention", D, s.model.d_model});
+    embed_ = s.layout.param(name + "_embed.weight", {H, D}, "attention", Init::normal(0.02));
+    x_ = buffer(Region::activations, ".shared", 1);
+    y_ = buffer(stream.region, "", H);
+    if (s.layout.training()) dy_ = buffer(Region::scratch, ".dy", H);
+  }
+
+  // After the dy of all streams; dead after bwd, so that streams share the place.
+  void declare_shared_gradients(const ProjectionSpec<T>& s) {
+    const int64_t mark = s.layout.mark(Region::scratch);
+    const Heads<T>& x = x_.shape;
+    dx_ = s.layout.heads_BTHD(Region::scratch, s.name + "shared.dx", x.B, x.T, 1, x.D);
+    partial_ = s.layout.template mat<Accum<T>>(Region::scratch, s.name + "embed.partial",
+                                               head_embedding_bwd_partials(x.B * x.T), y_.shape.H * x.D);
+    s.layout.rewind(Region::scratch, mark);
+  }
+
+  int64_t macs() const { return linear_.macs(); }
+  Slot<Heads<T>> y() const { return y_; }
+  Slot<Heads<T>> y_grad() const { return dy_; }
+
+  void fwd(const Exec<T>& e, Mat<const T> x) const {
+    linear_.fwd(e, e.flat(x_), x);
+    e.ops.head_embedding_fwd(
+        e.stream, {.form = form_, .y = e.heads_of(y_), .x = e.heads_of(x_), .e = e.arena.weight(embed_)});
+    rotate(e, y_, false);
+  }
+
+  void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x, typename Linear<T>::Dx mode) const {
+    rotate(e, dy_, true);
+    e.ops.head_embedding_bwd(e.stream, {.form = form_,
+                                        .dx = e.heads_of(dx_),
+                                        .de = e.arena.weight_grad(embed_),
+                                        .dy = e.heads_of(dy_),
+                                        .x = e.heads_of(x_),
+                                        .e = e.arena.weight(embed_),
+                                        .partial = e.arena.at(partial_)});
+    linear_.bwd(e, dx, e.flat(dx_), x, mode);
+  }
+
+ private:
+  void rotate(const Exec<T>& e, const Slot<Heads<T>>& heads, bool inverse) const {
+    if (!rope_.cos) return;
+    e.ops.rope(e.stream,
+               {.x = e.heads_of(heads), .table = e.rope(rope_), .start = e.start, .inverse = inverse});
+  }
+
+  HeadEmbeddingForm form_;
+  RopeSlots<T> rope_;
+  Linear<T> linear_;
+  Param embed_;            // (H, D)
+  Slot<Heads<T>> x_, dx_;  // (B, T, 1, D)
+  Slot<Heads<T>> y_, dy_;  // (B, T, H, D)
+  Slot<Mat<Accum<T>>> partial_;
+};
+
+template <class T>
+class MheProjection final : public Projection<T> {
+ public:
+  MheProjection(const MheConfig& config, const ProjectionSpec<T>& s)
+      : q_(s, {"q", config.form, Region::activations, s.rope}),
+        k_(s, {"k", config.form, s.k_region, s.rope}),
+        v_(s, {"v", config.form, s.v_region}) {
+    if (!s.layout.training()) return;
+    for (EmbeddedHeads<T>* stream : {&q_, &k_, &v_}) stream->declare_shared_gradients(s);
+  }
+
+  int64_t macs() const override { return q_.macs() + k_.macs() + v_.macs(); }
+  bool has_biases() const override { return false; }
+  Qkv<T> out() const override { return {q_.y(), k_.y(), v_.y()}; }
+  Qkv<T> out_grads() const override { return {q_.y_grad(), k_.y_grad(), v_.y_grad()}; }
+
+  void fwd(const Exec<T>& e, Mat<const T> x) const override {
+    q_.fwd(e, x);
+    k_.fwd(e, x);
+    v_.fwd(e, x);
+  }
+
+  void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x) const override {
+    q_.bwd(e, dx, x, Linear<T>::Dx::set);
+    k_.bwd(e, dx, x, Linear<T>::Dx::add);
+    v_.bwd(e, dx, x, Linear<T>::Dx::add);
+  }
+
+ private:
+  EmbeddedHeads<T> q_, k_, v_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Projection<T>> make_projection(const MheConfig& config, const ProjectionSpec<T>& spec) {
+  return std::make_unique<MheProjection<T>>(config, spec);
+}
+
+template std::unique_ptr<Projection<float>> make_projection(const MheConfig&, const ProjectionSpec<float>&);
+template std::unique_ptr<Projection<double>> make_projection(const MheConfig&, const ProjectionSpec<double>&);
+
+}  // namespace saslm

@@ -1,0 +1,139 @@
+// Kernels against their CPU twins. A Twin<T> holds one tensor twice: as the kernel sees it (T, in memory that
+// a GPU reads too when the test runs on one), and as the twin in double sees it (kernels/cpu, whose own tests
+// hold it to the plain formula and to numerical slopes). Inputs are drawn once and rounded to T, so both
+// sides start from the same numbers and differ only by how they round on the way.
+//
+//   Twin<T> x(n), y(n), w(C);  x.draw(1);  w.draw(2);         // y is poisoned: NaN on both sides
+//   const auto args = [&]<class S>(S) {                        // S: T for the kernel, double for the twin
+//     return NormFwd<S>{.y = y.mat<S>(N, C), .x = x.mat<S>(N, C), .w = w.vec<S>(), ...};
+//   };
+//   cpu::norm_fwd<double>({}, args(double()));
+//   for_every_schedule([&](Stream stream) {
+//     y.poison();
+//     cuda::norm_fwd<T>(stream, args(T()));
+//     y.expect_near(2 * kEpsilon<T>);
+//   });
+#pragma once
+#include <cmath>
+#include <limits>
+#include <random>
+#include <type_traits>
+#include <vector>
+
+#include "core/bf16.h"
+#include "core/view.h"
+#include "simt/support.h"
+#ifdef SASLM_ON_GPU
+#include <cuda_runtime_api.h>
+#endif
+
+namespace saslm {
+
+// Half the distance between neighbours around 1: what one rounding may cost, relative.
+template <class T>
+constexpr double kEpsilon = std::is_same_v<T, bf16> ? 0x1p-9 : 0x1p-24;
+
+template <class T>
+class Twin {
+ public:
+  explicit Twin(int64_t size) : size_(size), twin_(size_t(size), kPoison) {
+#ifdef SASLM_ON_GPU
+    if (cudaMallocManaged(&data_, size_t(size) * sizeof(T)) != cudaSuccess) throw std::bad_alloc();
+#else
+    data_ = new T[size_t(size)];  // its own block, so that AddressSanitizer sees one step too far
+#endif
+    poison();
+  }
+  ~Twin() {
+#ifdef SASLM_ON_GPU
+    cudaFree(data_);
+#else
+    delete[] data_;
+#endif
+  }
+  Twin(const Twin&) = delete;
+  Twin& operator=(const Twin&) = delete;
+
+  int64_t size() const {
+    return size_;
+  }
+  T& operator[](int64_t i) const {
+    return data_[i];
+  }
+  double& twin(int64_t i) {
+    return twin_[size_t(i)];
+  }
+
+  // N(mean, deviation), rounded to T on both sides.
+  void draw(unsigned seed, double deviation = 1, double mean = 0) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> normal(mean, deviation);
+    for (int64_t i = 0; i < size_; ++i) set(i, normal(random));
+  }
+  void fill(double value) {
+    for (int64_t i = 0; i < size_; ++i) set(i, value);
+  }
+  void set(int64_t i, double value) {
+    data_[i] = T(float(value));
+    twin_[size_t(i)] = to_double(data_[i]);
+  }
+  // The kernel's side alone: an output is to be written everywhere.
+  void poison() {
+    for (int64_t i = 0; i < size_; ++i)
+      if constexpr (std::is_integral_v<T>)
+        data_[i] = std::numeric_limits<T>::min();
+      else
+        data_[i] = T(float(kPoison));
+  }
+  // The kernel's side alone: what a `+=` starts from.
+  void restart(double value) {
+    for (int64_t i = 0; i < size_; ++i) data_[i] = T(float(value));
+  }
+
+  // Views of S: of the twin when S is double, else the kernel's.
+  template <class S>
+  S* data() {
+    if constexpr (std::is_same_v<S, double>) {
+      return twin_.data();
+    } else {
+      static_assert(std::is_same_v<S, T>);
+      return data_;
+    }
+  }
+  template <class S>
+  Vec<S> vec() {
+    return {data<S>(), size_};
+  }
+  template <class S>
+  Mat<S> mat(int64_t rows, int64_t cols, int64_t stride = 0, int64_t first = 0) {
+    return {data<S>() + first, rows, cols, stride == 0 ? cols : stride};
+  }
+
+  // |kernel - twin| <= relative * (|twin| + typical), where typical is the root mean square of the twin: sums
+  // cancel, so a small result may carry the rounding of large terms. NaN never passes.
+  void expect_near(double relative, const char* name = "result") const {
+    double squares = 0;
+    for (const double x : twin_) squares += x * x;
+    const double typical = std::sqrt(squares / double(size_));
+    for (int64_t i = 0; i < size_; ++i) {
+      const double got = to_double(data_[i]), want = twin_[size_t(i)];
+      ASSERT_LE(std::abs(got - want), relative * (std::abs(want) + typical))
+          << name << "[" << i << "]: got " << got << ", want " << want << ", typical " << typical;
+    }
+  }
+
+ private:
+  static constexpr double kPoison = std::numeric_limits<double>::quiet_NaN();
+  static double to_double(T x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      return float(x);
+    else
+      return double(x);
+  }
+
+  int64_t size_;
+  T* data_ = nullptr;
+  std::vector<double> twin_;
+};
+
+}  // namespace saslm
