@@ -1,5 +1,6 @@
 #include "kernels/matmul.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -31,7 +32,9 @@ void MatmulBwd<T>::check() const {
 
 template struct MatmulFwd<float>;
 template struct MatmulFwd<double>;
+template struct MatmulFwd<bf16>;
 template struct MatmulBwd<float>;
 template struct MatmulBwd<double>;
+template struct MatmulBwd<bf16>;
 
 }  // namespace saslm

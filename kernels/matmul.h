@@ -42,5 +42,11 @@ void matmul_fwd(Stream, const MatmulFwd<T>&);
 template <class T>
 void matmul_bwd(Stream, const MatmulBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void matmul_fwd(Stream, const MatmulFwd<T>&);
+template <class T>
+void matmul_bwd(Stream, const MatmulBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

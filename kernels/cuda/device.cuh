@@ -115,15 +115,15 @@ __device__ __forceinline__ S block_sum(S v, S (&partial)[kWarps]) {
 // columns; each of its warps sums a share of the rows, and the first warp sums the warps.
 constexpr int kColumnSumWarps = 16;
 
-template <class A>
+template <class A, class X>
 __global__ void __launch_bounds__(kColumnSumWarps* kWarp)
-    add_column_sums_kernel(Vec<A> total, Mat<const A> partial) {
+    add_column_sums_kernel(Vec<A> total, Mat<const X> partial) {
   SIMT_SHARED(A[kColumnSumWarps][kWarp], sums);
   const int lane = simt::lane_id(), warp = simt::warp_id();
   const int64_t c = int64_t{blockIdx.x} * kWarp + lane;
   A sum = 0;
   if (c < total.size)
-    for (int64_t r = warp; r < partial.rows; r += kColumnSumWarps) sum += partial[r][c];
+    for (int64_t r = warp; r < partial.rows; r += kColumnSumWarps) sum += A(partial[r][c]);
   sums[warp][lane] = sum;
   simt::block_sync();
   if (warp > 0 || c >= total.size) return;
@@ -133,10 +133,10 @@ __global__ void __launch_bounds__(kColumnSumWarps* kWarp)
   total[c] = sum;
 }
 
-template <class A>
-void add_column_sums(Stream stream, Vec<A> total, Mat<const A> partial) {
+template <class A, class X>
+void add_column_sums(Stream stream, Vec<A> total, Mat<const X> partial) {
   if (total.size == 0) return;
-  simt::launch(add_column_sums_kernel<A>, ceil_div(total.size, kWarp), kColumnSumWarps * kWarp, 0, stream,
+  simt::launch(add_column_sums_kernel<A, X>, ceil_div(total.size, kWarp), kColumnSumWarps * kWarp, 0, stream,
                total, partial);
 }
 

@@ -1,0 +1,35 @@
+// The GPU's memory and queue: what a backend needs beside its kernels. A queue is a CUDA stream with what
+// belongs to it: staging memory for copies, scratch for sums, the matrix library's state.
+//
+// The SIMT layer has the same functions over the host's memory (tests/simt/host_queue.cpp), so that the whole
+// backend runs there too.
+//
+// Errors   MachineError when memory is short, CudaError with the call and CUDA's own words.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/stream.h"
+#include "core/view.h"
+
+namespace saslm::cuda {
+
+// Zeroed. The device's memory is freed with the last pointer.
+std::shared_ptr<std::byte> allocate(int64_t bytes);
+int64_t available_bytes();
+
+std::shared_ptr<const Stream> open_stream();
+
+// The host's memory has been read on return, but the copy may still be on its way: work queued later sees it.
+void copy_in(Stream, void* device, const void* host, size_t bytes);
+// Waits for all that was queued.
+void copy_out(Stream, void* host, const void* device, size_t bytes);
+void zero(Stream, void* device, size_t bytes);
+
+// Scratch of one call's sums; the next call's overwrites it.
+constexpr int64_t kSumPartials = 1024;
+Vec<double> sum_partials(Stream);
+
+}  // namespace saslm::cuda
