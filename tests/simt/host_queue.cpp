@@ -1,0 +1,49 @@
+// kernels/cuda/queue.h over the host's memory: the whole CUDA backend on the SIMT layer. Memory is handed out
+// as a GPU's would be: the backend must not rely on the host's reading it (Ops::host_memory stays false).
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "core/arena.h"
+#include "kernels/cuda/queue.h"
+#include "kernels/simt/schedules.h"
+
+namespace saslm::cuda {
+namespace {
+
+struct HostQueue {
+  simt::LaunchOptions options{.order = simt::Order::random};
+  std::vector<double> partials = std::vector<double>(kSumPartials);
+  Stream view{&options, this};
+};
+
+}  // namespace
+
+std::shared_ptr<std::byte> allocate(int64_t bytes) {
+  return allocate_host(bytes);
+}
+int64_t available_bytes() {
+  return 0;
+}
+
+std::shared_ptr<const Stream> open_stream() {
+  const auto queue = std::make_shared<HostQueue>();
+  return {queue, &queue->view};
+}
+
+void copy_in(Stream, void* device, const void* host, size_t bytes) {
+  std::memcpy(device, host, bytes);
+}
+void copy_out(Stream, void* host, const void* device, size_t bytes) {
+  std::memcpy(host, device, bytes);
+}
+void zero(Stream, void* device, size_t bytes) {
+  std::memset(device, 0, bytes);
+}
+
+Vec<double> sum_partials(Stream stream) {
+  std::vector<double>& partials = static_cast<HostQueue*>(stream.backend)->partials;
+  return {partials.data(), int64_t(partials.size())};
+}
+
+}  // namespace saslm::cuda
