@@ -58,7 +58,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
     if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
-    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", N);
+    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
@@ -129,7 +129,7 @@ double Transformer<T>::loss_and_grads(const Ops<T>& ops, const Arena<T>& arena, 
                                .dpos = arena.weight_grad(pos_embed_),
                                .dx = dx,
                                .tokens = {arena.at(tokens_).data, e.rows()},
-                               .scratch = {arena.at(by_token_).data, e.rows()},
+                               .scratch = {arena.at(by_token_).data, embedding_bwd_scratch(e.rows())},
                                .seq_len = e.T_});
   return loss;
 }
