@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -25,7 +26,9 @@ void ActivationBwd<T>::check() const {
 
 template struct ActivationFwd<float>;
 template struct ActivationFwd<double>;
+template struct ActivationFwd<bf16>;
 template struct ActivationBwd<float>;
 template struct ActivationBwd<double>;
+template struct ActivationBwd<bf16>;
 
 }  // namespace saslm

@@ -39,5 +39,11 @@ void activation_fwd(Stream, const ActivationFwd<T>&);
 template <class T>
 void activation_bwd(Stream, const ActivationBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void activation_fwd(Stream, const ActivationFwd<T>&);
+template <class T>
+void activation_bwd(Stream, const ActivationBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

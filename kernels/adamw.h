@@ -34,4 +34,20 @@ template <class A>
 double sum_squares(Stream, Vec<const A> x);
 }  // namespace cpu
 
+// The sum of x, or of x^2, in double, added to a number in memory of the device.
+struct DeviceSum {
+  double* out = nullptr;  // out +=
+  Vec<double> partial;    // scratch (device_sum_partials(x.size))
+  Vec<const float> x;     // in
+  void check() const;
+};
+int64_t device_sum_partials(int64_t size);  // a function of the size alone
+
+namespace cuda {
+template <class T>
+void adamw(Stream, const AdamW<T>&);
+void sum(Stream, const DeviceSum&);
+void sum_squares(Stream, const DeviceSum&);
+}  // namespace cuda
+
 }  // namespace saslm

@@ -1,5 +1,6 @@
 #include "kernels/embedding.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -25,7 +26,7 @@ void EmbeddingBwd<T>::check() const {
   c.mat("dx", dx, tokens.size, dembed.cols);
   c.vec("tokens", tokens, dx.rows);
   c.mat("dembed", dembed, dembed.rows, dembed.cols);
-  c.vec("scratch", scratch, dx.rows);
+  c.vec("scratch", scratch, embedding_bwd_scratch(dx.rows));
   if (!dpos) return;
   if (seq_len <= 0 || dx.rows % seq_len != 0)
     c.fail("seq_len", "divide the " + std::to_string(dx.rows) + " rows of dx, is " + std::to_string(seq_len));
@@ -36,7 +37,9 @@ void EmbeddingBwd<T>::check() const {
 
 template struct EmbeddingFwd<float>;
 template struct EmbeddingFwd<double>;
+template struct EmbeddingFwd<bf16>;
 template struct EmbeddingBwd<float>;
 template struct EmbeddingBwd<double>;
+template struct EmbeddingBwd<bf16>;
 
 }  // namespace saslm

@@ -4,7 +4,7 @@
 //
 // Shapes   N rows of C channels; tokens (N), each in [0, V); embed (V, C); pos (max_seq_len, C) or absent.
 // Writes   x is set (=). dembed and dpos are accumulated (+=).
-// Repeats  Bit for bit: rows that share a token are added in order of n, whoever adds them.
+// Repeats  Bit for bit: rows that share a token are added in an order that follows from the tokens alone.
 // Errors   ShapeError before any work. Tokens are checked by the data room, not here.
 #pragma once
 #include "core/stream.h"
@@ -30,10 +30,15 @@ struct EmbeddingBwd {
   Mat<Accum<T>> dpos;         // out (max_seq_len, C)  +=, or absent
   Mat<const T> dx;            // in  (N, C)
   Vec<const int32_t> tokens;  // in  (N)
-  Vec<int32_t> scratch;       // (N): the rows grouped by token; the CPU leaves it alone
+  Vec<int32_t> scratch;       // (embedding_bwd_scratch(N)): the rows sorted by token; the CPU leaves it alone
   int64_t seq_len = 0;
   void check() const;
 };
+
+// Tokens and rows, as a pass of the sort finds them and as it leaves them.
+constexpr int64_t embedding_bwd_scratch(int64_t rows) {
+  return 4 * rows;
+}
 
 namespace cpu {
 template <class T>
@@ -41,5 +46,11 @@ void embedding_fwd(Stream, const EmbeddingFwd<T>&);
 template <class T>
 void embedding_bwd(Stream, const EmbeddingBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void embedding_fwd(Stream, const EmbeddingFwd<T>&);
+template <class T>
+void embedding_bwd(Stream, const EmbeddingBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

@@ -1,5 +1,6 @@
 #include "kernels/rope.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -25,7 +26,9 @@ void Rope<T>::check() const {
 
 template struct RopeFill<float>;
 template struct RopeFill<double>;
+template struct RopeFill<bf16>;
 template struct Rope<float>;
 template struct Rope<double>;
+template struct Rope<bf16>;
 
 }  // namespace saslm

@@ -42,5 +42,11 @@ void rope_fill(Stream, const RopeFill<T>&);
 template <class T>
 void rope(Stream, const Rope<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void rope_fill(Stream, const RopeFill<T>&);
+template <class T>
+void rope(Stream, const Rope<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

@@ -59,7 +59,7 @@ inline T lane_max(Simd<T> v) {
 
 // e^x. float: x = n ln2 + r, |r| <= ln2/2, degree-6 polynomial for e^r, exponent added as an integer; within
 // 2 ulp on [-87, 88], 0 below -87 (so exp(-inf) = 0), saturating above 88; NaN stays NaN. double: libm lane
-// by lane.
+// by lane, saturating above 709.
 inline Simd<float> exp(Simd<float> x) {
   const Simd<float> low = splat(-87.0f), high = splat(88.0f);
   const Simd<float> clamped = x < low ? low : (x > high ? high : x);
@@ -81,7 +81,7 @@ inline Simd<float> exp(Simd<float> x) {
   return x == x ? y : x;
 }
 inline Simd<double> exp(Simd<double> x) {
-  for (int64_t i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i]);
+  for (int64_t i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i] > 709 ? 709 : x[i]);
   return x;
 }
 

@@ -58,6 +58,16 @@ __device__ __forceinline__ void store(T* p, const float (&v)[n]) {
   }
 }
 
+// total[i] += v[i].
+template <int n>
+__device__ __forceinline__ void add(float* total, const float (&v)[n]) {
+  float sum[n];
+  load(sum, total);
+  SIMT_UNROLL
+  for (int i = 0; i < n; ++i) sum[i] += v[i];
+  store(total, sum);
+}
+
 // Host: whether the view falls into aligned packs of n. An absent view does not stand in the way.
 template <int n, class T>
 bool in_packs(const T* data) {

@@ -1,14 +1,14 @@
 // Contract: kernels/norm.h. Meaning: kernels/cpu/norm.cpp.
 //
-// Forward: a warp a row. The row comes from memory once, four packs of 16 bytes a lane at a time, and from
-// the L1 cache when it is read again: for the variance, which needs the mean, and for y. Floor: x and y once,
-// 2 N C elements; 64 warps an SM keep far more than the 26 KB on their way that 4.3 TB/s take.
+// Forward: a warp a row. The row comes from memory once, up to four packs of 16 bytes a lane at a time, and
+// from the L1 cache when it is read again: for the variance, which needs the mean, and for y. Floor: x and y
+// once, 2 N C elements; at 32 warps an SM more than the 26 KB are on their way that 4.3 TB/s take.
 //
 // Backward: a block a chunk of rows, one row of scratch each; the chunk goes by in tiles of 16 rows. dw and
-// db need nothing but the inputs, so within a tile every warp first does dx of one row, reading x and dy from
-// memory, then every thread adds its own two channels of dw and db over the tile's rows, reading x and dy
-// from L1 (48 KB at C = 768). No barrier, no shared memory, any C. Two blocks of 16 warps an SM fill an H200
-// once. Floor: x, dy, dx in, dx out, 4 N C elements: 94 us for bf16 (65536, 768); the scratch stays in L2.
+// db need nothing but the inputs, so within a tile the warps first do dx, each of its rows, reading x and dy
+// from memory, then every thread adds its own two channels of dw and db over the tile's rows, reading x and
+// dy from L1 (48 KB at C = 768). No barrier, no shared memory, any C. Three blocks an SM fill an H200 once.
+// Floor: x, dy, dx in, dx out, 4 N C elements: 94 us for bf16 (65536, 768); the scratch stays in L2.
 #include "kernels/cuda/device.cuh"
 #include "kernels/norm.h"
 
@@ -126,11 +126,8 @@ __device__ __forceinline__ void add_dw(const NormBwd<T>& a, int64_t first, int r
       }
     }
     float* const sum = a.partial[blockIdx.x] + c;
-    SIMT_UNROLL
-    for (int i = 0; i < n; ++i) {
-      sum[i] = is_start ? dw[i] : sum[i] + dw[i];
-      if (a.db) sum[C + i] = is_start ? db[i] : sum[C + i] + db[i];
-    }
+    is_start ? store(sum, dw) : add(sum, dw);
+    if (a.db) is_start ? store(sum + C, db) : add(sum + C, db);
   }
 }
 
@@ -162,7 +159,8 @@ void norm_bwd(Stream stream, const NormBwd<T>& a) {
   a.check();
   if (a.x.rows == 0) return;
   constexpr int n = kPack<T>;
-  const bool packs = in_packs<n>(a.x) && in_packs<n>(a.dx) && in_packs<n>(a.dy) && in_packs<n>(a.w);
+  const bool packs = in_packs<n>(a.x) && in_packs<n>(a.dx) && in_packs<n>(a.dy) && in_packs<n>(a.w) &&
+                     in_packs<2>(a.partial);
   simt::launch(packs ? norm_bwd_kernel<T, n> : norm_bwd_kernel<T, 1>, a.partial.rows, kBwdWarps * kWarp, 0,
                stream, a, 1 / float(a.x.cols));
   const Mat<const float> dw = a.partial.first_cols(a.x.cols);

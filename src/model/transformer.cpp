@@ -61,7 +61,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
     if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
-    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", N);
+    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
@@ -135,7 +135,7 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
                                  .dpos = e.arena.weight_grad(pos_embed_),
                                  .dx = dx,
                                  .tokens = {e.arena.at(tokens_).data, e.rows()},
-                                 .scratch = {e.arena.at(by_token_).data, e.rows()},
+                                 .scratch = {e.arena.at(by_token_).data, embedding_bwd_scratch(e.rows())},
                                  .seq_len = e.T_});
   if (aux_loss_) e.ops.add_sum(e.stream, sums.data + kAuxLoss, e.aux_loss);
 }

@@ -4,11 +4,14 @@
 namespace saslm {
 namespace {
 
+DeviceSum device_sum(Stream stream, double* total, Vec<const float> x) {
+  return {.out = total, .partial = {cuda::sum_partials(stream).data, device_sum_partials(x.size)}, .x = x};
+}
 void add_sum(Stream stream, double* total, Vec<const float> x) {
-  cuda::add_sum(stream, total, x, cuda::sum_partials(stream));
+  cuda::sum(stream, device_sum(stream, total, x));
 }
 void add_sum_squares(Stream stream, double* total, Vec<const float> x) {
-  cuda::add_sum_squares(stream, total, x, cuda::sum_partials(stream));
+  cuda::sum_squares(stream, device_sum(stream, total, x));
 }
 
 }  // namespace

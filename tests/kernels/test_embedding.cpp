@@ -24,7 +24,7 @@ struct Case {
         dembed(V, C, gap),
         dpos(kPositions, C, gap),
         tokens(B * seq),
-        scratch(B * seq) {
+        scratch(embedding_bwd_scratch(B * seq)) {
     embed.fill_normal("embed"), pos.fill_normal("pos"), dx.fill_normal("dx"), dembed.fill(1), dpos.fill(1);
     for (int64_t n = 0; n < B * seq; ++n)
       tokens[n] = int32_t(double(V) * std::pow(uniform(5, uint64_t(n)), 2));
