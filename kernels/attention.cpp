@@ -3,7 +3,9 @@
 #include <cmath>
 #include <string>
 
+#include "core/bf16.h"
 #include "core/error.h"
+#include "kernels/attention_plan.h"
 
 namespace saslm {
 namespace {
@@ -101,9 +103,25 @@ void AttentionBwd<T>::check() const {
   wanted.equal("dy.", "D", dy.D, v.D, "as v");
 }
 
+template <class T>
+int64_t attention_bwd_scratch(const AttentionShape& shape) {
+  const AttentionBwdPlan plan(shape);
+  if constexpr (std::is_same_v<T, bf16>)
+    return plan.scratch();
+  else if constexpr (std::is_same_v<T, float>)
+    return plan.statistics();
+  else
+    return 0;
+}
+
+template struct AttentionFwd<bf16>;
 template struct AttentionFwd<float>;
 template struct AttentionFwd<double>;
+template struct AttentionBwd<bf16>;
 template struct AttentionBwd<float>;
 template struct AttentionBwd<double>;
+template int64_t attention_bwd_scratch<bf16>(const AttentionShape&);
+template int64_t attention_bwd_scratch<float>(const AttentionShape&);
+template int64_t attention_bwd_scratch<double>(const AttentionShape&);
 
 }  // namespace saslm

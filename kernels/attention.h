@@ -43,10 +43,19 @@ struct AttentionBwd {
   Heads<const T> dy;          // in  (B, T, Hp, Dv)   gradient of the pooled y (of o itself when Hp = H)
   Heads<const T> q, k, v, o;  // in  as forward
   Vec<const Accum<T>> lse;    // in
+  Vec<Accum<T>> scratch;      // attention_bwd_scratch<T>(...) elements; the CPU leaves it alone
   int64_t v_modulo = 0;
   double scale = 0;
   void check() const;
 };
+
+// The sizes a backward pass is planned from.
+struct AttentionShape {
+  int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, v_modulo = 0, E = 0, D = 0;
+};
+// Elements of AttentionBwd::scratch: a function of the shape alone. None in double, which has no GPU kernels.
+template <class T>
+int64_t attention_bwd_scratch(const AttentionShape& shape);
 
 namespace cpu {
 template <class T>
@@ -54,5 +63,11 @@ void attention_fwd(Stream, const AttentionFwd<T>&);
 template <class T>
 void attention_bwd(Stream, const AttentionBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void attention_fwd(Stream, const AttentionFwd<T>&);
+template <class T>
+void attention_bwd(Stream, const AttentionBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

@@ -1,0 +1,90 @@
+// Attention on a GPU: the widths its tensor-core kernels are made for, and how backward is dealt out to
+// blocks and uses its scratch. All of it a function of the shape alone. Meaning and design:
+// kernels/cuda/attention_*.cu.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "core/dims.h"
+#include "kernels/attention.h"
+
+namespace saslm {
+
+struct AttentionWidths {
+  int E, D;
+};
+// Other widths are padded up to the first pair that holds them. Beyond the last one the kernels of
+// attention_fp32.cu serve, which take any width but no tensor cores.
+constexpr std::array<AttentionWidths, 5> kAttentionWidths{
+    {{64, 64}, {96, 64}, {96, 96}, {128, 128}, {192, 128}}};
+// Its index, or size() when none is wide enough.
+constexpr size_t attention_widths_for(int64_t E, int64_t D) {
+  size_t i = 0;
+  while (i < kAttentionWidths.size() && (E > kAttentionWidths[i].E || D > kAttentionWidths[i].D)) ++i;
+  return i;
+}
+
+// Backward is made of units, each the work of one block at a time. A unit takes query heads that read the
+// same v head and either the same k head or each its own; such heads make a run, and a run is cut into units
+// only when the shape has too few of them to fill a GPU.
+struct AttentionBwdPlan {
+  static constexpr int64_t kWantedUnits = 128;  // a GPU has 108 (A100) or 132 (H100, H200) multiprocessors
+  static constexpr int64_t kMaxBlocks = 264;  // blocks walk units a stride apart, so that scratch stays small
+  static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
+
+  int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
+  int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
+  int64_t cuts = 0;             // units of a run
+
+  constexpr AttentionBwdPlan() = default;
+  constexpr explicit AttentionBwdPlan(const AttentionShape& s)
+      : B(s.B), T(s.T), H(s.H), Gk(s.Gk), Gv(s.Gv), modulo(s.v_modulo ? s.v_modulo : s.H), E(s.E), D(s.D) {
+    const bool own_keys = Gk == H;
+    run = own_keys ? H / modulo : std::gcd(H / Gk, modulo / Gv);
+    stride = own_keys ? modulo : 1;
+    cuts = std::min(run, ceil_div(kWantedUnits, B * (H / run)));
+  }
+
+  constexpr int64_t units_of_sequence() const { return H / run * cuts; }
+  constexpr int64_t units() const { return B * units_of_sequence(); }
+  constexpr int64_t blocks() const { return std::min(units(), kMaxBlocks); }
+
+  // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
+  constexpr int64_t first_head(int64_t u) const {
+    return u / cuts * (stride == 1 ? run : 1) + u % cuts * run / cuts * stride;
+  }
+  constexpr int64_t heads(int64_t u) const { return (u % cuts + 1) * run / cuts - u % cuts * run / cuts; }
+
+  // The units that read one k or v head g: unit(g, i), i = 0 .. count() - 1, in ascending order of heads.
+  struct Readers {
+    int64_t periods, period, of_period;  // heads read their v heads again every `modulo`
+
+    constexpr int64_t count() const { return periods * of_period; }
+    constexpr int64_t unit(int64_t g, int64_t i) const {
+      return i / of_period * period + g * of_period + i % of_period;
+    }
+  };
+  constexpr Readers k_readers() const { return {1, units_of_sequence(), units_of_sequence() / Gk}; }
+  constexpr Readers v_readers() const {
+    const int64_t period = stride == 1 ? units_of_sequence() / (H / modulo) : units_of_sequence();
+    return {units_of_sequence() / period, period, period / Gv};
+  }
+
+  // Scratch, in floats: {lse log2 e, delta} of every query | dq of the head each block is at, padded |
+  // dk and dv of every unit (units, T, width), where query heads share them.
+  constexpr int64_t padded_queries() const { return round_up(T, kQueries); }
+  constexpr int64_t statistics() const { return 2 * B * H * padded_queries(); }
+  constexpr int64_t dq_of_block() const {
+    const size_t i = attention_widths_for(E, D);
+    return i < kAttentionWidths.size() ? padded_queries() * kAttentionWidths[i].E : 0;
+  }
+  constexpr bool on_tiles() const { return dq_of_block() > 0; }
+  constexpr int64_t dq() const { return blocks() * dq_of_block(); }
+  constexpr int64_t dk() const { return on_tiles() && Gk < H ? units() * T * E : 0; }
+  constexpr int64_t dv() const { return on_tiles() && Gv < H ? units() * T * D : 0; }
+  constexpr int64_t scratch() const { return statistics() + dq() + dk() + dv(); }
+};
+
+}  // namespace saslm

@@ -1,0 +1,321 @@
+// Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
+//
+// FlashAttention-2 backward (Dao 2023, algorithm 2) in bf16 on mma.sync, without atomics: one block of 8
+// warps takes one head of one sequence, its key blocks of 128 from right to left, and for each of them the
+// query blocks of 64 from the diagonal on. Scores lie transposed, 16 keys a warp, so that what a warp
+// computes is at once an operand of its next products:
+//
+//   S^T = K Q^T    P^T = 2^(c S^T - lse)    dP^T = V dO^T    dS^T = P^T (dP^T - delta)       in registers
+//   dV += P^T dO   dK += dS^T Q                                                             in registers
+//   dQ += dS K                                         dS through shared memory, over all warps' keys
+//
+// dQ is the one sum that runs over key blocks. Between them it lies in scratch, in the order of fragments: a
+// thread reads back what it wrote itself, 16 bytes a lane, so that no synchronisation is needed and the order
+// of the sum is that of the program. The block on the diagonal is the first to touch a dQ, key block 0 the
+// last, which writes it out. At T = 1024 the scratch of all running blocks is 52 MB and stays in L2, as a
+// rule.
+//
+// dO is the pooled gradient: head h reads channel h mod Hp, and 1/P is left to the final factors. Two
+// barriers a step: queries have come in and the last step's dS is free; dS is complete. The next queries come
+// by cp.async meanwhile.
+//
+// Query heads that share k or v (AttentionBwdPlan): a block walks several of them and adds up in its own
+// float partial, where again each thread reads back what it wrote; a last kernel adds the partials of a head
+// in order. Walking a whole group would save that kernel but leaves MQA with B units of work; per-head
+// partials fill any GPU but take H / Gk times the memory and its traffic: hence units, cut no finer than a
+// GPU needs.
+//
+// Floor on an H200 at (96, 64), 36 heads, T = 1024, per token: 15.3 MFLOP, 19.4 ns at 790 TFLOP/s, 31 ns at
+// the 63 % of mma.sync; traffic 10 ns. The diagonal adds 12 % of masked work; dQ passes L2 at 1.8 TB/s.
+//
+// Limit: a sequence's head is one block's work, so B*H below about 130 leaves multiprocessors idle.
+#include "core/dims.h"
+#include "kernels/cuda/attention_parts.h"
+#include "kernels/cuda/attention_tile.cuh"
+
+namespace saslm::cuda {
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / kWarp, kKeys = 16 * kWarps;
+
+template <int E, int D>
+struct Tiles {
+  static constexpr int kQueries = E <= 128 ? 64 : 32;
+  static constexpr bool kKeepKeys = E + D <= 160;  // K and V as fragments in registers
+  // dQ (kQueries, E) over the warps: 16 rows each, and every so manieth pair of fragments.
+  static constexpr int kRowGroups = kQueries / 16, kColumnGroups = kWarps / kRowGroups;
+  static constexpr int kFragments = E / 8 / kColumnGroups;
+};
+
+template <int E, int D>
+struct Shared {
+  static constexpr int kQueries = Tiles<E, D>::kQueries;
+  bf16 k[kKeys * E], v[kKeys * D], q[2][kQueries * E], dy[2][kQueries * D], ds[kKeys * kQueries];
+  float2 statistics[2][kQueries];
+};
+
+// One query head: what it reads.
+struct Head {
+  Rows<const bf16> q, k, v, dy;
+  const float2* statistics;  // of its queries
+  float scale_log2;
+};
+
+// Fragments of a product over 16 keys a warp.
+template <int N>
+using Strip = float[1][N / 8][4];
+
+template <int E, int D>
+__device__ __forceinline__ void load_queries(Shared<E, D>& shared, int stage, const Head& head, int first) {
+  constexpr int kQueries = Tiles<E, D>::kQueries;
+  load_tile<kQueries, E, kThreads>(shared.q[stage], head.q, first);
+  load_tile<kQueries, D, kThreads>(shared.dy[stage], head.dy, first);
+  const int i = 2 * int(threadIdx.x);
+  if (i < kQueries) simt::cp_async16(shared.statistics[stage] + i, head.statistics + first + i);
+  simt::cp_async_commit();
+}
+
+// S^T -> P^T and dP^T -> dS^T of one warp's keys; dS^T also to shared memory.
+template <int Q>
+__device__ __forceinline__ void softmax_bwd(float (&p)[1][Q / 8][4], float (&ds)[1][Q / 8][4], bf16* tile,
+                                            const float2* statistics, float scale_log2) {
+  const int row = warp_of_block() * 16;
+  SIMT_UNROLL
+  for (int n = 0; n < Q / 8; ++n) {
+    const float4 two = simt::ldv<float4>(statistics + column_of(n, 0));  // {lse, delta} of two queries
+    SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float* const pn = p[0][n] + 2 * half;
+      float* const dn = ds[0][n] + 2 * half;
+      pn[0] = simt::exp2_approx(pn[0] * scale_log2 - two.x);
+      pn[1] = simt::exp2_approx(pn[1] * scale_log2 - two.z);
+      dn[0] = pn[0] * (dn[0] - two.y);
+      dn[1] = pn[1] * (dn[1] - two.w);
+      simt::stv(tile + place<Q>(row + row_of(0, 2 * half), n) + column_of(0, 0),
+                simt::pack_bf16(dn[0], dn[1]));
+    }
+  }
+}
+
+// This warp's part of dQ of one query block, and where it lies between key blocks.
+template <int E, int D>
+struct QueryGradient {
+  using T = Tiles<E, D>;
+  float sum[1][T::kFragments][4];
+
+  __device__ __forceinline__ static int row() { return warp_of_block() % T::kRowGroups * 16; }
+  __device__ __forceinline__ static int column(int n) {
+    return (n / 2 * T::kColumnGroups + warp_of_block() / T::kRowGroups) * 16 + n % 2 * 8;
+  }
+  __device__ __forceinline__ static float* at(float* scratch, int first, int n) {
+    return scratch + int64_t(first) * E +
+           ((warp_of_block() * (T::kFragments) + n) * kWarp + lane_of_warp()) * 4;
+  }
+
+  __device__ __forceinline__ void load(const float* scratch, int first, bool started) {
+    SIMT_UNROLL
+    for (int n = 0; n < T::kFragments; ++n) {
+      const float4 v =
+          started ? simt::ldv<float4>(at(const_cast<float*>(scratch), first, n)) : float4{0, 0, 0, 0};
+      sum[0][n][0] = v.x, sum[0][n][1] = v.y, sum[0][n][2] = v.z, sum[0][n][3] = v.w;
+    }
+  }
+  __device__ __forceinline__ void store(float* scratch, int first) const {
+    SIMT_UNROLL
+    for (int n = 0; n < T::kFragments; ++n)
+      simt::stv(at(scratch, first, n), float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+  }
+  __device__ __forceinline__ void put(const Rows<bf16>& dq, int first, float factor) const {
+    SIMT_UNROLL
+    for (int n = 0; n < T::kFragments; ++n) SIMT_UNROLL
+    for (int half = 0; half < 2; ++half)
+      dq.put(first + row() + row_of(0, 2 * half), column(n) + column_of(0, 0), sum[0][n][2 * half] * factor,
+             sum[0][n][2 * half + 1] * factor);
+  }
+};
+
+// The key block of 128 from `key` on, against all queries that see some of it. Its dK and dV stay in
+// registers; dQ goes on from scratch, and out of it when this is the first key block.
+template <int E, int D>
+__device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, const Head& head, int key,
+                                              float* dq_scratch, const Rows<bf16>& dq_out, float dq_factor,
+                                              Strip<E>& dk, Strip<D>& dv) {
+  using T = Tiles<E, D>;
+  constexpr int Q = T::kQueries;
+  const int own = warp_of_block() * 16, lane = lane_of_warp();
+
+  simt::block_sync();  // the tiles of the key block before are no longer read
+  load_tile<kKeys, E, kThreads>(shared.k, head.k, key);
+  load_tile<kKeys, D, kThreads>(shared.v, head.v, key);
+  load_queries(shared, 0, head, key);
+
+  uint32_t keys[T::kKeepKeys ? E / 16 : 1][4], values[T::kKeepKeys ? D / 16 : 1][4];
+  for (int first = key, stage = 0; first < head.q.count; first += Q, stage ^= 1) {
+    simt::cp_async_wait<0>();
+    simt::block_sync();
+    if (first + Q < head.q.count) load_queries(shared, stage ^ 1, head, first + Q);
+    if (T::kKeepKeys && first == key) {
+      SIMT_UNROLL
+      for (int i = 0; i < int(std::size(keys)); ++i) load_a<E>(keys[i], shared.k, own, i);
+      SIMT_UNROLL
+      for (int i = 0; i < int(std::size(values)); ++i) load_a<D>(values[i], shared.v, own, i);
+    }
+
+    QueryGradient<E, D> dq;
+    const int ahead = key + own - first;
+    if (ahead < Q) {
+      float p[1][Q / 8][4] = {}, ds[1][Q / 8][4] = {};
+      multiply_rows<E, E / 16>(
+          p,
+          [&](uint32_t(&a)[4], int, int i) {
+            if constexpr (T::kKeepKeys)
+              for (int r = 0; r < 4; ++r) a[r] = keys[i][r];
+            else
+              load_a<E>(a, shared.k, own, i);
+          },
+          shared.q[stage]);
+      if (ahead + 16 > 1) hide_earlier_queries(p, ahead);
+      multiply_rows<D, D / 16>(
+          ds,
+          [&](uint32_t(&a)[4], int, int i) {
+            if constexpr (T::kKeepKeys)
+              for (int r = 0; r < 4; ++r) a[r] = values[i][r];
+            else
+              load_a<D>(a, shared.v, own, i);
+          },
+          shared.dy[stage]);
+      softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
+      dq.load(dq_scratch, first, first >= key + kKeys);
+      multiply<D, Q / 16>(
+          dv, [&](uint32_t(&a)[4], int, int i) { round_a(a, p[0], i); }, shared.dy[stage]);
+      multiply<E, Q / 16>(
+          dk, [&](uint32_t(&a)[4], int, int i) { round_a(a, ds[0], i); }, shared.q[stage]);
+    } else {
+      dq.load(dq_scratch, first, false);
+    }
+    simt::block_sync();
+    const Place<E> at(lane % 16, dq.column(0) / 8 + lane / 16);
+    SIMT_UNROLL
+    for (int i = 0; i < kKeys / 16; ++i)
+      if (key + 16 * i < first + Q)  // later keys are seen by none of these queries
+        multiply_step<E, T::kColumnGroups>(
+            dq.sum, [&](uint32_t(&a)[4], int, int) { load_a_trans<Q>(a, shared.ds, dq.row(), i); }, shared.k,
+            i, at);
+    if (key > 0)
+      dq.store(dq_scratch, first);
+    else
+      dq.put(dq_out, first, dq_factor);
+  }
+}
+
+// Where dk or dv of one head go: out, or this unit's partial, which it sets first and adds to from then on.
+struct KeyGradientOut {
+  Rows<bf16> out;
+  float* partial;  // absent: out
+  bool add;
+
+  template <int N>
+  __device__ __forceinline__ void put(const Strip<N>& x, int key, float factor) const {
+    SIMT_UNROLL
+    for (int n = 0; n < N / 8; ++n) SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int row = key + warp_of_block() * 16 + row_of(0, 2 * half), column = column_of(n, 0);
+      const float pair[2] = {x[0][n][2 * half] * factor, x[0][n][2 * half + 1] * factor};
+      if (!partial) {
+        out.put(row, column, pair[0], pair[1]);
+      } else if (row < out.count) {
+        float* const to = partial + int64_t(row) * out.width + column;
+        SIMT_UNROLL
+        for (int i = 0; i < 2; ++i)
+          if (column + i < out.width) to[i] = add ? to[i] + pair[i] : pair[i];
+      }
+    }
+  }
+};
+
+struct Scratch {
+  float2* statistics;
+  float *dq, *dk, *dv;  // dk, dv absent: heads share nothing
+  int64_t dq_of_block;
+
+  Scratch(const AttentionBwdPlan& plan, float* data)
+      : statistics(reinterpret_cast<float2*>(data)),
+        dq(data + plan.statistics()),
+        dk(plan.dk() ? dq + plan.dq() : nullptr),
+        dv(plan.dv() ? dq + plan.dq() + plan.dk() : nullptr),
+        dq_of_block(plan.dq_of_block()) {}
+};
+
+template <int E, int D>
+__global__ void __launch_bounds__(kThreads, 1)
+    attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadMap map, Scratch scratch) {
+  Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
+  const float share = float(a.dy.H) / float(a.q.H), scale = float(a.scale);
+  const int T = int(a.q.T);
+  float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block;
+
+  for (int64_t unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) {
+    const int64_t b = unit / plan.units_of_sequence(), u = unit % plan.units_of_sequence();
+    float* const dk_partial = scratch.dk ? scratch.dk + unit * T * plan.E : nullptr;
+    float* const dv_partial = scratch.dv ? scratch.dv + unit * T * plan.D : nullptr;
+    const int heads = int(plan.heads(u));
+    for (int i = 0; i < heads; ++i) {
+      const int h = int(plan.first_head(u) + i * plan.stride), g = map.k(h), w = map.v(h);
+      const Head head{{a.q, b, h},
+                      {a.k, b, g},
+                      {a.v, b, w},
+                      {a.dy, b, h % a.dy.H},
+                      scratch.statistics + (b * a.q.H + h) * plan.padded_queries(),
+                      scale * kLog2e};
+      const KeyGradientOut dk_out{{a.dk, b, g}, dk_partial, i > 0};
+      const KeyGradientOut dv_out{{a.dv, b, w}, dv_partial, i > 0};
+      for (int key = (T - 1) / kKeys * kKeys; key >= 0; key -= kKeys) {
+        Strip<E> dk = {};
+        Strip<D> dv = {};
+        key_block_bwd(shared, head, key, dq_scratch, {a.dq, b, h}, scale * share, dk, dv);
+        dk_out.template put<E>(dk, key, scale * share);
+        dv_out.template put<D>(dv, key, share);
+      }
+    }
+  }
+}
+
+// out[b, t, g] = the sum of the partials of the units that read head g, in ascending order of their heads.
+__global__ void __launch_bounds__(kThreads)
+    add_up_partials_kernel(Heads<bf16> out, const float* partial, AttentionBwdPlan::Readers readers,
+                           int64_t units) {
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x, d = i % out.D, row = i / out.D;
+  const int64_t t = row % out.T, g = row / out.T % out.H, b = row / out.T / out.H;
+  if (b >= out.B) return;
+  float sum = 0;
+  for (int64_t n = 0; n < readers.count(); ++n)
+    sum += partial[((b * units + readers.unit(g, n)) * out.T + t) * out.D + d];
+  out.at(b, t, g)[d] = bf16(sum);
+}
+
+void add_up_partials(Stream stream, const Heads<bf16>& out, const float* partial,
+                     const AttentionBwdPlan::Readers& readers, int64_t units) {
+  if (!partial) return;
+  simt::launch(add_up_partials_kernel, ceil_div(out.B * out.T * out.H * out.D, kThreads), kThreads, 0, stream,
+               out, partial, readers, units);
+}
+
+}  // namespace
+
+bool attention_bwd_on_tiles(Stream stream, const AttentionBwd<bf16>& a) {
+  if (!(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy) && in_vectors(a.dq) &&
+        in_vectors(a.dk) && in_vectors(a.dv)))
+    return false;
+  const AttentionBwdPlan plan(shape_of(a));
+  const Scratch scratch(plan, a.scratch.data);
+  const bool done = with_widths(a.q.D, a.v.D, [&]<int E, int D>(Widths<E, D>) {
+    simt::launch(attention_bwd_kernel<E, D>, plan.blocks(), kThreads, sizeof(Shared<E, D>), stream, a, plan,
+                 head_map(a), scratch);
+  });
+  if (!done) return false;
+  add_up_partials(stream, a.dk, scratch.dk, plan.k_readers(), plan.units_of_sequence());
+  add_up_partials(stream, a.dv, scratch.dv, plan.v_readers(), plan.units_of_sequence());
+  return true;
+}
+
+}  // namespace saslm::cuda

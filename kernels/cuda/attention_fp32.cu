@@ -1,0 +1,190 @@
+// Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
+//
+// Attention in float arithmetic, any width: the float instantiation, which the bf16 kernels and whole models
+// are verified with, and heads wider than kAttentionWidths. Simple rather than fast: a warp takes one query
+// (forward, dq) or one key of one k or v head (dk, dv), a lane one of 32 opposite rows to weigh and then
+// every 32nd feature to sum. Sums run over keys, queries and heads in ascending order. No more than 1 % of
+// the card's float rate: the lanes of a warp read 32 rows at once, from L1.
+#include "core/dims.h"
+#include "kernels/cuda/attention_parts.h"
+#include "kernels/cuda/attention_tile.cuh"
+
+namespace saslm::cuda {
+namespace {
+
+constexpr int kWarps = 4, kThreads = kWarps * kWarp;
+
+__device__ __forceinline__ float warp_max(float x) {
+  SIMT_UNROLL
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x = fmaxf(x, simt::shuffle_xor(x, lanes));
+  return x;
+}
+__device__ __forceinline__ float warp_sum(float x) {
+  SIMT_UNROLL
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x += simt::shuffle_xor(x, lanes);
+  return x;
+}
+
+// A row that the whole warp reads, in shared memory.
+template <class T>
+__device__ __forceinline__ void load_row(float* to, const T* from, int64_t n, float factor) {
+  for (int64_t i = simt::lane_id(); i < n; i += kWarp) to[i] = float(from[i]) * factor;
+}
+template <class T>
+__device__ __forceinline__ float dot(const float* x, const T* y, int64_t n) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += x[i] * float(y[i]);
+  return sum;
+}
+
+// Shared memory of one warp.
+struct Row {
+  float *qk, *vo, *sum, *weights;  // a row of width E, one of width D, the result's, and 32 weights
+
+  static constexpr int64_t floats(int64_t E, int64_t D) { return E + D + max(E, D) + kWarp; }
+  __device__ __forceinline__ Row(int64_t E, int64_t D)
+      : qk(simt::dyn_smem<float>() + simt::warp_id() * floats(E, D)),
+        vo(qk + E),
+        sum(vo + D),
+        weights(sum + max(E, D)) {}
+
+  // sum = sum * shrink + the rows of x, weighed; every lane has its own features.
+  template <class T>
+  __device__ __forceinline__ void add(const Rows<const T>& x, int first, int count, float shrink) const {
+    for (int d = simt::lane_id(); d < x.width; d += kWarp) {
+      float total = sum[d] * shrink;
+      for (int n = 0; n < count; ++n) total += weights[n] * float(x[first + n][d]);
+      sum[d] = total;
+    }
+  }
+  template <class T>
+  __device__ __forceinline__ void put(T* to, int64_t n, float factor) const {
+    for (int64_t d = simt::lane_id(); d < n; d += kWarp) to[d] = T(sum[d] * factor);
+  }
+};
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) any_width_fwd_kernel(AttentionFwd<T> a, HeadMap map) {
+  const Row row(a.q.D, a.v.D);
+  const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
+  const int64_t i = index % a.q.T, h = index / a.q.T % a.q.H, b = index / a.q.T / a.q.H;
+  if (b >= a.q.B) return;  // the whole warp leaves together; there are no barriers of the block
+  const Rows<const T> k(a.k, b, map.k(int(h))), v(a.v, b, map.v(int(h)));
+  load_row(row.qk, a.q.at(b, i, h), a.q.D, float(a.scale));
+  for (int64_t d = simt::lane_id(); d < a.v.D; d += kWarp) row.sum[d] = 0;
+  simt::warp_sync();
+
+  float top = -INFINITY, total = 0;
+  const int seen = int(a.start + i) + 1;
+  for (int first = 0; first < seen; first += kWarp) {
+    const int key = first + simt::lane_id();
+    const float s = key < seen ? dot(row.qk, k[key], a.q.D) : -INFINITY;
+    const float now = fmaxf(top, warp_max(s)), shrink = expf(top - now), p = expf(s - now);
+    top = now;
+    total = total * shrink + warp_sum(p);
+    row.weights[simt::lane_id()] = p;
+    simt::warp_sync();
+    row.add(v, first, min(kWarp, seen - first), shrink);
+    simt::warp_sync();
+  }
+  row.put(a.o.at(b, i, h), a.o.D, 1 / total);
+  if (simt::lane_id() == 0) a.lse[index] = top + logf(total);
+}
+
+// One pair of a query and a key, from either side: `qk` and `vo` are the row that the warp holds of q (or k),
+// with the scale, and of dy (or v).
+struct Pair {
+  float p, ds;
+
+  template <class T>
+  __device__ __forceinline__ Pair(const Row& row, const T* qk, int64_t E, const T* vo, int64_t D,
+                                  float2 query)
+      : p(exp2f(dot(row.qk, qk, E) * kLog2e - query.x)), ds(p * (dot(row.vo, vo, D) - query.y)) {}
+};
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    any_width_dq_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
+  const Row row(a.q.D, a.v.D);
+  const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
+  const int64_t i = index % a.q.T, h = index / a.q.T % a.q.H, b = index / a.q.T / a.q.H;
+  if (b >= a.q.B) return;
+  const Rows<const T> k(a.k, b, map.k(int(h))), v(a.v, b, map.v(int(h)));
+  load_row(row.qk, a.q.at(b, i, h), a.q.D, float(a.scale));
+  load_row(row.vo, a.dy.at(b, i, h % a.dy.H), a.v.D, 1);
+  for (int64_t e = simt::lane_id(); e < a.q.D; e += kWarp) row.sum[e] = 0;
+  simt::warp_sync();
+
+  const float2 query = statistics[(b * a.q.H + h) * padded + i];
+  for (int first = 0; first <= i; first += kWarp) {
+    const int key = first + simt::lane_id();
+    row.weights[simt::lane_id()] = key <= i ? Pair(row, k[key], a.q.D, v[key], a.v.D, query).ds : 0;
+    simt::warp_sync();
+    row.add(k, first, min(kWarp, int(i) + 1 - first), 1);
+    simt::warp_sync();
+  }
+  row.put(a.dq.at(b, i, h), a.q.D, float(a.scale) * float(a.dy.H) / float(a.q.H));
+}
+
+// kOfKeys: dk, else dv.
+template <class T, bool kOfKeys>
+__global__ void __launch_bounds__(kThreads)
+    any_width_dkv_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
+  const Heads<T>& out = kOfKeys ? a.dk : a.dv;
+  const Row row(a.q.D, a.v.D);
+  const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
+  const int j = int(index % out.T), group = int(index / out.T % out.H);
+  const int64_t b = index / out.T / out.H;
+  if (b >= out.B) return;
+  for (int64_t d = simt::lane_id(); d < out.D; d += kWarp) row.sum[d] = 0;
+  for (int h = 0; h < a.q.H; ++h) {
+    if ((kOfKeys ? map.k(h) : map.v(h)) != group) continue;
+    const Rows<const T> q(a.q, b, h), dy(a.dy, b, h % a.dy.H);
+    load_row(row.qk, a.k.at(b, j, map.k(h)), a.q.D, float(a.scale));
+    load_row(row.vo, a.v.at(b, j, map.v(h)), a.v.D, 1);
+    simt::warp_sync();
+    for (int first = j; first < q.count; first += kWarp) {
+      const int i = first + simt::lane_id();
+      float weight = 0;
+      if (i < q.count) {
+        const Pair pair(row, q[i], a.q.D, dy[i], a.v.D, statistics[(b * a.q.H + h) * padded + i]);
+        weight = kOfKeys ? pair.ds : pair.p;
+      }
+      row.weights[simt::lane_id()] = weight;
+      simt::warp_sync();
+      row.add(kOfKeys ? q : dy, first, min(kWarp, q.count - first), 1);
+      simt::warp_sync();
+    }
+  }
+  const float share = float(a.dy.H) / float(a.q.H);
+  row.put(out.at(b, j, group), out.D, kOfKeys ? share * float(a.scale) : share);
+}
+
+}  // namespace
+
+template <class T>
+void attention_fwd_any_width(Stream stream, const AttentionFwd<T>& a) {
+  const size_t shared = size_t(kWarps * Row::floats(a.q.D, a.v.D)) * sizeof(float);
+  simt::launch(any_width_fwd_kernel<T>, ceil_div(a.q.B * a.q.H * a.q.T, kWarps), kThreads, shared, stream, a,
+               head_map(a));
+}
+
+template <class T>
+void attention_bwd_any_width(Stream stream, const AttentionBwd<T>& a) {
+  const AttentionBwdPlan plan(shape_of(a));
+  const size_t shared = size_t(kWarps * Row::floats(a.q.D, a.v.D)) * sizeof(float);
+  const auto run = [&](auto kernel, const Heads<T>& out) {
+    simt::launch(kernel, ceil_div(out.B * out.H * out.T, kWarps), kThreads, shared, stream, a, head_map(a),
+                 reinterpret_cast<const float2*>(a.scratch.data), plan.padded_queries());
+  };
+  run(any_width_dq_kernel<T>, a.dq);
+  run(any_width_dkv_kernel<T, true>, a.dk);
+  run(any_width_dkv_kernel<T, false>, a.dv);
+}
+
+template void attention_fwd_any_width<float>(Stream, const AttentionFwd<float>&);
+template void attention_fwd_any_width<bf16>(Stream, const AttentionFwd<bf16>&);
+template void attention_bwd_any_width<float>(Stream, const AttentionBwd<float>&);
+template void attention_bwd_any_width<bf16>(Stream, const AttentionBwd<bf16>&);
+
+}  // namespace saslm::cuda

@@ -1,0 +1,259 @@
+// The nouns of attention on the tensor cores: rows of one head, tiles of them in shared memory, fragments,
+// the causal mask, the softmax of a tile.
+//
+// A tile has rows of W elements. Their 16-byte chunks are permuted within a row, so that the same chunk of 8
+// neighbouring rows, which is what ldmatrix reads at once, lies in 8 different groups of banks:
+//
+//   W a multiple of 64   chunk ^ (row % 8)           a row begins at bank 0
+//   else, of 32          chunk ^ (row / 2 % 4)       odd rows begin half way through the banks
+#pragma once
+#include "kernels/attention.h"
+#include "kernels/simt/simt.h"
+
+namespace saslm::cuda {
+
+using simt::kWarp;
+
+constexpr float kLog2e = 1.44269504088896341f;
+
+// Of blocks in one direction; unsigned, so that / and % are shifts.
+__device__ __forceinline__ int lane_of_warp() {
+  return int(threadIdx.x % kWarp);
+}
+__device__ __forceinline__ int warp_of_block() {
+  return int(threadIdx.x / kWarp);
+}
+
+// Which k and v head a query head reads.
+struct HeadMap {
+  int k_group, v_modulo, v_group;
+
+  constexpr int k(int h) const { return h / k_group; }
+  constexpr int v(int h) const { return h % v_modulo / v_group; }
+};
+template <class A>
+HeadMap head_map(const A& a) {
+  const int64_t modulo = a.v_modulo ? a.v_modulo : a.q.H;
+  return {int(a.q.H / a.k.H), int(modulo), int(modulo / a.v.H)};
+}
+
+// Whether every row begins and ends on 16 bytes.
+template <class T>
+bool in_vectors(const Heads<T>& x) {
+  constexpr int64_t n = 16 / int64_t(sizeof(T));
+  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.D % n == 0 && x.b_stride % n == 0 &&
+         x.t_stride % n == 0 && x.h_stride % n == 0;
+}
+
+// The rows of one head of one sequence, in vectors of 16 bytes.
+template <class T>
+struct Rows {
+  T* data;
+  int64_t stride;
+  int count, width;
+
+  __device__ __forceinline__ Rows(const Heads<T>& x, int64_t b, int64_t h)
+      : data(x.at(b, 0, h)), stride(x.t_stride), count(int(x.T)), width(int(x.D)) {}
+  __device__ __forceinline__ T* operator[](int row) const { return data + int64_t(row) * stride; }
+
+  // Two neighbours of a row, where there are such.
+  __device__ __forceinline__ void put(int row, int column, float x, float y) const {
+    if (row < count && column < width) simt::stv((*this)[row] + column, simt::pack_bf16(x, y));
+  }
+};
+
+template <int W>
+constexpr int kGroup = W % 64 == 0 ? 8 : 4;  // chunks that change places among each other
+
+template <int W>
+__device__ __forceinline__ int place(int row, int chunk) {
+  static_assert(W % 32 == 0);
+  return row * W + (chunk ^ (W % 64 == 0 ? row % 8 : row / 2 % 4)) * 8;
+}
+
+// A lane's place in a tile, of a chunk below 4, and others a multiple of 8 rows and a constant number of
+// chunks further on, one that shares no bit with the first. (Left to itself the compiler keeps each address
+// in a register.)
+template <int W>
+struct Place {
+  int origin;
+
+  __device__ __forceinline__ Place(int row, int chunk) : origin(place<W>(row, chunk)) {}
+  __device__ __forceinline__ int operator()(int row, int chunk) const {
+    constexpr int G = kGroup<W>;
+    return (origin ^ chunk % G * 8) + chunk / G * G * 8 + row * W;
+  }
+};
+
+// Rows first .. first + kRows - 1 into a tile, zeros where there are none: columns past the head's width,
+// rows past its end. A thread's chunks lie whole groups and multiples of 8 rows apart, so that all its places
+// differ by constants.
+template <int kRows, int W, int kThreads>
+__device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& rows, int first) {
+  constexpr int kLanes = std::max(4, kThreads / kRows), kStep = kThreads / kLanes;
+  static_assert(kRows % kStep == 0 && kLanes <= kGroup<W>);
+  const int row = int(threadIdx.x / kLanes), chunk = int(threadIdx.x % kLanes);
+  const Place<W> to(row, chunk);
+  const bf16* const from = rows[first + row] + chunk * 8;
+  SIMT_UNROLL
+  for (int r = 0; r < kRows; r += kStep) SIMT_UNROLL
+  for (int c = 0; c < W / 8; c += kLanes) {
+    const bool valid = first + row + r < rows.count && (chunk + c) * 8 < rows.width;
+    simt::cp_async16(tile + to(r, c), valid ? from + r * rows.stride + c * 8 : rows.data, valid);
+  }
+}
+
+// Fragments. M x N of them make a tile of 16 M rows and 8 N columns, held by one warp (layouts:
+// simt/cpu_mma.h). Operand a of a product is a function of (m, k) that fills one fragment, from shared memory
+// or from registers.
+
+// Rows row .. row + 15 of a tile, columns 16 k ..
+template <int W>
+__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int row, int k) {
+  const int lane = lane_of_warp();
+  simt::ldmatrix_x4(a, tile + place<W>(row + lane % 16, 2 * k + lane / 16));
+}
+// The same of the transposed tile: its rows are k.
+template <int W>
+__device__ __forceinline__ void load_a_trans(uint32_t (&a)[4], const bf16* tile, int row, int k) {
+  const int lane = lane_of_warp();
+  simt::ldmatrix_x4_trans(a, tile + place<W>(16 * k + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2));
+}
+// Columns 16 k .. of what a product has left in registers, rounded.
+template <int N>
+__device__ __forceinline__ void round_a(uint32_t (&a)[4], const float (&x)[N][4], int k) {
+  a[0] = simt::pack_bf16(x[2 * k][0], x[2 * k][1]);
+  a[1] = simt::pack_bf16(x[2 * k][2], x[2 * k][3]);
+  a[2] = simt::pack_bf16(x[2 * k + 1][0], x[2 * k + 1][1]);
+  a[3] = simt::pack_bf16(x[2 * k + 1][2], x[2 * k + 1][3]);
+}
+
+// d += a b^T: column n of d belongs to row n of the tile b.
+template <int W, int K, int M, int N, class A>
+__device__ __forceinline__ void multiply_rows(float (&d)[M][N][4], const A& a, const bf16* b) {
+  static_assert(N % 2 == 0);
+  const int lane = lane_of_warp();
+  const Place<W> at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+  SIMT_UNROLL
+  for (int k = 0; k < K; ++k) {
+    uint32_t fa[M][4];
+    SIMT_UNROLL
+    for (int m = 0; m < M; ++m) a(fa[m], m, k);
+    SIMT_UNROLL
+    for (int n = 0; n < N; n += 2) {
+      uint32_t fb[4];
+      simt::ldmatrix_x4(fb, b + at(n * 8, 2 * k));
+      SIMT_UNROLL
+      for (int m = 0; m < M; ++m) {
+        simt::mma_m16n8k16(d[m][n], fa[m], fb[0], fb[1]);
+        simt::mma_m16n8k16(d[m][n + 1], fa[m], fb[2], fb[3]);
+      }
+    }
+  }
+}
+
+// d += a b over 16 rows of the tile b, from row 16 k on; every kSpread-th pair of columns of fragments, from
+// `at` on.
+template <int W, int kSpread = 1, int M, int N, class A>
+__device__ __forceinline__ void multiply_step(float (&d)[M][N][4], const A& a, const bf16* b, int k,
+                                              const Place<W>& at) {
+  static_assert(N % 2 == 0);
+  uint32_t fa[M][4];
+  SIMT_UNROLL
+  for (int m = 0; m < M; ++m) a(fa[m], m, k);
+  SIMT_UNROLL
+  for (int n = 0; n < N; n += 2) {
+    uint32_t fb[4];
+    simt::ldmatrix_x4_trans(fb, b + at(16 * k, n * kSpread));
+    SIMT_UNROLL
+    for (int m = 0; m < M; ++m) {
+      simt::mma_m16n8k16(d[m][n], fa[m], fb[0], fb[1]);
+      simt::mma_m16n8k16(d[m][n + 1], fa[m], fb[2], fb[3]);
+    }
+  }
+}
+template <int W, int K, int M, int N, class A>
+__device__ __forceinline__ void multiply(float (&d)[M][N][4], const A& a, const bf16* b) {
+  const int lane = lane_of_warp();
+  const Place<W> at(lane % 16, lane / 16);
+  SIMT_UNROLL
+  for (int k = 0; k < K; ++k) multiply_step<W>(d, a, b, k, at);
+}
+
+// Where element e of fragment (m, n) stands in the warp's tile.
+__device__ __forceinline__ int row_of(int m, int e) {
+  return m * 16 + lane_of_warp() / 4 + e / 2 * 8;
+}
+__device__ __forceinline__ int column_of(int n, int e) {
+  return n * 8 + lane_of_warp() % 4 * 2 + e % 2;
+}
+
+// Scores of queries (rows) against keys (columns) that lie ahead of them. `ahead` is the first key's position
+// less the first query's.
+template <int M, int N>
+__device__ __forceinline__ void hide_future_keys(float (&s)[M][N][4], int ahead) {
+  const int behind = row_of(0, 0) - column_of(0, 0) - ahead;
+  SIMT_UNROLL
+  for (int m = 0; m < M; ++m) SIMT_UNROLL
+  for (int n = 0; n < N; ++n) SIMT_UNROLL
+  for (int e = 0; e < 4; ++e)
+    if (behind < n * 8 + e % 2 - m * 16 - e / 2 * 8) s[m][n][e] = -INFINITY;
+}
+// The same with keys as rows and queries as columns.
+template <int N>
+__device__ __forceinline__ void hide_earlier_queries(float (&s)[1][N][4], int ahead) {
+  const int behind = column_of(0, 0) - row_of(0, 0) - ahead;
+  SIMT_UNROLL
+  for (int n = 0; n < N; ++n) SIMT_UNROLL
+  for (int e = 0; e < 4; ++e)
+    if (behind < e / 2 * 8 - n * 8 - e % 2) s[0][n][e] = -INFINITY;
+}
+
+// Over the four lanes that share a row.
+__device__ __forceinline__ float row_max(float x) {
+  x = fmaxf(x, simt::shuffle_xor(x, 1));
+  return fmaxf(x, simt::shuffle_xor(x, 2));
+}
+__device__ __forceinline__ float row_sum(float x) {
+  x += simt::shuffle_xor(x, 1);
+  return x + simt::shuffle_xor(x, 2);
+}
+
+// Running maximum and sum of a lane's 2 M rows; the sum is of this lane's columns alone until the end.
+template <int M>
+struct Softmax {
+  float top[M][2], sum[M][2];
+
+  __device__ __forceinline__ Softmax() {
+    SIMT_UNROLL
+    for (int m = 0; m < M; ++m) SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) top[m][half] = -INFINITY, sum[m][half] = 0;
+  }
+
+  // Scores become 2^(scale s - top); what was summed so far, here and in o, is scaled to the new maximum.
+  // Every row has seen a key after the first tile, so the maximum is finite.
+  template <int N, int D>
+  __device__ __forceinline__ void step(float (&s)[M][N][4], float (&o)[M][D][4], float scale_log2) {
+    SIMT_UNROLL
+    for (int m = 0; m < M; ++m) SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float largest = s[m][0][2 * half];
+      SIMT_UNROLL
+      for (int n = 0; n < N; ++n) largest = fmaxf(largest, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+      const float now = fmaxf(top[m][half], row_max(largest) * scale_log2);
+      const float shrink = simt::exp2_approx(top[m][half] - now);
+      top[m][half] = now;
+      sum[m][half] *= shrink;
+      SIMT_UNROLL
+      for (int d = 0; d < D; ++d) o[m][d][2 * half] *= shrink, o[m][d][2 * half + 1] *= shrink;
+      SIMT_UNROLL
+      for (int n = 0; n < N; ++n) SIMT_UNROLL
+      for (int e = 2 * half; e < 2 * half + 2; ++e) {
+        s[m][n][e] = simt::exp2_approx(s[m][n][e] * scale_log2 - now);
+        sum[m][half] += s[m][n][e];
+      }
+    }
+  }
+};
+
+}  // namespace saslm::cuda

@@ -1,0 +1,285 @@
+// Attention kernels against cpu::attention_*<double>.
+//
+// Bounds, element by element, with u = kEpsilon<T>. Both sides start from the same rounded numbers; products
+// of bf16 are exact in float. A kernel in bf16 rounds the weights of its second products, p and ds, and the
+// result: every sum of terms t may be off by u sum|t| + u |result|. What float arithmetic adds is the same in
+// both kernels: with f = kEpsilon<float> and S the largest sum |scale q k| of any score, a score is off by (E
+// + 2) f S and so, as lse carries the like, p by a factor of 1 + r, r = (2 (E + 3) S + 2 keys + 16) f, exp2
+// included; a further sum of n terms by n f sum|t|.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/attention_plan.h"
+#include "simt/twin.h"
+
+namespace saslm {
+namespace {
+
+using simt::for_every_schedule;
+
+struct Shape {
+  int64_t B = 1, T = 1, start = 0, H = 1, Hp = 1, Gk = 1, Gv = 1, v_modulo = 0, E = 8, D = 8;
+  enum Layout { BTHD, BHTD, fused } layout = BTHD;  // fused: q, k and v of a token side by side, E = D
+
+  int64_t keys() const { return start + T; }
+  int64_t k_head(int64_t h) const { return h / (H / Gk); }
+  int64_t v_head(int64_t h) const { return v_modulo ? h % v_modulo / (v_modulo / Gv) : h / (H / Gv); }
+  double scale() const { return 1 / std::sqrt(double(E)); }
+  std::string name() const {
+    std::string text;
+    for (int64_t x : {B, T, start, H, Hp, Gk, Gv, v_modulo, E, D, int64_t(layout)})
+      text += " " + std::to_string(x);
+    return "B T start H Hp Gk Gv v_modulo E D layout =" + text;
+  }
+};
+
+// One tensor (B, T, H, D) of both sides, and the bound of each of its elements when it is a result.
+template <class T>
+struct Tensor {
+  Twin<T> twin;
+  std::vector<double> bound;
+  Shape::Layout layout;
+  int64_t B, time, H, D;
+
+  Tensor(Shape::Layout how, int64_t b, int64_t t, int64_t h, int64_t d)
+      : twin(b * t * h * d), bound(size_t(b * t * h * d), 0), layout(how), B(b), time(t), H(h), D(d) {}
+
+  template <class X>
+  Heads<X> view(X* data) const {
+    return layout == Shape::BHTD ? heads_BHTD(data, B, time, H, D) : heads_BTHD(data, B, time, H, D);
+  }
+  template <class S>
+  Heads<S> heads() {
+    return view(twin.template data<S>());
+  }
+  // `count` heads from the first one on.
+  template <class S>
+  Heads<S> heads(int64_t first, int64_t count) {
+    Heads<S> all = heads<S>();
+    all.data += first * all.h_stride, all.H = count;
+    return all;
+  }
+  Heads<double> bounds(int64_t first, int64_t count) {
+    Heads<double> all = view(bound.data());
+    all.data += first * all.h_stride, all.H = count;
+    return all;
+  }
+  void expect_within(const char* name) {
+    for (int64_t i = 0; i < twin.size(); ++i) {
+      const double got = double(float(twin[i])), want = twin.twin(i);
+      ASSERT_LE(std::abs(got - want), bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]))
+          << name << "[" << i << "]: got " << got << ", want " << want;
+    }
+  }
+};
+
+template <class T>
+struct Case {
+  Shape s;
+  bool one;  // q, k and v are views of one tensor
+  Tensor<T> q, k, v, dq, dk, dv, dy, o, y;
+  Tensor<float> lse;
+  Twin<float> scratch;
+
+  explicit Case(const Shape& shape)
+      : s(shape),
+        one(s.layout == Shape::fused),
+        q(s.layout, s.B, s.T, one ? s.H + s.Gk + s.Gv : s.H, s.E),
+        k(s.layout, s.B, one ? 1 : s.keys(), s.Gk, s.E),
+        v(s.layout, s.B, one ? 1 : s.keys(), s.Gv, s.D),
+        dq(s.layout, s.B, s.T, q.H, s.E),
+        dk(s.layout, s.B, k.time, s.Gk, s.E),
+        dv(s.layout, s.B, v.time, s.Gv, s.D),
+        dy(Shape::BTHD, s.B, s.T, s.Hp, s.D),
+        o(s.layout, s.B, s.T, s.H, s.D),
+        y(Shape::BTHD, s.B, s.T, s.Hp, s.D),
+        lse(Shape::BHTD, s.B, s.T, s.H, 1),
+        scratch(attention_bwd_scratch<T>({.B = s.B,
+                                          .T = s.T,
+                                          .H = s.H,
+                                          .Gk = s.Gk,
+                                          .Gv = s.Gv,
+                                          .v_modulo = s.v_modulo,
+                                          .E = s.E,
+                                          .D = s.D})) {
+    q.twin.draw(1, 1.5), k.twin.draw(2, 1.5), v.twin.draw(3), dy.twin.draw(4);
+  }
+
+  template <class S>
+  Heads<S> K(Tensor<T>& fused, Tensor<T>& own) {
+    return one ? fused.template heads<S>(s.H, s.Gk) : own.template heads<S>();
+  }
+  template <class S>
+  Heads<S> V(Tensor<T>& fused, Tensor<T>& own) {
+    return one ? fused.template heads<S>(s.H + s.Gk, s.Gv) : own.template heads<S>();
+  }
+
+  template <class S>
+  AttentionFwd<S> fwd() {
+    return {.o = o.template heads<S>(),
+            .lse = lse.twin.template vec<Accum<S>>(),
+            .y = s.Hp < s.H ? y.template heads<S>() : Heads<S>{},
+            .q = q.template heads<S>(0, s.H),
+            .k = K<S>(q, k),
+            .v = V<S>(q, v),
+            .v_modulo = s.v_modulo,
+            .start = s.start,
+            .scale = s.scale()};
+  }
+  template <class S>
+  AttentionBwd<S> bwd() {
+    const auto gradients = [&]<class X>(X) -> Vec<X> {
+      if constexpr (std::is_same_v<X, double>)
+        return {};
+      else
+        return scratch.template vec<X>();
+    };
+    return {.dq = dq.template heads<S>(0, s.H),
+            .dk = K<S>(dq, dk),
+            .dv = V<S>(dq, dv),
+            .dy = dy.template heads<S>(),
+            .q = q.template heads<S>(0, s.H),
+            .k = K<S>(q, k),
+            .v = V<S>(q, v),
+            .o = o.template heads<S>(),
+            .lse = lse.twin.template vec<Accum<S>>(),
+            .scratch = gradients(Accum<S>()),
+            .v_modulo = s.v_modulo,
+            .scale = s.scale()};
+  }
+
+  void poison() {
+    for (Twin<T>* x : {&dq.twin, &dk.twin, &dv.twin, &o.twin, &y.twin}) x->poison();
+    lse.twin.poison(), scratch.poison();
+  }
+  // The bounds, from sums of the sizes of all terms.
+  void bound();
+};
+
+template <class T>
+void Case<T>::bound() {
+  const double f = kEpsilon<float>, u = std::is_same_v<T, float> ? 0 : kEpsilon<T>,
+               share = double(s.Hp) / double(s.H);
+  const Heads<double> qs = q.template heads<double>(0, s.H), ks = K<double>(q, k), vs = V<double>(q, v),
+                      dys = dy.template heads<double>(), os = o.template heads<double>();
+  const Heads<double> ob = o.bounds(0, s.H), yb = y.bounds(0, s.Hp), dqb = dq.bounds(0, s.H),
+                      dkb = one ? dq.bounds(s.H, s.Gk) : dk.bounds(0, s.Gk),
+                      dvb = one ? dq.bounds(s.H + s.Gk, s.Gv) : dv.bounds(0, s.Gv),
+                      ls = lse.template heads<double>(), lb = lse.bounds(0, s.H);
+  for (int64_t b = 0; b < s.B; ++b)
+    for (int64_t h = 0; h < s.H; ++h)
+      for (int64_t i = 0; i < s.T; ++i) {
+        const int64_t g = s.k_head(h), w = s.v_head(h), seen = s.start + i + 1;
+        std::vector<double> scores(size_t(seen), 0);
+        double S = 0, delta = 0, deltas = 0;
+        for (int64_t j = 0; j < seen; ++j) {
+          double sizes = 0;
+          for (int64_t e = 0; e < s.E; ++e) {
+            const double term = s.scale() * qs.at(b, i, h)[e] * ks.at(b, j, g)[e];
+            scores[size_t(j)] += term, sizes += std::abs(term);
+          }
+          S = std::max(S, sizes);
+        }
+        const double r = (2 * double(s.E + 3) * S + 2 * double(s.keys()) + 16) * f;
+        *lb.at(b, i, h) = r;
+        for (int64_t d = 0; d < s.D; ++d) {
+          const double term = share * dys.at(b, i, h % s.Hp)[d] * os.at(b, i, h)[d];
+          delta += term, deltas += std::abs(term);
+        }
+        for (int64_t j = 0; j < seen; ++j) {
+          const double p = std::exp(scores[size_t(j)] - *ls.at(b, i, h));
+          double dp = 0, dps = 0;
+          for (int64_t d = 0; d < s.D; ++d) {
+            const double value = vs.at(b, j, w)[d], grad = share * dys.at(b, i, h % s.Hp)[d];
+            dp += value * grad, dps += std::abs(value * grad);
+            ob.at(b, i, h)[d] += (u + r + double(seen) * f) * p * std::abs(value);
+            dvb.at(b, j, w)[d] += (u + r + double(s.T * s.H) * f) * p * std::abs(grad);
+          }
+          const double ds = s.scale() * p * std::abs(dp - delta);
+          const double off =
+              (u + r + double(s.T * s.H) * f) * ds + s.scale() * p * double(s.D + 4) * f * (dps + deltas);
+          for (int64_t e = 0; e < s.E; ++e) {
+            dqb.at(b, i, h)[e] += off * std::abs(ks.at(b, j, g)[e]);
+            dkb.at(b, j, g)[e] += off * std::abs(qs.at(b, i, h)[e]);
+          }
+        }
+        for (int64_t d = 0; d < s.D; ++d)
+          yb.at(b, i, h % s.Hp)[d] +=
+              share * (ob.at(b, i, h)[d] + (2 * u + double(s.H) * f) * std::abs(os.at(b, i, h)[d]));
+      }
+}
+
+// bits of everything a kernel wrote, to compare schedules
+template <class T>
+void append_bits(std::vector<uint32_t>& bits, Twin<T>& x) {
+  for (int64_t i = 0; i < x.size(); ++i)
+    bits.push_back(std::bit_cast<std::conditional_t<sizeof(T) == 2, uint16_t, uint32_t>>(x[i]));
+}
+
+template <class T>
+class Attention : public ::testing::Test {};
+using Types = ::testing::Types<float, bf16>;
+TYPED_TEST_SUITE(Attention, Types);
+
+template <class T>
+void expect_twin(const Shape& s, bool all_schedules = true) {
+  SCOPED_TRACE(s.name());
+  Case<T> c(s);
+  cpu::attention_fwd<double>({}, c.template fwd<double>());
+  // Backward starts from what forward left, rounded, on both sides.
+  std::vector<double> o, lse;
+  for (int64_t i = 0; i < c.o.twin.size(); ++i) o.push_back(c.o.twin.twin(i)), c.o.twin.set(i, o.back());
+  for (int64_t i = 0; i < c.lse.twin.size(); ++i)
+    lse.push_back(c.lse.twin.twin(i)), c.lse.twin.set(i, lse.back());
+  const bool training = s.start == 0;
+  if (training) cpu::attention_bwd<double>({}, c.template bwd<double>());
+  c.bound();
+
+  std::vector<uint32_t> first;
+  const auto run = [&](Stream stream) {
+    c.poison();
+    for (int64_t i = 0; i < c.o.twin.size(); ++i) c.o.twin.twin(i) = o[size_t(i)];
+    for (int64_t i = 0; i < c.lse.twin.size(); ++i) c.lse.twin.twin(i) = lse[size_t(i)];
+    cuda::attention_fwd<T>(stream, c.template fwd<T>());
+    c.o.expect_within("o"), c.lse.expect_within("lse");
+    if (s.Hp < s.H) c.y.expect_within("y");
+    std::vector<uint32_t> bits;
+    append_bits(bits, c.o.twin), append_bits(bits, c.lse.twin);
+    if (training) {
+      for (int64_t i = 0; i < c.o.twin.size(); ++i) c.o.twin.set(i, o[size_t(i)]);
+      for (int64_t i = 0; i < c.lse.twin.size(); ++i) c.lse.twin.set(i, lse[size_t(i)]);
+      cuda::attention_bwd<T>(stream, c.template bwd<T>());
+      c.dq.expect_within("dq");
+      if (!c.one) c.dk.expect_within("dk"), c.dv.expect_within("dv");
+      for (Twin<T>* x : {&c.dq.twin, &c.dk.twin, &c.dv.twin})
+        if (x == &c.dq.twin || !c.one) append_bits(bits, *x);
+    }
+    if (first.empty()) first = bits;
+    EXPECT_EQ(bits, first) << "not the bits of the first schedule";
+  };
+  if (all_schedules)
+    for_every_schedule(run);
+  else
+    run({});
+}
+
+// Every path and border: tiles of 64 keys and 128 queries in forward, 128 keys and 64 queries in backward.
+TYPED_TEST(Attention, IsItsTwin) {
+  using S = Shape;
+  for (const Shape& s : std::vector<Shape>{
+           {},
+           {.B = 2, .T = 65, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 64, .D = 64, .layout = S::fused},
+           {.T = 70, .H = 6, .Hp = 2, .Gk = 6, .Gv = 6, .E = 96, .D = 64},  // sas
+           {.T = 300, .E = 96, .D = 64, .layout = S::BHTD},                 // three key blocks
+           {.B = 2, .T = 33, .H = 6, .Hp = 6, .Gk = 2, .Gv = 2, .E = 16, .D = 16, .layout = S::fused},  // gqa
+           {.T = 40, .H = 6, .Hp = 2, .Gk = 6, .Gv = 2, .v_modulo = 2, .E = 24, .D = 16},  // sas without
+                                                                                           // values
+           {.T = 9, .H = 8, .Hp = 4, .Gk = 4, .Gv = 2, .v_modulo = 4, .E = 16, .D = 8, .layout = S::BHTD},
+       })
+    expect_twin<TypeParam>(s);
+}
+
+}  // namespace
+}  // namespace saslm
