@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include "core/bf16.h"
 #include "kernels/cpu/sas_plan.h"
+#include "kernels/cuda/sas_plan.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -53,7 +55,7 @@ void check_rope(const ShapeCheck& want, const RopeTable<const T>& rope, int64_t 
 template <class T>
 void SasFwd<T>::check() const {
   const ShapeCheck want("sas_fwd");
-  const SasShape s = cpu::sas_shape(x, y, w);
+  const SasShape s = sas_shape(x, y, w);
   check_ends(want, "y", x, y, s);
   check_params(ShapeCheck("sas_fwd: w"), w, s);
   if (start < 0) want.fail("start", "be at least 0, is " + std::to_string(start));
@@ -63,7 +65,7 @@ void SasFwd<T>::check() const {
 template <class T>
 void SasBwd<T>::check() const {
   const ShapeCheck want("sas_bwd");
-  const SasShape s = cpu::sas_shape(x, dy, w);
+  const SasShape s = sas_shape(x, dy, w);
   check_ends(want, "dy", x, dy, s);
   want.heads("dx", dx, x.B, x.T, x.H, x.D);
   check_params(ShapeCheck("sas_bwd: w"), w, s);
@@ -73,12 +75,13 @@ void SasBwd<T>::check() const {
 }
 
 int64_t sas_bwd_scratch(const SasShape& shape) {
-  constexpr int64_t kMostLanes = 16;  // of a float vector; double has fewer
-  return cpu::sas_partitions(shape.tokens) * cpu::SasSums(shape, kMostLanes).size;
+  return std::max(cpu::sas_bwd_scratch(shape), cuda::sas_bwd_scratch(shape));
 }
 
+template struct SasFwd<bf16>;
 template struct SasFwd<float>;
 template struct SasFwd<double>;
+template struct SasBwd<bf16>;
 template struct SasBwd<float>;
 template struct SasBwd<double>;
 

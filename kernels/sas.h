@@ -66,7 +66,19 @@ struct SasShape {
   int64_t H = 0, D = 0, Hs = 0, E = 0, K = 0;
   bool convs = true, projections = true;
 };
-// Elements of SasBwd::partial: a function of the shape alone, never of the number of threads.
+template <class X, class Y, class S>
+SasShape sas_shape(const Heads<X>& x, const Heads<Y>& y, const SasParams<S>& w) {
+  return {.tokens = x.B * x.T,
+          .H = x.H,
+          .D = x.D,
+          .Hs = y.H,
+          .E = y.D,
+          .K = w.kernel_size,
+          .convs = bool(w.conv1_w),
+          .projections = bool(w.proj1_w)};
+}
+// Elements of SasBwd::partial, enough for every device: a function of the shape alone, never of the number of
+// threads.
 int64_t sas_bwd_scratch(const SasShape& shape);
 
 namespace cpu {
@@ -75,5 +87,12 @@ void sas_fwd(Stream, const SasFwd<T>&);
 template <class T>
 void sas_bwd(Stream, const SasBwd<T>&);
 }  // namespace cpu
+
+namespace cuda {
+template <class T>
+void sas_fwd(Stream, const SasFwd<T>&);
+template <class T>
+void sas_bwd(Stream, const SasBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

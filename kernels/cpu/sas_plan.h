@@ -10,18 +10,6 @@ constexpr int64_t kSasGroup = 16;          // tokens in cache at once
 constexpr int64_t kSasRows = 48;           // rows (a head of a token) that pass the projections at once
 constexpr int64_t kSasMaxPartitions = 64;  // enough for every core; bounds the memory of the sums
 
-template <class X, class Y, class S>
-SasShape sas_shape(const Heads<X>& x, const Heads<Y>& y, const SasParams<S>& w) {
-  return {.tokens = x.B * x.T,
-          .H = x.H,
-          .D = x.D,
-          .Hs = y.H,
-          .E = y.D,
-          .K = w.kernel_size,
-          .convs = bool(w.conv1_w),
-          .projections = bool(w.proj1_w)};
-}
-
 // Backward: the tokens of one partition, a few whole groups, and how many partitions that makes.
 inline int64_t sas_partition_tokens(int64_t tokens) {
   return round_up(ceil_div(tokens, kSasMaxPartitions), 4 * kSasGroup);
@@ -50,5 +38,10 @@ struct SasSums {
         proj2(proj1 + (s.projections ? (s.D + 1) * width : 0)),
         size(proj2 + (s.projections ? (s.E + 1) * width : 0)) {}
 };
+
+inline int64_t sas_bwd_scratch(const SasShape& shape) {
+  constexpr int64_t kMostLanes = 16;  // of a float vector; double has fewer
+  return sas_partitions(shape.tokens) * SasSums(shape, kMostLanes).size;
+}
 
 }  // namespace saslm::cpu

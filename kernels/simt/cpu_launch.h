@@ -81,7 +81,15 @@ struct LaunchOptions {
   Order order = Order::forward;
   Copies copies = Copies::late;
   uint32_t seed = 1;  // of Order::random
+  DeviceLimits device{.processors = 2,
+                      .shared_bytes = kMaxSharedBytes};  // few, so that blocks are persistent
 };
+inline LaunchOptions launch_options(Stream stream) {
+  return stream.handle ? *static_cast<const LaunchOptions*>(stream.handle) : LaunchOptions{};
+}
+inline DeviceLimits device_limits(Stream stream) {
+  return launch_options(stream).device;
+}
 
 // The whole grid, one block after another; body(context) is one thread.
 void run_grid(const LaunchGrid&, dim3 block, size_t shared_bytes, const LaunchOptions&, void (*body)(void*),
@@ -94,10 +102,8 @@ void launch(void (*kernel)(P...), LaunchGrid grid, dim3 block, size_t shared_byt
     void (*kernel)(P...);
     std::tuple<std::decay_t<P>...> args;
   } call{kernel, {static_cast<P>(args)...}};
-  const LaunchOptions options =
-      stream.handle ? *static_cast<const LaunchOptions*>(stream.handle) : LaunchOptions{};
   run_grid(
-      grid, block, shared_bytes, options,
+      grid, block, shared_bytes, launch_options(stream),
       [](void* context) {
         const Call& c = *static_cast<const Call*>(context);
         std::apply(c.kernel, c.args);

@@ -23,6 +23,19 @@ inline void check_cuda(cudaError_t error, const LaunchGrid& grid, const char* ca
                     ": " + cudaGetErrorString(error));
 }
 
+// Of the current device.
+inline DeviceLimits device_limits(Stream) {
+  int device = 0, processors = 0, shared_bytes = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error != cudaSuccess)
+    throw CudaError(std::string("the limits of the current device: ") + cudaGetErrorString(error));
+  return {processors, static_cast<size_t>(shared_bytes)};
+}
+
 template <class... P, class... A>
 void launch(void (*kernel)(P...), LaunchGrid grid, dim3 block, size_t shared_bytes, Stream stream,
             A&&... args) {

@@ -35,7 +35,7 @@ void Thread::begin() {
 
 namespace {
 
-void check_launch(const LaunchGrid& grid, dim3 block, size_t shared_bytes) {
+void check_launch(const LaunchGrid& grid, dim3 block, size_t shared_bytes, size_t shared_limit) {
   const std::string who = std::string(grid.launcher) + " at " + text(grid.at);
   if (machine().grid)
     throw Fault("SIMT layer: " + who + " launches from inside a kernel; launch from host code");
@@ -45,9 +45,9 @@ void check_launch(const LaunchGrid& grid, dim3 block, size_t shared_bytes) {
         "SIMT layer: " + who + " launches a grid " + grid.text() + " of blocks of " +
         std::to_string(block.x) + " x " + std::to_string(block.y) + " x " + std::to_string(block.z) +
         " threads; a grid has 1 to 2^31-1, 65535 and 65535 blocks, a block 1 to 1024 threads and z <= 64");
-  if (shared_bytes > kMaxSharedBytes)
+  if (shared_bytes > shared_limit)
     throw Fault("SIMT layer: " + who + " asks for " + std::to_string(shared_bytes) +
-                " bytes of dynamic shared memory; a block has " + std::to_string(kMaxSharedBytes));
+                " bytes of dynamic shared memory; a block has " + std::to_string(shared_limit));
 }
 
 void begin_block(Machine& m, size_t shared_bytes) {
@@ -82,7 +82,7 @@ std::vector<int64_t> block_order(Machine& m, int64_t blocks) {
 
 void run_grid(const LaunchGrid& grid, dim3 block, size_t shared_bytes, const LaunchOptions& options,
               void (*body)(void*), void* context) {
-  check_launch(grid, block, shared_bytes);
+  check_launch(grid, block, shared_bytes, options.device.shared_bytes);
   Machine& m = machine();
   m.options = options;
   m.random.seed(options.seed);

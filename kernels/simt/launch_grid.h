@@ -12,6 +12,12 @@ inline constexpr unsigned kFullMask = 0xffffffffu;
 inline constexpr size_t kMaxSharedBytes =
     227 * 1024;  // static and dynamic of one block on sm_90; 163 KiB on sm_80
 
+// What a launcher may fit its launch to: device_limits(stream).
+struct DeviceLimits {
+  int processors;       // multiprocessors
+  size_t shared_bytes;  // dynamic shared memory of one block
+};
+
 // Where a primitive was called. std::source_location would do, but clang++ 14 does not have it.
 struct CallSite {
   const char* file = "";
