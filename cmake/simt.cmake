@@ -146,8 +146,15 @@ if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
     -Werror=all-warnings
     -Xptxas=--warning-as-error,-v
     -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
+  find_package(CUDAToolkit REQUIRED)
+  if(TARGET CUDA::cublasLt AND NOT SASLM_SANITIZE)
+    set(SASLM_HAS_CUDA ON)
+  endif()
+endif()
+if(SASLM_HAS_CUDA)
+  message(STATUS "CUDA ${CUDAToolkit_VERSION}: the program will use a GPU where there is one")
 else()
-  message(STATUS "No nvcc: the GPU side of the kernels is not compiled")
+  message(STATUS "No nvcc with cuBLASLt: the program is built for CPUs alone")
 endif()
 
 function(saslm_cuda_objects name)
