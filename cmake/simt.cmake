@@ -3,7 +3,10 @@
 #
 #   saslm_simt_test(NAME SOURCES ... [USES library ...])
 #       ctest entries NAME_plain (optimised), NAME_asan (AddressSanitizer and UBSan) and NAME_race (clang++, our own
-#       race detector) from the same sources: kernels (.cu) and GoogleTest files (.cpp).
+#       race detector) from the same sources: kernels (.cu), compiled anew for each, and
+#       GoogleTest files (.cpp), compiled once.
+#   saslm_simt_mutations(NAME KERNELS ...)
+#       ctest entries NAME_mutants_of_KERNEL: without any one of its synchronisations the kernel turns NAME_race red.
 #   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES 80-real 90a-real)
 #       an object library that nvcc compiles, with its warnings and those of ptxas as errors. Nothing without nvcc.
 
@@ -70,21 +73,28 @@ endfunction()
 
 function(saslm_simt_test name)
   cmake_parse_arguments(TEST "" "" "SOURCES;USES" ${ARGN})
-  foreach(source ${TEST_SOURCES})
-    if(source MATCHES "\\.cu$")
-      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
-    endif()
-  endforeach()
-  foreach(build plain asan)
-    add_executable(${name}_${build} ${TEST_SOURCES})
+  set(kernels ${TEST_SOURCES})
+  set(host ${TEST_SOURCES})
+  list(FILTER kernels INCLUDE REGEX "\\.cu$")
+  list(FILTER host EXCLUDE REGEX "\\.cu$")
+  set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+
+  add_library(${name}_host OBJECT ${host})  # the same for all builds
+  target_include_directories(${name}_host PRIVATE ${simt_includes})
+  target_compile_options(${name}_host PRIVATE ${simt_warnings} $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -O1)
+  target_link_libraries(${name}_host PRIVATE GTest::gtest)
+
+  set(builds plain asan)
+  add_executable(${name}_plain ${kernels})
+  add_executable(${name}_asan ${kernels})
+  foreach(build ${builds})
     target_compile_options(${name}_${build} PRIVATE ${simt_warnings} ${simt_flags} ${simt_${build}_flags})
   endforeach()
-  set(builds plain asan)
   if(SASLM_CLANGXX)
     list(APPEND builds race)
     set(objects)
-    foreach(source ${TEST_SOURCES})
-      simt_race_object(object ${name} ${source})
+    foreach(kernel ${kernels})
+      simt_race_object(object ${name} ${kernel})
       list(APPEND objects ${object})
     endforeach()
     add_executable(${name}_race ${objects})
@@ -94,20 +104,37 @@ function(saslm_simt_test name)
     set_tests_properties(${name}_race PROPERTIES LABELS simt SKIP_REGULAR_EXPRESSION "SKIPPED")
   endif()
   foreach(build ${builds})
-    target_link_libraries(${name}_${build} PRIVATE simt_${build} ${TEST_USES} GTest::gtest_main)
+    target_link_libraries(${name}_${build} PRIVATE ${name}_host simt_${build} ${TEST_USES} GTest::gtest_main)
     add_test(NAME ${name}_${build} COMMAND ${name}_${build})
     set_tests_properties(${name}_${build} PROPERTIES LABELS simt TIMEOUT 300)  # a kernel that spins must not hang CI
   endforeach()
 endfunction()
 
+# Drops each synchronisation of these kernels in turn; the race build of the test must turn red (scripts/mutate_kernels.py).
+function(saslm_simt_mutations test)
+  if(NOT SASLM_CLANGXX OR NOT CMAKE_GENERATOR STREQUAL "Ninja")
+    return()
+  endif()
+  foreach(kernel ${ARGN})
+    get_filename_component(base ${kernel} NAME_WE)
+    add_test(NAME ${test}_mutants_of_${base}
+             COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/mutate_kernels.py ${kernel} ${test}
+                     --build-dir ${PROJECT_BINARY_DIR}
+             WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(${test}_mutants_of_${base} PROPERTIES LABELS simt TIMEOUT 600 RUN_SERIAL ON)
+  endforeach()
+endfunction()
+
 include(CheckLanguage)
 check_language(CUDA)
+set(SASLM_CUDA_ARCHITECTURES 80-real 90a-real CACHE STRING "What the GPU side of the kernels is compiled for")
 if(CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_ARCHITECTURES 80-real CACHE STRING "saslm_cuda_objects sets its own")
   enable_language(CUDA)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")  # CMake before 3.26 does not know it for this nvcc
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_FLAGS_RELEASE "-O3")  # checks stay on: no NDEBUG
   add_library(saslm_cuda_options INTERFACE)
   target_include_directories(saslm_cuda_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_compile_options(saslm_cuda_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:
@@ -115,7 +142,7 @@ if(CMAKE_CUDA_COMPILER)
     -diag-suppress=554        # views of const convert to nothing further
     -Werror=all-warnings
     -Xptxas=--warning-as-error,-v
-    -Xcompiler=-Wall,-Wextra>)
+    -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
 else()
   message(STATUS "nvcc was not found: the GPU side of the kernels is not compiled")
 endif()

@@ -1,13 +1,12 @@
 // CPU side: ldmatrix and mma.sync. GPU side: gpu_mma.h. Lane l = 4 g + t, g = 0..7, t = 0..3:
 //
-//   ldmatrix_x4     lanes 8m .. 8m+7 give the rows of 8x8 matrix m (16 bytes, aligned to 16). r[m] of lane l
-//   holds
-//                   elements (g, 2t) and (g, 2t+1) of matrix m, the first in the low half; _trans: of its
-//                   transpose.
-//   ldmatrix_x2     the same with two matrices; the addresses of lanes 16.. are not used
-//   mma a (16x16)   a[0]: (g, 2t..)   a[1]: (g+8, 2t..)   a[2]: (g, 2t+8..)   a[3]: (g+8, 2t+8..)   row, k
-//       b (16x8)    b0: (2t.., g)     b1: (2t+8.., g)                                                k,
-//       column d (16x8)    d[0]: (g, 2t)  d[1]: (g, 2t+1)  d[2]: (g+8, 2t)  d[3]: (g+8, 2t+1) row, column
+//   ldmatrix_x4    lanes 8m .. 8m+7 give the rows of 8x8 matrix m, 16 aligned bytes each. r[m] of lane l is
+//                  elements (g, 2t), (g, 2t+1) of matrix m, the first in the low half; _trans: of its
+//                  transpose
+//   ldmatrix_x2    the same for two matrices; the addresses of lanes 16.. are not used
+//   mma a (16x16)  a[0]: (g, 2t..)  a[1]: (g+8, 2t..)  a[2]: (g, 2t+8..)  a[3]: (g+8, 2t+8..)  row, k
+//       b (16x8)   b0: (2t.., g)    b1: (2t+8.., g)                                            k, column
+//       d (16x8)   d[0]: (g, 2t)    d[1]: (g, 2t+1)    d[2]: (g+8, 2t)    d[3]: (g+8, 2t+1)    row, column
 #pragma once
 #include "kernels/simt/cpu_launch.h"
 

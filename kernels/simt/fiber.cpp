@@ -1,3 +1,4 @@
+// The two switches of fiber.h and the stacks.
 #include "kernels/simt/fiber.h"
 
 #include <sys/mman.h>

@@ -5,7 +5,7 @@
 //   grid.cpp           launch: blocks and threads      barriers.cpp       block and named barriers
 //   collectives.cpp    shuffles, votes, warp_sync      cp_async.cpp       cp.async
 //   mma.cpp            ldmatrix, mma.sync              mbarrier_tma.cpp   mbarrier, bulk copies, TMA
-//   wgmma.cpp          wgmma                           race*.cpp          the race build
+//   wgmma.cpp          wgmma                           race*.cpp          the race build (shadow.h)
 #pragma once
 #include <cstdint>
 #include <deque>

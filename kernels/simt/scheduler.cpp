@@ -1,9 +1,10 @@
 // Which thread of the block runs next. Threads give way only inside primitives, so an execution is a choice,
 // at each wait, among the ready threads: the order of the launch options makes it.
 //
-//   forward       the next ready lane of the same warp, then the next warp: threads run ahead as far as they
-//   can reverse       the same from the other end round robin   another warp at every primitive random any
-//   ready thread at every primitive
+//   forward      the next ready lane of this warp, then the next warp: threads run ahead as far as they can
+//   reverse      the same from the other end
+//   round robin  another warp at every primitive
+//   random       any ready thread at every primitive
 #include <bit>
 
 #include "kernels/simt/machine.h"

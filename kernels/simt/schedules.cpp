@@ -1,5 +1,7 @@
 #include "kernels/simt/schedules.h"
 
+#include "kernels/simt/sanitizer.h"
+
 namespace saslm::simt {
 
 std::vector<LaunchOptions> all_schedules(int random_seeds) {
@@ -18,6 +20,14 @@ std::string describe(const LaunchOptions& o) {
                             : o.order == Order::round_robin ? "round robin"
                                                             : "random (seed " + std::to_string(o.seed) + ")";
   return "schedule " + order + (o.copies == Copies::late ? ", copies late" : ", copies early");
+}
+
+Build this_build() {
+#ifdef SASLM_SIMT_RACE
+  return Build::race;
+#else
+  return kAsan ? Build::asan : Build::plain;
+#endif
 }
 
 }  // namespace saslm::simt

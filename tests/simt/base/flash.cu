@@ -1,7 +1,7 @@
 // FlashAttention-2 forward (Dao 2023, algorithm 1): 64 queries a block, 16 a warp; keys and values in tiles
 // of 64, double buffered. Rows beyond T are zeros.
 #include "kernels/simt/simt.h"
-#include "tests/simt/base/base.h"
+#include "simt/base/base.h"
 
 namespace saslm::simt {
 namespace {

@@ -1,6 +1,6 @@
 // 64 x 64 tiles by four warps of 32 x 32; K in steps of 32, loaded two steps ahead of their use.
 #include "kernels/simt/simt.h"
-#include "tests/simt/base/base.h"
+#include "simt/base/base.h"
 
 namespace saslm::simt {
 namespace {

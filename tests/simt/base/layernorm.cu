@@ -1,6 +1,6 @@
 // One block a row; columns are a multiple of 8.
 #include "kernels/simt/simt.h"
-#include "tests/simt/base/base.h"
+#include "simt/base/base.h"
 
 namespace saslm::simt {
 namespace {

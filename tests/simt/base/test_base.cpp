@@ -3,8 +3,8 @@
 #include <random>
 #include <vector>
 
+#include "simt/base/base.h"
 #include "simt/support.h"
-#include "tests/simt/base/base.h"
 
 namespace saslm::simt {
 namespace {
@@ -36,19 +36,25 @@ TEST(SimtBase, LayerNormIsItsFormula) {
   });
 }
 
-TEST(SimtBase, GemmIsTheProduct) {
-  const int M = 128, N = 64, K = 96;
+void is_the_product(void (*multiply)(Stream, Mat<float>, Mat<const bf16>, Mat<const bf16>), int K) {
+  const int M = 128, N = 64;
   const auto a = random_values(M * K, 1), b = random_values(N * K, 2);
+  std::vector<double> want(M * N);
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n)
+      for (int k = 0; k < K; ++k) want[m * N + n] += double(float(a[m * K + k])) * float(b[n * K + k]);
   for_every_schedule([&](Stream stream) {
     std::vector<float> c(M * N, NAN);
-    gemm(stream, mat(c.data(), M, N), mat(a.data(), M, K), mat(b.data(), N, K));
-    for (int m = 0; m < M; ++m)
-      for (int n = 0; n < N; ++n) {
-        double want = 0;
-        for (int k = 0; k < K; ++k) want += double(float(a[m * K + k])) * float(b[n * K + k]);
-        ASSERT_NEAR(c[m * N + n], want, 1e-4) << m << ", " << n;  // float sums of 96 exact products
-      }
+    multiply(stream, mat(c.data(), M, N), mat(a.data(), M, K), mat(b.data(), N, K));
+    for (size_t i = 0; i < c.size(); ++i)
+      ASSERT_NEAR(c[i], want[i], 1e-4) << i;  // float sums, exact products
   });
+}
+TEST(SimtBase, GemmIsTheProduct) {
+  is_the_product(gemm, 160);  // more steps than stages
+}
+TEST(SimtBase, GemmOnSm90IsTheProduct) {
+  is_the_product(gemm_sm90, 320);
 }
 
 TEST(SimtBase, FlashIsCausalAttention) {

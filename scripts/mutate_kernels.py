@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Drops each synchronisation of a kernel, one at a time, and wants the race build of its test to turn red.
+
+    scripts/mutate_kernels.py KERNEL.cu TEST [--build-dir build] [--filter GTEST_FILTER] [--list]
+
+TEST is the name given to saslm_simt_test(). Works on copies: compiles the changed source with the command that Ninja
+has for it and links it in place of the original. A mutant that stays green means that the synchronisation is not
+needed, or that the test does not need it: shapes too small for a second pass, one block, one warp.
+Exit 1 when a mutant stays green. mbar_fence_init is not tried: only a GPU can miss it.
+"""
+import argparse
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+STATEMENT = re.compile(
+    r"(?<![\w:])(?:saslm::)?(?:simt::)?"
+    r"(block_sync|warp_sync|bar_sync|bar_arrive|cp_async_commit|cp_async_wait\s*<[^;()]*>|mbar_wait|mbar_arrive|"
+    r"fence_async|wgmma_fence|wgmma_commit|wgmma_wait\s*<[^;()]*>)\s*\([^;]*\)\s*;")
+REDUCTION = re.compile(r"(?<![\w:])(?:saslm::)?(?:simt::)?(block_sync_(?:or|and|count))\s*\(")
+WAIT = re.compile(r"((?:cp_async|wgmma)_wait\s*<)([^;()]*)(>)")
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+
+
+def mutants(text):
+    """Yields (line, what, changed text)."""
+    code = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)  # same offsets, no comments
+
+    def changed(start, end, by):
+        return text[:start] + by + text[end:]
+
+    for m in STATEMENT.finditer(code):
+        line = code.count("\n", 0, m.start()) + 1
+        yield line, f"without {m.group().rstrip(';')}", changed(m.start(), m.end(), "(void)0;")
+        wait = WAIT.search(m.group())
+        if wait:
+            start, end = m.start() + wait.start(2), m.start() + wait.end(2)
+            yield line, f"{wait.group()} waits for one group less", changed(start, end, f"({wait.group(2)}) + 1")
+    for m in REDUCTION.finditer(code):
+        line = code.count("\n", 0, m.start()) + 1
+        yield line, f"{m.group(1)} without its barrier", changed(m.start(), m.end(), "int(")
+
+
+def commands(build_dir, target, source):
+    """The commands that compile the source for the race build, and that link the test."""
+    subprocess.run(["ninja", "-C", build_dir, target], check=True, stdout=subprocess.DEVNULL)
+    lines = subprocess.run(["ninja", "-C", build_dir, "-t", "commands", target], check=True, capture_output=True,
+                           text=True).stdout.splitlines()
+    words = [shlex.split(step) for line in lines for step in line.split(" && ")]
+    compiles = [w for w in words if str(source) in w and "-c" in w]
+    links = [w for w in words if "-o" in w and pathlib.PurePath(w[w.index("-o") + 1]).name == target]
+    if len(compiles) != 1 or len(links) != 1:
+        sys.exit(f"{target}: found {len(compiles)} commands that compile {source} and {len(links)} that link it; "
+                 "is the kernel among the SOURCES of that saslm_simt_test, and the generator Ninja?")
+    return compiles[0], links[0]
+
+
+def replaced(command, changes):
+    return [changes.get(word, word) for word in command]
+
+
+def verdict(text, source, compile_command, link_command, build_dir, test_filter, timeout):
+    with tempfile.TemporaryDirectory() as folder:
+        copy, thing, program = (pathlib.Path(folder) / name for name in (source.name, "mutant.o", "mutant"))
+        copy.write_text(text)
+        compiled = compile_command[compile_command.index("-o") + 1]
+        build = pathlib.Path(build_dir).resolve()
+        in_link = [w for w in link_command if w.endswith(".o") and (build / w).resolve() == (build / compiled).resolve()]
+        steps = [replaced(compile_command + ["-w"], {str(source): str(copy), compiled: str(thing), compiled + ".d": str(thing) + ".d"}),
+                 replaced(link_command, {in_link[0]: str(thing), link_command[link_command.index("-o") + 1]: str(program)})]
+        for step in steps:
+            done = subprocess.run(step, cwd=build_dir, capture_output=True, text=True)
+            if done.returncode:
+                return "does not build", (done.stdout + done.stderr).strip().splitlines()[0]
+        run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"] + ([f"--gtest_filter={test_filter}"] if test_filter else [])
+        try:
+            done = subprocess.run(run, capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return "red", "still running after the time limit"
+        if done.returncode == 0:
+            return "GREEN", ""
+        says = [line for line in done.stdout.splitlines() if "SIMT layer:" in line or "Failure" in line]
+        return "red", next((line for line in says if "SIMT layer:" in line), says[0] if says else "crashed").strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kernel", type=pathlib.Path)
+    parser.add_argument("test")
+    parser.add_argument("--build-dir", default="build")
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds per mutant")
+    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    args = parser.parse_args()
+    source = args.kernel.resolve()
+    text = source.read_text()
+    every = list(mutants(text))
+    if args.list:
+        for line, what, _ in every:
+            print(f"{source.name}:{line}: {what}")
+        return 0
+    if not every:
+        print(f"{source.name}: nothing synchronises; nothing to drop")
+        return 0
+
+    compile_command, link_command = commands(args.build_dir, args.test + "_race", source)
+    run = lambda changed: verdict(changed, source, compile_command, link_command, args.build_dir, args.filter, args.timeout)
+    state, why = run(text)
+    if state != "GREEN":
+        sys.exit(f"{source.name}: the kernel itself is not green ({state}): {why}")
+    bad = 0
+    for line, what, changed in every:
+        state, why = run(changed)
+        bad += state != "red"
+        print(f"{source.name}:{line}: {what}: {state}{': ' + why if why else ''}", flush=True)
+    print(f"{source.name}: {len(every)} mutants, {bad} not caught")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
