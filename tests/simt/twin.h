@@ -31,7 +31,7 @@ namespace saslm {
 
 // Half the distance between neighbours around 1: what one rounding may cost, relative.
 template <class T>
-constexpr double kEpsilon = std::is_same_v<T, bf16> ? 0x1p-9 : 0x1p-24;
+constexpr double kEpsilon = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-24;
 
 template <class T>
 class Twin {
