@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/bf16.h"
 #include "core/dims.h"
 #include "kernels/shape_check.h"
 
@@ -34,14 +35,16 @@ void NormBwd<T>::check() const {
   c.mat("partial", partial, norm_bwd_partials(x.rows), 2 * x.cols);
 }
 
-// One per 32 rows keeps the scratch and the second sum small beside x; 64 feed every core.
+// One per 32 rows keeps the scratch and the second sum small beside x; 264 feed every SM of a GPU twice.
 int64_t norm_bwd_partials(int64_t rows) {
-  return std::min<int64_t>(ceil_div(rows, 32), 64);
+  return std::min<int64_t>(ceil_div(rows, 32), 264);
 }
 
 template struct NormFwd<float>;
 template struct NormFwd<double>;
+template struct NormFwd<bf16>;
 template struct NormBwd<float>;
 template struct NormBwd<double>;
+template struct NormBwd<bf16>;
 
 }  // namespace saslm

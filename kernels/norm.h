@@ -51,5 +51,11 @@ void norm_fwd(Stream, const NormFwd<T>&);
 template <class T>
 void norm_bwd(Stream, const NormBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void norm_fwd(Stream, const NormFwd<T>&);
+template <class T>
+void norm_bwd(Stream, const NormBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

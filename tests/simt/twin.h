@@ -29,7 +29,7 @@
 
 namespace saslm {
 
-// Half the distance between neighbours around 1: what one rounding may cost, relative.
+// Half the distance from 1 to its greater neighbour: what one rounding may cost, relative.
 template <class T>
 constexpr double kEpsilon = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-24;
 
