@@ -49,10 +49,7 @@ struct alignas(8) ExpSum {
 
 // Every lane gets the sum of all.
 __device__ __forceinline__ ExpSum warp_total(ExpSum s) {
-  float top = s.top;
-  SIMT_UNROLL
-  for (int lanes = kWarp / 2; lanes; lanes /= 2) top = fmaxf(top, simt::shuffle_xor(top, lanes));
-  s.raise(top);
+  s.raise(warp_max(s.top));
   s.sum = warp_sum(s.sum);
   return s;
 }

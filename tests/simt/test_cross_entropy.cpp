@@ -1,9 +1,8 @@
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/cross_entropy.h"
-#include "tests/simt/twin.h"
+#include "simt/views.h"
 #include "tests/support.h"
 
 namespace saslm {
@@ -45,7 +44,7 @@ struct Case {
 
 // A sum of V exponentials: a thread adds V/512 of them and 16 at the edges, then 10 halvings, each rounding
 // by 2^-24; an exponential is good to 2^-22, and to 2^-24 of its exponent, which is below 40. So 2^-17 is
-// ample below V = 50000, and storing rounds by kEpsilon.
+// ample below V = 100,000, and storing rounds by kEpsilon.
 constexpr double kSum = 0x1p-17;
 constexpr double kLogit = 16 * 0x1p-23;  // of a loss near 0: what the largest logit loses in units of log 2
 
@@ -54,10 +53,8 @@ void equals_twin(int64_t N, int64_t V, int64_t gap, double scale) {
   SCOPED_TRACE(testing::Message() << N << " x " << V << " gap " << gap << " scale " << scale);
   Case<T> k(N, V, gap);
   cpu::cross_entropy<double>({}, k.template args<double>(scale));
-  std::vector<T> first;
+  SameBits<T> same;
   simt::for_every_schedule([&](Stream stream) {
-    const std::vector<double> want(k.logits.template data<double>(),
-                                   k.logits.template data<double>() + k.logits.size());
     for (int64_t i = 0; i < k.logits.size(); ++i) k.logits[i] = k.drawn[i];
     k.loss.poison();
     cuda::cross_entropy<T>(stream, k.template args<T>(scale));
@@ -65,26 +62,23 @@ void equals_twin(int64_t N, int64_t V, int64_t gap, double scale) {
     for (int64_t i = 0; i < k.logits.size(); ++i) {
       // p is small or near 1: beside what is lost of p, the target's own share cancels scale.
       const bool is_target = i % k.stride == k.targets[i / k.stride];
-      const double got = double(float(k.logits[i])), w = want[size_t(i)];
+      const double got = double(float(k.logits[i])), w = k.logits.twin(i);
       const double bound =
           scale == 0 ? 0 : (kEpsilon<T> + kSum) * std::abs(w) + (is_target ? kSum * scale : 0);
       ASSERT_LE(std::abs(got - w), bound) << "logits[" << i << "]: got " << got << ", want " << w;
     }
-    const std::vector<T> bits(&k.logits[0], &k.logits[0] + k.logits.size());
-    if (first.empty()) first = bits;
-    ASSERT_EQ(std::memcmp(first.data(), bits.data(), bits.size() * sizeof(T)), 0)
-        << "differs from the first schedule";
+    same.expect(k.logits, "logits");
   });
 }
 
 template <class T>
 void equals_twin_on_all_shapes() {
-  for (const int64_t V : {1, 2, 7, 8, 9, 17, 250, 515}) {
+  for (const int64_t V : {1, 7, 8, 17, 515}) {
     equals_twin<T>(3, V, 0, 0.25);
     equals_twin<T>(3, V, 5, 0.25);
   }
-  equals_twin<T>(9, 1003, 8, 1);
-  equals_twin<T>(9, 1003, 0, 0);
+  equals_twin<T>(4, 1003, 8, 1);
+  equals_twin<T>(4, 1003, 0, 0);
   // More packs than a thread has copies under way, and than shared memory holds.
   const int64_t width = 16 / int64_t(sizeof(T));
   equals_twin<T>(2, 512 * 10 * width + 3, 1, 0.5);
