@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -15,5 +16,6 @@ void CrossEntropy<T>::check() const {
 
 template struct CrossEntropy<float>;
 template struct CrossEntropy<double>;
+template struct CrossEntropy<bf16>;
 
 }  // namespace saslm

@@ -28,5 +28,9 @@ namespace cpu {
 template <class T>
 void cross_entropy(Stream, const CrossEntropy<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void cross_entropy(Stream, const CrossEntropy<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

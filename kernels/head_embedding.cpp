@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/bf16.h"
 #include "core/dims.h"
 #include "kernels/shape_check.h"
 
@@ -26,14 +27,17 @@ void HeadEmbeddingBwd<T>::check() const {
   c.mat("partial", partial, head_embedding_bwd_partials(dy.B * dy.T), dy.H * dy.D);
 }
 
-// One per 32 tokens keeps the scratch and the second sum small beside dy; 64 feed every core.
+// One per 32 tokens keeps the scratch and the second sum small beside dy; 264 are two blocks on each SM of an
+// H200.
 int64_t head_embedding_bwd_partials(int64_t tokens) {
-  return std::min<int64_t>(ceil_div(tokens, 32), 64);
+  return std::min<int64_t>(ceil_div(tokens, 32), 264);
 }
 
 template struct HeadEmbeddingFwd<float>;
 template struct HeadEmbeddingFwd<double>;
+template struct HeadEmbeddingFwd<bf16>;
 template struct HeadEmbeddingBwd<float>;
 template struct HeadEmbeddingBwd<double>;
+template struct HeadEmbeddingBwd<bf16>;
 
 }  // namespace saslm

@@ -8,8 +8,8 @@
 //
 // Shapes   y, dy (B, T, H, D); x, dx (B, T, 1, D); e, de (H, D). Any strides with contiguous features.
 // Writes   y, dx are set (=). de is accumulated (+=).
-// Repeats  Bit for bit: heads are summed in their order; de over fixed chunks of tokens, then over chunks in
-//          order.
+// Repeats  Bit for bit: heads are summed in a fixed order; de over fixed chunks of tokens, then over chunks in
+//          a fixed order.
 // Errors   ShapeError before any work.
 // Cost     y is written once, dy read once.
 #pragma once
@@ -51,5 +51,11 @@ void head_embedding_fwd(Stream, const HeadEmbeddingFwd<T>&);
 template <class T>
 void head_embedding_bwd(Stream, const HeadEmbeddingBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void head_embedding_fwd(Stream, const HeadEmbeddingFwd<T>&);
+template <class T>
+void head_embedding_bwd(Stream, const HeadEmbeddingBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

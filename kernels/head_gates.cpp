@@ -1,5 +1,6 @@
 #include "kernels/head_gates.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -38,7 +39,9 @@ void HeadGatesBwd<T>::check() const {
 
 template struct HeadGatesFwd<float>;
 template struct HeadGatesFwd<double>;
+template struct HeadGatesFwd<bf16>;
 template struct HeadGatesBwd<float>;
 template struct HeadGatesBwd<double>;
+template struct HeadGatesBwd<bf16>;
 
 }  // namespace saslm

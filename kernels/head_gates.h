@@ -62,5 +62,11 @@ void head_gates_fwd(Stream, const HeadGatesFwd<T>&);
 template <class T>
 void head_gates_bwd(Stream, const HeadGatesBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void head_gates_fwd(Stream, const HeadGatesFwd<T>&);
+template <class T>
+void head_gates_bwd(Stream, const HeadGatesBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

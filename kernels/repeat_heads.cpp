@@ -1,5 +1,6 @@
 #include "kernels/repeat_heads.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -29,7 +30,9 @@ void RepeatHeadsBwd<T>::check() const {
 
 template struct RepeatHeadsFwd<float>;
 template struct RepeatHeadsFwd<double>;
+template struct RepeatHeadsFwd<bf16>;
 template struct RepeatHeadsBwd<float>;
 template struct RepeatHeadsBwd<double>;
+template struct RepeatHeadsBwd<bf16>;
 
 }  // namespace saslm

@@ -34,5 +34,11 @@ void repeat_heads_fwd(Stream, const RepeatHeadsFwd<T>&);
 template <class T>
 void repeat_heads_bwd(Stream, const RepeatHeadsBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void repeat_heads_fwd(Stream, const RepeatHeadsFwd<T>&);
+template <class T>
+void repeat_heads_bwd(Stream, const RepeatHeadsBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

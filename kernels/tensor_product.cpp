@@ -1,5 +1,6 @@
 #include "kernels/tensor_product.h"
 
+#include "core/bf16.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -24,7 +25,9 @@ void TensorProductBwd<T>::check() const {
 
 template struct TensorProductFwd<float>;
 template struct TensorProductFwd<double>;
+template struct TensorProductFwd<bf16>;
 template struct TensorProductBwd<float>;
 template struct TensorProductBwd<double>;
+template struct TensorProductBwd<bf16>;
 
 }  // namespace saslm

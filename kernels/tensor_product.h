@@ -8,8 +8,7 @@
 // Writes   y, da, db are set (=).
 // Repeats  Bit for bit: a token's sums do not depend on the others.
 // Errors   ShapeError before any work.
-// Cost     R H D multiply-adds a token forward, twice that backward: less than the linears before it, and
-// less
+// Cost     R H D multiply-adds a token forward, twice that backward: less than the linears before it, and less
 //          time than writing y when R is small.
 #pragma once
 #include "core/stream.h"
@@ -38,5 +37,11 @@ void tensor_product_fwd(Stream, const TensorProductFwd<T>&);
 template <class T>
 void tensor_product_bwd(Stream, const TensorProductBwd<T>&);
 }  // namespace cpu
+namespace cuda {
+template <class T>
+void tensor_product_fwd(Stream, const TensorProductFwd<T>&);
+template <class T>
+void tensor_product_bwd(Stream, const TensorProductBwd<T>&);
+}  // namespace cuda
 
 }  // namespace saslm

@@ -101,11 +101,17 @@ __device__ __forceinline__ void each_pack(int C, const T* const (&rows)[kRows], 
   }
 }
 
-// Every lane gets the sum.
+// Every lane gets the result.
 template <class S>
 __device__ __forceinline__ S warp_sum(S v) {
   SIMT_UNROLL
   for (int lanes = kWarp / 2; lanes; lanes /= 2) v += simt::shuffle_xor(v, lanes);
+  return v;
+}
+template <class S>
+__device__ __forceinline__ S warp_max(S v) {
+  SIMT_UNROLL
+  for (int lanes = kWarp / 2; lanes; lanes /= 2) v = max(v, simt::shuffle_xor(v, lanes));
   return v;
 }
 
