@@ -13,8 +13,8 @@ struct Shape {
 };
 
 // The least; ragged; packs with several blocks a sequence and several passes of a block; both layouts; part
-// of a head, aligned and not; then each reason alone that forbids packs: half a head is none, a stride of
-// heads, of positions, of sequences, of the table, where the tables start.
+// of a head, aligned and not; then each reason alone that forbids packs: where x starts, half a head, a
+// stride of heads, of positions, of sequences, of the table, where the tables start.
 const Shape kShapes[] = {{1, 1, 1, 2},
                          {2, 3, 3, 6},
                          {2, 19, 2, 32},
@@ -23,6 +23,7 @@ const Shape kShapes[] = {{1, 1, 1, 2},
                          {1, 17, 2, 16, true},
                          {2, 9, 2, 32, false, 16, 8},
                          {1, 5, 3, 16, true, 3, 2},
+                         {1, 4, 2, 16, true, 3, 5},
                          {1, 5, 2, 24, false, 0, 8},
                          {1, 5, 4, 16, false, 0, 2},
                          {1, 4, 2, 16, true, 0, 2},
