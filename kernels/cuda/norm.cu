@@ -125,9 +125,14 @@ __device__ __forceinline__ void add_dw(const NormBwd<T>& a, int64_t first, int r
         db[i] += dy[i];
       }
     }
-    float* const sum = a.partial[blockIdx.x] + c;
-    is_start ? store(sum, dw) : add(sum, dw);
-    if (a.db) is_start ? store(sum + C, db) : add(sum + C, db);
+    const auto keep = [&](float* sum, const float(&v)[n]) {
+      if (is_start)
+        store(sum, v);
+      else
+        add(sum, v);
+    };
+    keep(a.partial[blockIdx.x] + c, dw);
+    if (a.db) keep(a.partial[blockIdx.x] + C + c, db);
   }
 }
 

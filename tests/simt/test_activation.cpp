@@ -4,14 +4,19 @@
 namespace saslm {
 namespace {
 
+constexpr unsigned kAll = ~0u;
+
 struct Shape {
   int64_t N, F;
-  int64_t gap = 0, first = 0;  // elements between the rows, and before the first
+  int64_t gap = 0;   // elements between the rows
+  unsigned odd = 0;  // views that start one element late, by the bits of View
 };
+enum View { kGate, kUp, kDy, kY, kDgate, kDup, kViews };
 
 // One element; ragged; packs, in less than one pass of a block and in several; unaligned by base and by
 // stride.
-const Shape kShapes[] = {{1, 1}, {5, 7, 2}, {3, 40, 8}, {2, 2056}, {2, 1100, 1}, {3, 48, 0, 1}, {4, 32, 3}};
+const Shape kShapes[] = {{1, 1},       {5, 7, 2},        {3, 40, 8}, {2, 2056},
+                         {2, 1100, 1}, {3, 48, 0, kAll}, {4, 32, 3}};
 const Activation kKinds[] = {Activation::swiglu, Activation::gelu, Activation::relu2};
 
 // exp2 of a rounded product, whose error grows with |z|, a reciprocal root squared, and some products; then
@@ -30,23 +35,23 @@ class Activations {
 
   template <class S>
   ActivationFwd<S> fwd() {
-    return {.kind = kind_, .y = mat<S>(y), .gate = gated(mat<S>(gate)), .up = mat<S>(up)};
+    return {.kind = kind_, .y = mat<S>(y, kY), .gate = gated(mat<S>(gate, kGate)), .up = mat<S>(up, kUp)};
   }
   template <class S>
   ActivationBwd<S> bwd() {
     return {.kind = kind_,
-            .dgate = gated(mat<S>(dgate)),
-            .dup = mat<S>(dup),
-            .dy = mat<S>(dy),
-            .gate = gated(mat<S>(gate)),
-            .up = mat<S>(up)};
+            .dgate = gated(mat<S>(dgate, kDgate)),
+            .dup = mat<S>(dup, kDup),
+            .dy = mat<S>(dy, kDy),
+            .gate = gated(mat<S>(gate, kGate)),
+            .up = mat<S>(up, kUp)};
   }
 
   void run_fwd() {
     cpu::activation_fwd<double>({}, fwd<double>());
     SameBits<T> same_y;
     simt::for_every_schedule([&](Stream stream) {
-      poison(mat<T>(y));
+      poison(mat<T>(y, kY));
       cuda::activation_fwd<T>(stream, fwd<T>());
       y.expect_near(kTolerance<T>, "y");
       same_y.expect(y, "y");
@@ -57,8 +62,8 @@ class Activations {
     cpu::activation_bwd<double>({}, bwd<double>());
     SameBits<T> same_dgate, same_dup;
     simt::for_every_schedule([&](Stream stream) {
-      if (is_gated()) poison(mat<T>(dgate));
-      poison(mat<T>(dup));
+      if (is_gated()) poison(mat<T>(dgate, kDgate));
+      poison(mat<T>(dup, kDup));
       cuda::activation_bwd<T>(stream, bwd<T>());
       dgate.expect_near(kTolerance<T>, "dgate");
       dup.expect_near(kTolerance<T>, "dup");
@@ -69,25 +74,25 @@ class Activations {
   // After run_bwd: gradients written over the inputs are the same.
   void run_bwd_in_place() {
     ActivationBwd<T> a = bwd<T>();
-    a.dgate = gated(mat<T>(gate)), a.dup = mat<T>(up);
+    a.dgate = gated(mat<T>(gate, kGate)), a.dup = mat<T>(up, kUp);
     cuda::activation_bwd<T>({}, a);
     for (int64_t r = 0; r < s_.N; ++r)
       for (int64_t c = 0; c < s_.F; ++c) {
         if (is_gated()) {
-          ASSERT_EQ(float(a.dgate[r][c]), float(mat<T>(dgate)[r][c])) << r << ", " << c;
+          ASSERT_EQ(float(a.dgate[r][c]), float(mat<T>(dgate, kDgate)[r][c])) << r << ", " << c;
         }
-        ASSERT_EQ(float(a.dup[r][c]), float(mat<T>(dup)[r][c])) << r << ", " << c;
+        ASSERT_EQ(float(a.dup[r][c]), float(mat<T>(dup, kDup)[r][c])) << r << ", " << c;
       }
   }
 
  private:
   static constexpr double kBetweenRows = 0.25;
 
-  int64_t size() const { return s_.first + s_.N * (s_.F + s_.gap); }
+  int64_t size() const { return s_.N * (s_.F + s_.gap) + 1; }
   bool is_gated() const { return kind_ == Activation::swiglu; }
   template <class S>
-  Mat<S> mat(Twin<T>& t) {
-    return t.template mat<S>(s_.N, s_.F, s_.F + s_.gap, s_.first);
+  Mat<S> mat(Twin<T>& t, View view) {
+    return t.template mat<S>(s_.N, s_.F, s_.F + s_.gap, s_.odd >> view & 1);
   }
   template <class S>
   Mat<S> gated(Mat<S> m) const {
@@ -124,6 +129,15 @@ TYPED_TEST(SimtActivation, ForwardIsItsTwin) {
 
 TYPED_TEST(SimtActivation, BackwardIsItsTwinAlsoInPlace) {
   this->for_every_case([](auto& a) { a.run_bwd(), a.run_bwd_in_place(); });
+}
+
+TYPED_TEST(SimtActivation, AnyViewMayBeUnaligned) {
+  for (int view = 0; view < kViews; ++view) {
+    SCOPED_TRACE(view);
+    Activations<TypeParam> a({3, 40, 0, 1u << view}, Activation::swiglu);
+    a.run_fwd();
+    a.run_bwd();
+  }
 }
 
 TYPED_TEST(SimtActivation, LargeInputsNeitherOverflowNorCancel) {

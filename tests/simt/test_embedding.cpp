@@ -4,19 +4,23 @@
 namespace saslm {
 namespace {
 
+constexpr unsigned kAll = ~0u;
+
 struct Shape {
   int64_t B, T, V, C;
   bool has_pos = true;
-  int64_t gap = 0, first = 0;  // elements between the rows of x and dx, and before the first
+  int64_t gap = 0;   // elements between the rows of x and dx
+  unsigned odd = 0;  // views that start one element late, by the bits of View
 };
+enum View { kX, kEmbed, kPos, kDx, kDembed, kDpos, kViews };
 
 // One of all; one token in all rows, over several windows; packs with several tiles of channels; unaligned;
-// two digits of the token, two rounds of a warp's share in the sort.
+// two digits of the token; two rounds of a warp's share in the sort.
 const Shape kShapes[] = {{1, 1, 1, 1},
                          {3, 70, 1, 5},
                          {2, 75, 5, 136},
                          {2, 40, 9, 64, false},
-                         {1, 33, 4, 48, true, 0, 1},
+                         {1, 33, 4, 48, true, 0, kAll},
                          {2, 20, 7, 24, true, 4},
                          {1, 150, 300, 8, false},
                          {2, 610, 40, 3}};
@@ -27,12 +31,12 @@ class Embeddings {
   explicit Embeddings(const Shape& shape)
       : s_(shape),
         tokens_(size_t(N())),
-        x_(s_.first + N() * (s_.C + s_.gap)),
-        embed_(s_.V * s_.C),
-        pos_(positions() * s_.C),
+        x_(N() * (s_.C + s_.gap) + 1),
+        embed_(s_.V * s_.C + 1),
+        pos_(positions() * s_.C + 1),
         dx_(x_.size()),
-        dembed_(s_.V * s_.C),
-        dpos_(positions() * s_.C),
+        dembed_(s_.V * s_.C + 1),
+        dpos_(positions() * s_.C + 1),
         scratch_(embedding_bwd_scratch(N())) {
     std::mt19937 random(7);
     for (int32_t& token : tokens_)  // few of them often, as in text
@@ -43,18 +47,19 @@ class Embeddings {
 
   template <class S>
   EmbeddingFwd<S> fwd() {
-    return {.x = mat<S>(x_),
+    return {.x = mat<S>(x_, kX),
             .tokens = {tokens_.data(), N()},
-            .embed = embed_.template mat<S>(s_.V, s_.C),
-            .pos = s_.has_pos ? pos_.template mat<S>(positions(), s_.C) : Mat<S>{},
+            .embed = embed_.template mat<S>(s_.V, s_.C, 0, start(kEmbed)),
+            .pos = s_.has_pos ? pos_.template mat<S>(positions(), s_.C, 0, start(kPos)) : Mat<S>{},
             .seq_len = s_.T,
             .start = kFirstPosition};
   }
   template <class S>
   EmbeddingBwd<S> bwd() {
-    return {.dembed = dembed_.template mat<Accum<S>>(s_.V, s_.C),
-            .dpos = s_.has_pos ? dpos_.template mat<Accum<S>>(positions(), s_.C) : Mat<Accum<S>>{},
-            .dx = mat<S>(dx_),
+    return {.dembed = dembed_.template mat<Accum<S>>(s_.V, s_.C, 0, start(kDembed)),
+            .dpos = s_.has_pos ? dpos_.template mat<Accum<S>>(positions(), s_.C, 0, start(kDpos))
+                               : Mat<Accum<S>>{},
+            .dx = mat<S>(dx_, kDx),
             .tokens = {tokens_.data(), N()},
             .scratch = scratch_.template vec<int32_t>(),
             .seq_len = s_.T};
@@ -64,7 +69,7 @@ class Embeddings {
     cpu::embedding_fwd<double>({}, fwd<double>());
     SameBits<T> same;
     simt::for_every_schedule([&](Stream stream) {
-      poison(mat<T>(x_));
+      poison(mat<T>(x_, kX));
       cuda::embedding_fwd<T>(stream, fwd<T>());
       x_.expect_near(kEpsilon<T> + kEpsilon<float>, "x");  // a sum in fp32, rounded
       same.expect(x_, "x");
@@ -91,9 +96,10 @@ class Embeddings {
   int64_t N() const { return s_.B * s_.T; }
   int64_t positions() const { return kFirstPosition + s_.T + 1; }
   template <class S>
-  Mat<S> mat(Twin<T>& t) {
-    return t.template mat<S>(N(), s_.C, s_.C + s_.gap, s_.first);
+  Mat<S> mat(Twin<T>& t, View view) {
+    return t.template mat<S>(N(), s_.C, s_.C + s_.gap, start(view));
   }
+  int64_t start(View view) const { return s_.odd >> view & 1; }
 
   Shape s_;
   std::vector<int32_t> tokens_;
@@ -111,6 +117,15 @@ TYPED_TEST(SimtEmbedding, BothDirectionsAreTheirTwins) {
   for (const Shape& s : kShapes) {
     SCOPED_TRACE(::testing::Message() << s.B << ", " << s.T << ", " << s.V << ", " << s.C);
     Embeddings<TypeParam> embeddings(s);
+    embeddings.run_fwd();
+    embeddings.run_bwd();
+  }
+}
+
+TYPED_TEST(SimtEmbedding, AnyViewMayBeUnaligned) {
+  for (int view = 0; view < kViews; ++view) {
+    SCOPED_TRACE(view);
+    Embeddings<TypeParam> embeddings({2, 5, 3, 16, true, 0, 1u << view});
     embeddings.run_fwd();
     embeddings.run_bwd();
   }

@@ -4,16 +4,23 @@
 namespace saslm {
 namespace {
 
+constexpr unsigned kAll = ~0u;
+
 struct Shape {
   int64_t N, C;
-  int64_t gap = 0, first = 0;  // elements between the rows, and before the first
+  int64_t gap = 0;   // elements between the rows
+  unsigned odd = 0;  // views that start one element late, by the bits of View
   bool layer = true;
 };
+enum View { kX, kY, kW, kB, kDx, kDy, kPartial, kViews };
 
 // One row and channel; ragged; packs, in one strip and several; the same rows unaligned by base and by
 // stride; several blocks, tiles of a chunk and chunks; more chunks than a column sum has warps.
-const Shape kShapes[] = {{1, 1},        {5, 7, 2},  {11, 40, 8},           {3, 1104}, {2, 2056, 0, 0, false},
-                         {9, 48, 0, 1}, {4, 32, 3}, {70, 24, 0, 0, false}, {600, 3},  {4, 65, 0, 0, false}};
+const Shape kShapes[] = {{1, 1},           {5, 7, 2},
+                         {11, 40, 8},      {3, 1104},
+                         {9, 48, 0, kAll}, {2, 2056, 0, 0, false},
+                         {4, 32, 3},       {70, 24, 0, 0, false},
+                         {530, 3},         {4, 65, 0, 0, false}};
 
 template <class T>
 class Norms {
@@ -21,8 +28,8 @@ class Norms {
   explicit Norms(const Shape& shape)
       : s_(shape),
         x_(size()),
-        w_(s_.C),
-        b_(s_.C),
+        w_(s_.C + 1),
+        b_(s_.C + 1),
         y_(size()),
         rstd_(s_.N),
         mean_(s_.N),
@@ -30,9 +37,9 @@ class Norms {
         dw_(s_.C),
         db_(s_.C),
         dy_(size()),
-        partial_(norm_bwd_partials(s_.N) * (2 * s_.C + s_.gap)) {
+        partial_(norm_bwd_partials(s_.N) * (2 * s_.C + s_.gap) + 1) {
     x_.draw(1, 0.7, 1.5), w_.draw(2, 0.5, 1), b_.draw(3), dy_.draw(4);
-    start();
+    set_outputs();
   }
 
   void run_fwd() {
@@ -40,7 +47,7 @@ class Norms {
     SameBits<T> same_y;
     SameBits<float> same_rstd;
     simt::for_every_schedule([&](Stream stream) {
-      poison(y<T>());
+      poison(mat<T>(y_, kY));
       rstd_.poison(), mean_.poison();
       cuda::norm_fwd<T>(stream, fwd<T>());
       // The statistics are fp32 sums of well conditioned terms, the result is rounded once more.
@@ -70,43 +77,44 @@ class Norms {
 
   template <class S>
   NormFwd<S> fwd() {
-    return {.y = y<S>(),
+    return {.y = mat<S>(y_, kY),
             .rstd = rstd_.template vec<Accum<S>>(),
             .mean = layer(mean_.template vec<Accum<S>>()),
-            .x = mat<S>(x_),
-            .w = w_.template vec<S>(),
-            .b = layer(b_.template vec<S>()),
+            .x = mat<S>(x_, kX),
+            .w = vec<S>(w_, kW),
+            .b = layer(vec<S>(b_, kB)),
             .eps = 1e-5};
   }
   template <class S>
   NormBwd<S> bwd() {
     const int64_t chunks = norm_bwd_partials(s_.N);
-    return {.dx = mat<S>(dx_),
+    return {.dx = mat<S>(dx_, kDx),
             .dw = dw_.template vec<Accum<S>>(),
             .db = layer(db_.template vec<Accum<S>>()),
-            .dy = mat<S>(dy_),
-            .x = mat<S>(x_),
-            .w = w_.template vec<S>(),
+            .dy = mat<S>(dy_, kDy),
+            .x = mat<S>(x_, kX),
+            .w = vec<S>(w_, kW),
             .rstd = rstd_.template vec<Accum<S>>(),
             .mean = layer(mean_.template vec<Accum<S>>()),
-            .partial = partial_.template mat<Accum<S>>(chunks, 2 * s_.C, 2 * s_.C + s_.gap)};
+            .partial = partial_.template mat<Accum<S>>(chunks, 2 * s_.C, 2 * s_.C + s_.gap, start(kPartial))};
   }
 
  private:
   static constexpr double kStart = 0.25;
 
-  int64_t size() const { return s_.first + s_.N * (s_.C + s_.gap); }
-  void start() {  // what += starts from, and what lies between the rows of y
+  int64_t size() const { return s_.N * (s_.C + s_.gap) + 1; }
+  void set_outputs() {  // what += starts from, and what lies between the rows of y
     for (Twin<T>* t : {&y_, &dx_}) t->fill(kStart);
     for (Twin<float>* t : {&dw_, &db_, &mean_}) t->fill(kStart);
   }
+  int64_t start(View view) const { return s_.odd >> view & 1; }
   template <class S>
-  Mat<S> mat(Twin<T>& t) {
-    return t.template mat<S>(s_.N, s_.C, s_.C + s_.gap, s_.first);
+  Mat<S> mat(Twin<T>& t, View view) {
+    return t.template mat<S>(s_.N, s_.C, s_.C + s_.gap, start(view));
   }
   template <class S>
-  Mat<S> y() {
-    return mat<S>(y_);
+  Vec<S> vec(Twin<T>& t, View view) {
+    return {t.template data<S>() + start(view), s_.C};
   }
   template <class V>
   V layer(V v) const {
@@ -138,6 +146,15 @@ TYPED_TEST(SimtNorm, BackwardIsItsTwin) {
   for (const Shape& shape : kShapes) {
     SCOPED_TRACE(::testing::Message() << "(" << shape.N << ", " << shape.C << ")");
     Norms<TypeParam>(shape).run_bwd();
+  }
+}
+
+TYPED_TEST(SimtNorm, AnyViewMayBeUnaligned) {
+  for (int view = 0; view < kViews; ++view) {
+    SCOPED_TRACE(view);
+    Norms<TypeParam> norms({2, 16, 0, 1u << view});
+    norms.run_fwd();
+    norms.run_bwd();
   }
 }
 

@@ -8,10 +8,13 @@ struct Shape {
   int64_t B, T, H, E;
   bool head_major = false;
   int64_t before = 0, after = 0;  // elements of a head that are not rotated, as MLA has them
+  int64_t between = 0;            // elements between the sequences
+  int64_t table_gap = 0, odd_cos = 0, odd_sin = 0;
 };
 
 // The least; ragged; packs with several blocks a sequence and several passes of a block; both layouts; part
-// of a head, aligned and not.
+// of a head, aligned and not; then each reason alone that forbids packs: where x starts, half a head, a
+// stride of heads, of positions, of sequences, of the table, where the tables start.
 const Shape kShapes[] = {{1, 1, 1, 2},
                          {2, 3, 3, 6},
                          {2, 19, 2, 32},
@@ -19,32 +22,37 @@ const Shape kShapes[] = {{1, 1, 1, 2},
                          {2, 10, 3, 64, true},
                          {1, 17, 2, 16, true},
                          {2, 9, 2, 32, false, 16, 8},
-                         {1, 5, 3, 16, true, 3, 2}};
-
-template <class T>
-void fill(Twin<T>& cos, Twin<T>& sin, int64_t positions, int64_t half) {
-  cpu::rope_fill<double>(
-      {}, {.table = {cos.template mat<double>(positions, half), sin.template mat<double>(positions, half)}});
-  for (Twin<T>* t : {&cos, &sin})
-    for (int64_t i = 0; i < t->size(); ++i) t->set(i, t->twin(i));
-}
+                         {1, 5, 3, 16, true, 3, 2},
+                         {1, 4, 2, 16, true, 3, 5},
+                         {1, 5, 2, 24, false, 0, 8},
+                         {1, 5, 4, 16, false, 0, 2},
+                         {1, 4, 2, 16, true, 0, 2},
+                         {2, 4, 2, 16, false, 0, 0, 1},
+                         {1, 4, 2, 16, false, 0, 0, 0, 1},
+                         {1, 4, 2, 16, false, 0, 0, 0, 0, 1},
+                         {1, 4, 2, 16, false, 0, 0, 0, 0, 0, 1}};
 
 template <class T>
 void is_its_twin(const Shape& s, bool inverse) {
   constexpr int64_t kStart = 2;
   const int64_t half = s.E / 2, width = s.before + s.E + s.after, positions = kStart + s.T + 1;
-  Twin<T> x(s.B * s.T * s.H * width), cos(positions * half), sin(positions * half);
-  fill(cos, sin, positions, half);
+  Twin<T> x(s.B * (s.T * s.H * width + s.between)), cos(positions * (half + s.table_gap) + 1),
+      sin(cos.size());
+  const auto table = [&]<class S>(S) {
+    return RopeTable<S>{cos.template mat<S>(positions, half, half + s.table_gap, s.odd_cos),
+                        sin.template mat<S>(positions, half, half + s.table_gap, s.odd_sin)};
+  };
+  cpu::rope_fill<double>({}, {.table = table(double())});
+  for (Twin<T>* t : {&cos, &sin})
+    for (int64_t i = 0; i < t->size(); ++i) t->set(i, t->twin(i));
   x.draw(1);
   const std::vector<T> original(&x[0], &x[0] + x.size());
   const auto args = [&]<class S>(S) {
     S* const first = x.template data<S>() + s.before;
     Heads<S> heads =
         s.head_major ? heads_BHTD(first, s.B, s.T, s.H, width) : heads_BTHD(first, s.B, s.T, s.H, width);
-    heads.D = s.E;
-    const RopeTable<const S> table{cos.template mat<S>(positions, half),
-                                   sin.template mat<S>(positions, half)};
-    return Rope<S>{.x = heads, .table = table, .start = kStart, .inverse = inverse};
+    heads.D = s.E, heads.b_stride += s.between;
+    return Rope<S>{.x = heads, .table = table(S()), .start = kStart, .inverse = inverse};
   };
   cpu::rope<double>({}, args(double()));
   SameBits<T> same;
