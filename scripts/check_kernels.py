@@ -10,6 +10,9 @@ import pathlib
 import re
 import sys
 
+import mutate_kernels
+
+MUTANTS = re.compile(r"saslm_simt_mutations\(\s*(\w+)\s+([^)]*)\)")
 TEST = re.compile(r"saslm_simt_test\(\s*(\w+)\s+([^)]*)\)")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 RULES = [
@@ -22,11 +25,11 @@ RULES = [
 ]
 
 
-def tests_of(cmake_texts, kernels):
-    """{kernel: [tests]} from the saslm_simt_test() calls."""
+def tests_of(cmake_texts, kernels, call=TEST):
+    """{kernel: [tests]} from the saslm_simt_test() calls, or from saslm_simt_mutations()."""
     found = {k: [] for k in kernels}
     for text in cmake_texts:
-        for name, rest in TEST.findall(re.sub(r"#[^\n]*", "", text)):
+        for name, rest in call.findall(re.sub(r"#[^\n]*", "", text)):
             for kernel in kernels:
                 if re.search(rf"kernels/cuda/{re.escape(kernel)}(?![\w.])", rest):
                     found[kernel].append(name)
@@ -53,12 +56,17 @@ def main():
     folder = root / "kernels" / "cuda"
     files = sorted(p for p in folder.glob("*") if p.suffix in {".cu", ".h", ".cuh"}) if folder.is_dir() else []
     kernels = [p.name for p in files if p.suffix == ".cu"]
-    tests = tests_of([p.read_text() for p in sorted((root / "tests").rglob("CMakeLists.txt"))], kernels)
+    cmake = [p.read_text() for p in sorted((root / "tests").rglob("CMakeLists.txt"))]
+    names = [p.name for p in files]
+    tests, mutants = tests_of(cmake, kernels), tests_of(cmake, names, MUTANTS)
     gaps = [line for p in files for line in broken_rules(f"kernels/cuda/{p.name}", p.read_text())]
-    for kernel in kernels:
-        print(f"{kernel:32} {' '.join(tests[kernel]) or 'NO TEST'}")
-        if not tests[kernel]:
-            gaps.append(f"kernels/cuda/{kernel}: no saslm_simt_test() has it among its SOURCES")
+    for p in files:
+        synchronises = next(mutate_kernels.mutants(p.read_text()), None) is not None
+        tried = " ".join(mutants[p.name]) or "NOT TRIED" if synchronises else "none to drop"
+        print(f"{p.name:28} tests: {' '.join(tests[p.name]) or 'NONE' if p.name in tests else 'with its users':32} "
+              f"synchronisations dropped in: {tried}")
+        if p.name in tests and not tests[p.name]:
+            gaps.append(f"kernels/cuda/{p.name}: no saslm_simt_test() has it among its SOURCES")
     for gap in gaps:
         print(gap)
     print(f"{len(kernels)} kernels, {len(gaps)} gaps")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Drops each synchronisation of a kernel, one at a time, and wants the race build of its test to turn red.
 
-    scripts/mutate_kernels.py KERNEL.cu TEST [--build-dir build] [--filter GTEST_FILTER] [--list]
+    scripts/mutate_kernels.py KERNEL TEST [--build-dir build] [--filter GTEST_FILTER] [--list]
 
-TEST is the name given to saslm_simt_test(). Works on copies: compiles the changed source with the command that Ninja
-has for it and links it in place of the original. A mutant that stays green means that the synchronisation is not
+KERNEL is a .cu file among the sources of the saslm_simt_test() TEST, or a header that they include by its path from
+the root. Works on copies: compiles what is changed with the commands that Ninja has and links it in place of the
+original. A mutant that stays green means that the synchronisation is not
 needed, or that the test does not need it: shapes too small for a second pass, one block, one warp.
 Exit 1 when a mutant stays green. mbar_fence_init is not tried: only a GPU can miss it.
 """
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 STATEMENT = re.compile(
     r"(?<![\w:])(?:saslm::)?(?:simt::)?"
     r"(block_sync|warp_sync|bar_sync|bar_arrive|cp_async_commit|cp_async_wait\s*<[^;()]*>|mbar_wait|mbar_arrive|"
@@ -45,39 +47,57 @@ def mutants(text):
 
 
 def commands(build_dir, target, source):
-    """The commands that compile the source for the race build, and that link the test."""
+    """The commands that compile what the source changes in the race build, and the one that links the test."""
     subprocess.run(["ninja", "-C", build_dir, target], check=True, stdout=subprocess.DEVNULL)
     lines = subprocess.run(["ninja", "-C", build_dir, "-t", "commands", target], check=True, capture_output=True,
                            text=True).stdout.splitlines()
     words = [shlex.split(step) for line in lines for step in line.split(" && ")]
-    compiles = [w for w in words if str(source) in w and "-c" in w]
+    compiles = [w for w in words if "-c" in w and "-fsanitize=thread" in w]
+    if source.suffix == ".cu":
+        compiles = [w for w in compiles if str(source) in w]
     links = [w for w in words if "-o" in w and pathlib.PurePath(w[w.index("-o") + 1]).name == target]
-    if len(compiles) != 1 or len(links) != 1:
+    if not compiles or len(links) != 1:
         sys.exit(f"{target}: found {len(compiles)} commands that compile {source} and {len(links)} that link it; "
                  "is the kernel among the SOURCES of that saslm_simt_test, and the generator Ninja?")
-    return compiles[0], links[0]
+    return compiles, links[0]
 
 
-def replaced(command, changes):
-    return [changes.get(word, word) for word in command]
+def build_mutant(text, source, compiles, link, build_dir, folder):
+    """The path of the program, or what the compiler said."""
+    copy = folder / "include" / source.relative_to(ROOT)
+    copy.parent.mkdir(parents=True)
+    copy.write_text(text)
+    program = folder / "mutant"
+    changes = {link[link.index("-o") + 1]: str(program)}
+    steps = []
+    for number, command in enumerate(compiles):
+        at = command.index("-o") + 1
+        made = folder / f"{number}.o"
+        replaced = {str(source): str(copy), command[at]: str(made), command[at] + ".d": f"{made}.d"}
+        first = next(i for i, word in enumerate(command) if word.startswith("-"))  # before all other options
+        overlays = [f"-I{folder / 'include' / part}" for part in ("", "src", "tests")]
+        step = command[:first] + overlays + ["-w"] + command[first:]
+        steps.append([replaced.get(word, word) for word in step])
+        for word in link:
+            if (build_dir / word).resolve() == (build_dir / command[at]).resolve():
+                changes[word] = str(made)
+    steps.append([changes.get(word, word) for word in link])
+    for step in steps:
+        done = subprocess.run(step, cwd=build_dir, capture_output=True, text=True)
+        if done.returncode:
+            return None, (done.stdout + done.stderr).strip().splitlines()[0]
+    return program, ""
 
 
-def verdict(text, source, compile_command, link_command, build_dir, test_filter, timeout):
+def verdict(text, source, compiles, link, args):
     with tempfile.TemporaryDirectory() as folder:
-        copy, thing, program = (pathlib.Path(folder) / name for name in (source.name, "mutant.o", "mutant"))
-        copy.write_text(text)
-        compiled = compile_command[compile_command.index("-o") + 1]
-        build = pathlib.Path(build_dir).resolve()
-        in_link = [w for w in link_command if w.endswith(".o") and (build / w).resolve() == (build / compiled).resolve()]
-        steps = [replaced(compile_command + ["-w"], {str(source): str(copy), compiled: str(thing), compiled + ".d": str(thing) + ".d"}),
-                 replaced(link_command, {in_link[0]: str(thing), link_command[link_command.index("-o") + 1]: str(program)})]
-        for step in steps:
-            done = subprocess.run(step, cwd=build_dir, capture_output=True, text=True)
-            if done.returncode:
-                return "does not build", (done.stdout + done.stderr).strip().splitlines()[0]
-        run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"] + ([f"--gtest_filter={test_filter}"] if test_filter else [])
+        program, why = build_mutant(text, source, compiles, link, args.build_dir, pathlib.Path(folder))
+        if not program:
+            return "does not build", why
+        run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"]
+        run += [f"--gtest_filter={args.filter}"] if args.filter else []
         try:
-            done = subprocess.run(run, capture_output=True, text=True, timeout=timeout)
+            done = subprocess.run(run, capture_output=True, text=True, errors="replace", timeout=args.timeout)
         except subprocess.TimeoutExpired:
             return "red", "still running after the time limit"
         if done.returncode == 0:
@@ -90,7 +110,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kernel", type=pathlib.Path)
     parser.add_argument("test")
-    parser.add_argument("--build-dir", default="build")
+    parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--filter", default="")
     parser.add_argument("--timeout", type=float, default=120, help="seconds per mutant")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
@@ -106,8 +126,9 @@ def main():
         print(f"{source.name}: nothing synchronises; nothing to drop")
         return 0
 
-    compile_command, link_command = commands(args.build_dir, args.test + "_race", source)
-    run = lambda changed: verdict(changed, source, compile_command, link_command, args.build_dir, args.filter, args.timeout)
+    args.build_dir = args.build_dir.resolve()
+    compiles, link = commands(args.build_dir, args.test + "_race", source)
+    run = lambda changed: verdict(changed, source, compiles, link, args)
     state, why = run(text)
     if state != "GREEN":
         sys.exit(f"{source.name}: the kernel itself is not green ({state}): {why}")

@@ -5,6 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config
   libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libpcre2-dev libgtest-dev
+  clang  # the race build of the kernels
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )
 

@@ -68,11 +68,10 @@ void land_box(const BulkCopy& c) {
   for (uint32_t row = 0; row < c.map.box[1]; ++row)
     for (uint32_t column = 0; column < c.map.box[0]; ++column) {
       const int64_t x = int64_t{c.x} + column, y = int64_t{c.y} + row;
-      const bool inside = x >= 0 && y >= 0 && uint64_t(x) < c.map.extent[0] && uint64_t(y) < c.map.extent[1];
-      const char* element = static_cast<const char*>(c.map.base) + y * int64_t(c.map.pitch_bytes) + x * 2;
+      const bool inside = uint64_t(x) < c.map.extent[0] && uint64_t(y) < c.map.extent[1];
       char* to = shared.pointer(swizzled(start + row * row_bytes + column * 2, 1));
       if (inside)
-        std::memcpy(to, element, 2);
+        std::memcpy(to, static_cast<const char*>(c.map.base) + uint64_t(y) * c.map.pitch_bytes + x * 2, 2);
       else
         std::memset(to, 0, 2);
     }

@@ -33,8 +33,18 @@ struct Detector {
   uint32_t engine_clock = 0;
   std::vector<Cell> shared;
   std::vector<std::vector<Reader>> readers;
+  std::vector<int> idle_readers;  // lists of cells that were written since
   GlobalShadow global;
 
+  int new_readers() {
+    if (idle_readers.empty()) {
+      readers.emplace_back();
+      return int(readers.size()) - 1;
+    }
+    const int list = idle_readers.back();
+    idle_readers.pop_back();
+    return list;
+  }
   size_t width() const { return size_t(threads) + 1; }
   uint32_t* clock(int thread) { return &clocks[size_t(thread) * width()]; }
   bool known(const Access& a) { return a.block == block && a.clock <= clock(self().rank)[a.thread]; }
@@ -119,8 +129,9 @@ void note_read(const What& w, Cell& c, const Access& now) {
   }
   if (d.ever(c.read) && c.read.block != d.block) c.earlier_block_read = c.read.block;
   if (w.in_shared && d.ever(c.read) && c.read.thread != now.thread && !d.known(c.read)) {
-    c.readers = int(d.readers.size());
-    d.readers.push_back({{c.read.thread, c.read.clock, c.read.site}, {now.thread, now.clock, now.site}});
+    c.readers = d.new_readers();
+    d.readers[size_t(c.readers)] = {{c.read.thread, c.read.clock, c.read.site},
+                                    {now.thread, now.clock, now.site}};
     return;
   }
   c.read = now;
@@ -146,6 +157,7 @@ void judge(const What& w, Cell& c) {
   judge_write(w, c);
   c.write = now;
   c.read = {};
+  if (c.readers >= 0) d.idle_readers.push_back(c.readers);
   c.readers = -1;
   c.earlier_block_read = 0;
   c.state = State::initialised;
@@ -213,6 +225,7 @@ void begin_block(int threads) {
   d.engine_clock = 0;
   d.shared.clear();
   d.readers.clear();
+  d.idle_readers.clear();
 }
 void allocate(const void* p, size_t bytes) {
   for_shared_cells(p, bytes, [](Cell& c) { c.state = State::uninitialised; });

@@ -1,6 +1,7 @@
 // One block a row; columns are a multiple of 8.
 #include "kernels/simt/simt.h"
 #include "simt/base/base.h"
+#include "simt/base/block_sum.h"
 
 namespace saslm::simt {
 namespace {
@@ -10,17 +11,6 @@ constexpr int kThreads = 64;
 struct alignas(16) Eight {
   bf16 x[8];
 };
-
-__device__ __forceinline__ float block_sum(float v, float* partial) {
-  SIMT_UNROLL
-  for (int lanes = kWarp / 2; lanes; lanes /= 2) v += shuffle_xor(v, lanes);
-  if (lane_id() == 0) partial[warp_id()] = v;
-  block_sync();
-  float sum = 0;
-  for (int w = 0; w < kThreads / kWarp; ++w) sum += partial[w];
-  block_sync();  // partial is written again
-  return sum;
-}
 
 __global__ void __launch_bounds__(kThreads)
     layernorm_kernel(Mat<bf16> y, Mat<const bf16> x, Vec<const bf16> w, Vec<const bf16> b, float eps) {
@@ -34,7 +24,7 @@ __global__ void __launch_bounds__(kThreads)
     SIMT_UNROLL
     for (int i = 0; i < 8; ++i) sum += float(in.x[i]);
   }
-  const float mean = block_sum(sum, partial) / float(C);
+  const float mean = block_sum<kThreads>(sum, partial) / float(C);
 
   float squares = 0;
   for (int c = first; c < C; c += kThreads * 8) {
@@ -42,7 +32,7 @@ __global__ void __launch_bounds__(kThreads)
     SIMT_UNROLL
     for (int i = 0; i < 8; ++i) squares += (float(in.x[i]) - mean) * (float(in.x[i]) - mean);
   }
-  const float scale = rsqrt_approx(block_sum(squares, partial) / float(C) + eps);
+  const float scale = rsqrt_approx(block_sum<kThreads>(squares, partial) / float(C) + eps);
 
   for (int c = first; c < C; c += kThreads * 8) {
     const Eight in = ldv<Eight>(row + c), weight = ldv<Eight>(&w[c]), bias = ldv<Eight>(&b[c]);

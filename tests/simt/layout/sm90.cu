@@ -62,9 +62,9 @@ __global__ void tensor_kernel(uint32_t* o, const __grid_constant__ TensorMap map
   mbar_wait(&barrier, 0);
   for (int i = int(threadIdx.x); i < kEdge * 16; i += 32) o[i] = s[i];
 }
-// A box of 16 rows that hangs over the left and the lower edge.
+// A box of 16 rows that hangs over the left, the right and the lower edge.
 std::string tensor_copy(Stream stream) {
-  const int rows = 20, columns = 72, inner = -8, outer = 12;
+  const int rows = 20, columns = 40, inner = -8, outer = 12;
   std::vector<bf16> in(rows * columns);
   for (size_t i = 0; i < in.size(); ++i) in[i] = bf16::from_bits(uint16_t(i + 1));
   DeviceArray<bf16> x(in);

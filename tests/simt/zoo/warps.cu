@@ -21,7 +21,7 @@ __global__ void lane_not_in_mask(float* o) {
   o[threadIdx.x] = shuffle_xor(float(threadIdx.x), 1, kWarp, 0xffff);
 }
 __global__ void masks_differ(float* o) {
-  o[threadIdx.x] = shuffle_xor(float(threadIdx.x), 1, kWarp, threadIdx.x < 16 ? 0xffff : kFullMask);
+  o[threadIdx.x] = shuffle_xor(float(threadIdx.x), 1, kWarp, threadIdx.x % 2 ? 0x7fffffff : kFullMask);
 }
 __global__ void lane_exits_before_shuffle(float* o) {
   if (threadIdx.x == 5) return;
@@ -65,8 +65,8 @@ __global__ void mma_of_half_a_warp(float* o) {
 }  // namespace
 
 std::vector<Bug> warp_bugs() {
-  const char *outside = "not in the mask", *differ = "mask", *places = "different places", *exits = "exit",
-             *race = "race with a";
+  const char *outside = "not in the mask", *differ = "different masks", *places = "different places",
+             *exits = "exit", *race = "race with a";
   return {
       {"shuffle in a branch", shuffle_in_branch, 1, 32, 0, "waits in", "waits in", "waits in"},
       {"shuffle from a lane outside the mask", shuffle_outside_mask, 1, 32, 0, outside, outside, outside},
