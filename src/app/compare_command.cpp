@@ -60,9 +60,9 @@ int compare(const Options& o) {
     show(results, o.json);
     return kDone;
   }
+  watch_stop_signals();
   const Device device = choose_device(runtime);
   console.note("device: " + device.description);
-  watch_stop_signals();
   const CompareOutcome outcome = on_device(
       device, [&](const auto& ops) { return run_comparison(file, dir, ops, console, stop_requested); });
   if (outcome.end == TrainEnd::stopped) {

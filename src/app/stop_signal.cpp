@@ -1,23 +1,46 @@
 #include "app/stop_signal.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <csignal>
+#include <thread>
 
 namespace saslm {
 namespace {
 
+constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
+
 std::atomic<bool> g_stop_requested = false;
 
-// The first signal asks for a clean end after the step; the second finds the default action and ends at once.
-void on_signal(int signal) {
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kStopSignals) sigaddset(&set, signal);
+  return set;
+}
+
+// The first signal asks for a clean end after the step; the second ends the process at once.
+void wait_for_signals() {
+  const sigset_t set = stop_signals();
+  int signal = 0;
+  if (sigwait(&set, &signal) != 0) return;
   g_stop_requested = true;
+  if (sigwait(&set, &signal) != 0) return;
   std::signal(signal, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  std::raise(signal);
 }
 
 }  // namespace
 
+// No thread that computes may run a handler: oneDNN 2.6 lets the stack pointer of its generated code point
+// into a buffer of the heap, and a handler's frame then overwrites whatever lies before that buffer. So the
+// signals are blocked before there are other threads, which inherit that, and one thread waits for them.
 void watch_stop_signals() {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) std::signal(signal, on_signal);
+  const sigset_t set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::thread(wait_for_signals).detach();
 }
 
 bool stop_requested() {

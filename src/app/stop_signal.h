@@ -4,6 +4,7 @@
 namespace saslm {
 
 // From now on the first signal only sets what stop_requested() returns; the second ends the process at once.
+// To be called before any other thread is started.
 void watch_stop_signals();
 bool stop_requested();
 

@@ -30,6 +30,7 @@ int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   const Config config = load_config(o.config, overrides);
+  watch_stop_signals();
   const Device device = choose_device(config.runtime);
 
   TrainOptions options;
@@ -38,7 +39,6 @@ int train(const Options& o) {
   options.init_from = o.init_from;
   options.max_minutes = o.max_minutes;
   options.stop = stop_requested;
-  watch_stop_signals();
 
   nlohmann::ordered_json summary;
   const TrainEnd end = on_device(device, [&](const auto& ops) {
