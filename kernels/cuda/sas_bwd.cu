@@ -23,27 +23,9 @@
 namespace saslm::cuda {
 namespace {
 
-template <class D, class B>
-__device__ __forceinline__ void store_partial(typename B::Shared& s, float* partial, const SasShape& shape,
-                                              const Place<B>& at, const Partial<D, B>& sums) {
-  using U = typename B::Units;
-  const SasSums to(shape);
-  float *const w1 = partial + to.conv1_w, *const b1 = partial + to.conv1_b;
-  if (at.warp < U::kPairs2)
-    UnitSums<D, B, typename B::Mid, 2>::store(sums.conv, 2 * at.warp, 1, partial + to.conv2_w,
-                                              partial + to.conv2_b, shape, shape.Hs, at.lane);
-  else
-    UnitSums<D, B, typename B::In, 2>::store(sums.conv, 2 * (at.warp - U::kPairs2), 1, w1, b1, shape, shape.H,
-                                             at.lane);
-  if constexpr (U::kMore > 0)
-    UnitSums<D, B, typename B::In, U::kMore>::store(sums.more, U::kDealt1 + kSasBwdWarps - 1 - at.warp,
-                                                    kSasBwdWarps, w1, b1, shape, shape.H, at.lane);
-  if constexpr (D::kProjections) store_projections<D, B>(s, partial, to, at, sums);
-}
-
 struct BackwardLaunch {
   SasShape shape;
-  int64_t partition_tokens;
+  int partition_tokens;
   bool x_vectors, dy_vectors, dx_vectors;
 };
 
@@ -56,23 +38,24 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
   fill_zeros(s.raw[0], int((sizeof(s) - sizeof(s.w)) / sizeof(bf16)), int(threadIdx.x), kSasBwdThreads);
   simt::block_sync();
 
-  int64_t first = int64_t(blockIdx.x) * launch.partition_tokens;
-  const int64_t end = min(first + launch.partition_tokens, launch.shape.tokens);
-  const auto load = [&](int64_t token) {
-    load_group<D, B>(s, a, token, end, at, launch.x_vectors, launch.dy_vectors);
+  int first = int(blockIdx.x) * launch.partition_tokens;
+  const int end = min(first + launch.partition_tokens, int(launch.shape.tokens));
+  const auto load = [&](int token) {
+    if (token < end) load_group<D, B>(s, a, token, end, at, launch.x_vectors, launch.dy_vectors);
   };
+  const SasSums to(launch.shape);
   Partial<D, B> sums;
   load(first);
   for (; first < end; first += Group) {
     simt::cp_async_wait<0>();
     simt::block_sync();  // x and dy are there, and nobody reads what the group before left
     if (a.rope.cos) turn_back<D, B>(s, a, first, end, at);
-    transpose<D::kIn, D::kD>(s.x[at.token] + B::In::kFirst, B::In::kPitch, s.raw[at.token], B::kRawPitch,
-                             at.part, B::kTokenWarps, at.lane);
+    transpose<D::kIn, D::kD>(s.x[at.token()] + B::In::kFirst, B::In::kPitch, s.raw[at.token()], B::kRawPitch,
+                             at.part(), B::kTokenWarps, at.lane);
     if constexpr (!D::kProjections) {
       simt::bar_sync(at.barrier(), B::kTokenThreads);
-      transpose<D::kMid, D::kD>(s.z2[at.token] + B::Mid::kFirst, B::Mid::kPitch,
-                                s.dy + at.token * D::kMid * B::kRowPitch, B::kRowPitch, at.part,
+      transpose<D::kMid, D::kD>(s.z2[at.token()] + B::Mid::kFirst, B::Mid::kPitch,
+                                s.dy + at.token() * D::kMid * B::kRowPitch, B::kRowPitch, at.part(),
                                 B::kTokenWarps, at.lane);
     }
     simt::bar_sync(at.barrier(), B::kTokenThreads);
@@ -87,7 +70,7 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
       simt::block_sync();  // relu(Z3)
       at.renew();
       add_linear<D, B>(sums.proj2, s.dy, at, [&](auto& b, int k) {
-        b.load_transposed(s.z3 + k * 16 * B::kRowPitch + at.column, B::kRowPitch, at.lane);
+        b.load_transposed(s.z3 + k * 16 * B::kRowPitch + at.column(), B::kRowPitch, at.lane);
       });
       at.renew();
       project_back<D, B>(s, at, positive, dz3, sums);
@@ -97,15 +80,15 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
       simt::block_sync();  // dZ3
       at.renew();
       add_linear<D, B>(sums.proj1, s.z3, at, [&](auto& b, int k) {
-        const int line = at.in_column * B::Mid::kPitch;
+        const int line = at.in_column() * B::Mid::kPitch;
         b.load(block_lines<B>(s, 2 * k) + line, block_lines<B>(s, 2 * k + 1) + line, B::Mid::kPitch, at.lane);
       });
       at.renew();
       Sums<B::kTiles, B::kHeadBlocks> dz2 = {};
       widths_back<D, B>(s, at, dz2);
       simt::block_sync();  // Z2 and dZ3 have been read
-      store_lines<false>(s.z2[at.token] + B::Mid::kFirst + at.position() * B::Mid::kPitch, B::Mid::kPitch, dz2,
-                         at.lane);
+      store_lines<false>(s.z2[at.token()] + B::Mid::kFirst + at.position() * B::Mid::kPitch, B::Mid::kPitch,
+                         dz2, at.lane);
       simt::bar_sync(at.barrier(), B::kTokenThreads);
     }
     at.renew();
@@ -116,9 +99,13 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
     at.renew();
     add_convolutions<D, B>(s, at, sums);
   }
-  simt::cp_async_wait<0>();
-  simt::block_sync();
-  store_partial<D, B>(s, a.partial.data + blockIdx.x * SasSums(launch.shape).size, launch.shape, at, sums);
+  float* const partial = a.partial.data + blockIdx.x * to.size;
+  store_convolutions<D, B>(partial, to, launch.shape, at, sums);
+  if constexpr (D::kProjections) {
+    store_projections<D, B>(s, partial, to, at, sums);
+    simt::block_sync();
+    store_projection_biases<D, B>(s, partial, to);
+  }
 }
 
 // Where the gradients of one parameter go, in the order of SasSums.
@@ -163,7 +150,7 @@ template <class D, int Group>
 bool try_group(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
   using Shared = typename Backward<D, Group>::Shared;
   if (sizeof(Shared) > simt::device_limits(stream).shared_bytes) return false;
-  const BackwardLaunch launch{s, sas_partition_tokens(s.tokens), vector_rows(a.x), vector_rows(a.dy),
+  const BackwardLaunch launch{s, int(sas_partition_tokens(s.tokens)), vector_rows(a.x), vector_rows(a.dy),
                               vector_rows(a.dx)};
   simt::launch(sas_bwd_kernel<D, Group>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream, a,
                launch);

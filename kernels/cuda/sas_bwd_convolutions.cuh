@@ -19,7 +19,7 @@ __device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Pl
                                            Sums<B::kTiles, B::kHeadBlocks>& sum) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
-  const bf16* const lines = s.z2[at.token] + at.position() * Mid::kPitch;
+  const bf16* const lines = s.z2[at.token()] + at.position() * Mid::kPitch;
   SIMT_UNROLL
   for (int step = 0; step < Span::kSteps; ++step) {
     const bool half_step = 2 * step + 1 == Span::kBlocks;
@@ -53,16 +53,16 @@ __device__ __forceinline__ void lines_back(typename B::Shared& s, const Place<B>
   for (int n = 0; n < B::kHeadBlocks; ++n) SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
     const int i = own + (m * 16 + half * 8) * Mid::kPitch + n * 8;
-    const float2 z1 = simt::unpack_bf16(simt::ldv<uint32_t>(s.relu_z1[at.token] + i));
-    const float2 dz2 = simt::unpack_bf16(simt::ldv<uint32_t>(s.z2[at.token] + i));
+    const float2 z1 = simt::unpack_bf16(simt::ldv<uint32_t>(s.relu_z1[at.token()] + i));
+    const float2 dz2 = simt::unpack_bf16(simt::ldv<uint32_t>(s.z2[at.token()] + i));
     float(&dz)[4] = dz1[m][n];
     dz[2 * half] = dz2.x + (z1.x > 0 ? dz[2 * half] : 0.0f);
     dz[2 * half + 1] = dz2.y + (z1.y > 0 ? dz[2 * half + 1] : 0.0f);
   }
-  bf16* const lines = s.dz1(at.token);
+  bf16* const lines = s.dz1(at.token());
   store_lines<false>(lines + here, Mid::kPitch, dz1, at.lane);
   constexpr int kLast = Mid::kFirst + D::kD * Mid::kPitch;
-  const int thread = at.part * kWarp + at.lane;
+  const int thread = at.part() * kWarp + at.lane;
   fill_zeros(lines, Mid::kFirst, thread, B::kTokenThreads);
   fill_zeros(lines + kLast, Mid::kSize - kLast, thread, B::kTokenThreads);
 }
@@ -71,13 +71,13 @@ __device__ __forceinline__ void lines_back(typename B::Shared& s, const Place<B>
 // memory.
 template <class D, class B>
 __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<bf16>& a, const Place<B>& at,
-                                           int64_t first, int64_t end, bool vectors) {
+                                           int first, int end, bool vectors) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
   using InSpan = typename B::In::Span;
   constexpr int M = int(ceil_div(D::kIn, 16)), N = B::kTiles * 2;
   Sums<M, N> dx = {};
-  const bf16* const lines = s.dz1(at.token) + at.position() * Mid::kPitch;
+  const bf16* const lines = s.dz1(at.token()) + at.position() * Mid::kPitch;
   SIMT_UNROLL
   for (int step = 0; step < Span::kSteps; ++step) {
     const bool half_step = 2 * step + 1 == Span::kBlocks;
@@ -93,8 +93,8 @@ __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<b
       multiply(dx[m], r, b);
     }
   }
-  const int64_t token = first + at.token;
-  const int batch = int(token) / int(a.dx.T), t = int(token) % int(a.dx.T);
+  const int token = first + at.token();
+  const int batch = token / int(a.dx.T), t = token % int(a.dx.T);
   SIMT_UNROLL
   for (int m = 0; m < M; ++m) SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
@@ -166,6 +166,22 @@ __device__ __forceinline__ void add_convolutions(typename B::Shared& s, const Pl
   if constexpr (U::kMore > 0)
     UnitSums<D, B, typename B::In, U::kMore>::add(sums.more, U::kDealt1 + kSasBwdWarps - 1 - at.warp,
                                                   kSasBwdWarps, s.x[0], s.z3, at.lane);
+}
+
+template <class D, class B>
+__device__ __forceinline__ void store_convolutions(float* partial, const SasSums& to, const SasShape& shape,
+                                                   const Place<B>& at, const Partial<D, B>& sums) {
+  using U = typename B::Units;
+  float *const w1 = partial + to.conv1_w, *const b1 = partial + to.conv1_b;
+  if (at.warp < U::kPairs2)
+    UnitSums<D, B, typename B::Mid, 2>::store(sums.conv, 2 * at.warp, 1, partial + to.conv2_w,
+                                              partial + to.conv2_b, shape, shape.Hs, at.lane);
+  else
+    UnitSums<D, B, typename B::In, 2>::store(sums.conv, 2 * (at.warp - U::kPairs2), 1, w1, b1, shape, shape.H,
+                                             at.lane);
+  if constexpr (U::kMore > 0)
+    UnitSums<D, B, typename B::In, U::kMore>::store(sums.more, U::kDealt1 + kSasBwdWarps - 1 - at.warp,
+                                                    kSasBwdWarps, w1, b1, shape, shape.H, at.lane);
 }
 
 }  // namespace saslm::cuda

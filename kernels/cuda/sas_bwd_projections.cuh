@@ -19,14 +19,14 @@ __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& a
   SIMT_UNROLL
   for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
     Sums<B::kTilesAtOnce, B::kColumns> z3;
-    start_sums(z3, s.w.proj1_b + at.column, at.lane);
+    start_sums(z3, s.w.proj1_b + at.column(), at.lane);
     SIMT_UNROLL
     for (int k = 0; k < D::kD; k += 16) {
       Columns<B::kColumns> b;
-      b.load(s.w.proj1 + at.column * W::kPitch1 + k, W::kPitch1, at.lane);
+      b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
       SIMT_UNROLL
       for (int m = 0; m < B::kTilesAtOnce; ++m) {
-        const int tile = at.down * B::kRowTiles + m0 + m;
+        const int tile = at.down() * B::kRowTiles + m0 + m;
         if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
         uint32_t z2[4];
         load_rows_transposed(z2, block_lines<B>(s, 2 * tile) + k * B::Mid::kPitch,
@@ -36,7 +36,7 @@ __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& a
     }
     SIMT_UNROLL
     for (int m = 0; m < B::kTilesAtOnce; ++m) {
-      const int tile = at.down * B::kRowTiles + m0 + m;
+      const int tile = at.down() * B::kRowTiles + m0 + m;
       if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
       uint32_t bits = 0;
       SIMT_UNROLL
@@ -45,7 +45,7 @@ __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& a
       Sums<1, B::kColumns> one;
       SIMT_UNROLL
       for (int i = 0; i < B::kColumns * 4; ++i) one[0][i / 4][i % 4] = z3[m][i / 4][i % 4];
-      store_lines<true>(s.z3 + tile * 16 * B::kRowPitch + at.column, B::kRowPitch, one, at.lane);
+      store_lines<true>(s.z3 + tile * 16 * B::kRowPitch + at.column(), B::kRowPitch, one, at.lane);
     }
   }
 }
@@ -63,10 +63,10 @@ __device__ __forceinline__ void project_back(const typename B::Shared& s, const 
     SIMT_UNROLL
     for (int k = 0; k < D::kE; k += 16) {
       Columns<B::kColumns> b;
-      b.load_transposed(s.w.proj2 + k * W::kPitch2 + at.column, W::kPitch2, at.lane);
+      b.load_transposed(s.w.proj2 + k * W::kPitch2 + at.column(), W::kPitch2, at.lane);
       SIMT_UNROLL
       for (int m = 0; m < B::kTilesAtOnce; ++m) {
-        const int tile = at.down * B::kRowTiles + m0 + m;
+        const int tile = at.down() * B::kRowTiles + m0 + m;
         if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
         uint32_t dy[4];
         load_rows(dy, s.dy + tile * 16 * B::kRowPitch + k, B::kRowPitch, at.lane);
@@ -75,9 +75,9 @@ __device__ __forceinline__ void project_back(const typename B::Shared& s, const 
     }
     SIMT_UNROLL
     for (int m = 0; m < B::kTilesAtOnce; ++m) {
-      const int tile = at.down * B::kRowTiles + m0 + m;
+      const int tile = at.down() * B::kRowTiles + m0 + m;
       if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
-      const bf16* const dy = s.dy + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column + at.lane % 4 * 2;
+      const bf16* const dy = s.dy + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
       SIMT_UNROLL
       for (int i = 0; i < B::kColumns * 2; ++i) {
         const int n = i / 2, half = i % 2;
@@ -98,9 +98,9 @@ __device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>&
                                           const uint32_t (&dz3)[B::kRowTiles][B::kColumns][2]) {
   SIMT_UNROLL
   for (int m = 0; m < B::kRowTiles; ++m) {
-    const int tile = at.down * B::kRowTiles + m;
+    const int tile = at.down() * B::kRowTiles + m;
     if (tile >= B::kRows / 16) continue;
-    bf16* const to = s.z3 + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column + at.lane % 4 * 2;
+    bf16* const to = s.z3 + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
     SIMT_UNROLL
     for (int i = 0; i < B::kColumns * 2; ++i)
       simt::stv(to + i % 2 * 8 * B::kRowPitch + i / 2 * 8, dz3[m][i / 2][i % 2]);
@@ -116,7 +116,7 @@ __device__ __forceinline__ void add_linear(Sums<B::kOutTiles, N>& sum, const bf1
     in(b, k);
     SIMT_UNROLL
     for (int m = 0; m < B::kOutTiles; ++m) {
-      const int tile = at.down * B::kOutTiles + m;
+      const int tile = at.down() * B::kOutTiles + m;
       if (tile >= D::kE / 16) continue;
       uint32_t a[4];
       const bf16* const out = d_out + k * 16 * B::kRowPitch + tile * 16;
@@ -134,7 +134,7 @@ __device__ __forceinline__ void widths_back(const typename B::Shared& s, const P
   SIMT_UNROLL
   for (int k = 0; k < D::kE; k += 16) {
     Columns<B::kHeadBlocks> b;
-    b.load(s.z3 + at.token * D::kMid * B::kRowPitch + k, B::kRowPitch, at.lane);
+    b.load(s.z3 + at.token() * D::kMid * B::kRowPitch + k, B::kRowPitch, at.lane);
     SIMT_UNROLL
     for (int m = 0; m < B::kTiles; ++m) {
       uint32_t a[4];
@@ -145,20 +145,21 @@ __device__ __forceinline__ void widths_back(const typename B::Shared& s, const P
   }
 }
 
-// A partition's projections: weights as they lie in the warps, biases once more over rows and warps.
+// A partition's projections: weights as they lie in the warps; biases, summed over a warp's rows, to shared
+// memory.
 template <class D, class B>
 __device__ __forceinline__ void store_projections(typename B::Shared& s, float* partial, const SasSums& to,
                                                   const Place<B>& at, const Partial<D, B>& sums) {
   const int g = at.lane / 4, t = at.lane % 4;
   SIMT_UNROLL
   for (int m = 0; m < B::kOutTiles; ++m) {
-    const int tile = at.down * B::kOutTiles + m;
+    const int tile = at.down() * B::kOutTiles + m;
     if (tile >= D::kE / 16) continue;
     SIMT_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int e = tile * 16 + half * 8 + g;
-      float* const w1 = partial + to.proj1_w + e * D::kD + at.in_column + 2 * t;
-      float* const w2 = partial + to.proj2_w + e * D::kE + at.column + 2 * t;
+      float* const w1 = partial + to.proj1_w + e * D::kD + at.in_column() + 2 * t;
+      float* const w2 = partial + to.proj2_w + e * D::kE + at.column() + 2 * t;
       SIMT_UNROLL
       for (int i = 0; i < B::kInColumns * 2; ++i)
         w1[i / 2 * 8 + i % 2] = sums.proj1[m][i / 2][half * 2 + i % 2];
@@ -174,9 +175,15 @@ __device__ __forceinline__ void store_projections(typename B::Shared& s, float* 
     SIMT_UNROLL
     for (int lanes = 4; lanes < kWarp; lanes *= 2) sum += simt::shuffle_xor(sum, lanes);
     if (g == 0)
-      shared[(i % 2 * B::kDown + at.down) * D::kE + at.column + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
+      shared[(i % 2 * B::kDown + at.down()) * D::kE + at.column() + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
   }
-  simt::block_sync();
+}
+
+// And from there, over the warps.
+template <class D, class B>
+__device__ __forceinline__ void store_projection_biases(const typename B::Shared& s, float* partial,
+                                                        const SasSums& to) {
+  const float* const shared = reinterpret_cast<const float*>(s.raw[0]);
   for (int i = int(threadIdx.x); i < 2 * D::kE; i += kSasBwdThreads) {
     const float* const all = shared + i / D::kE * B::kDown * D::kE + i % D::kE;
     float sum = 0;

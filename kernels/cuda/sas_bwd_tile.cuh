@@ -39,7 +39,8 @@ struct Backward {
   // Rows by features, and projections' weights, are dealt to kDown x kAcross warps.
   static constexpr int kAcross = D::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
   static constexpr int kRowTiles = int(ceil_div(kRows / 16, kDown));
-  static constexpr int kTilesAtOnce = Units::kMore > 1 ? 2 : 3;  // so that they fit beside the partition's sums
+  static constexpr int kTilesAtOnce =
+      Units::kMore > 1 ? 2 : 3;  // so that they fit beside the partition's sums
   static_assert(kRows % 16 == 0 && kRowTiles * kDown * 16 >= kRows);
   static constexpr int kOutTiles = int(ceil_div(D::kE / 16, kDown));
   static constexpr int kColumns = D::kE / 8 / kAcross, kInColumns = D::kD / 8 / kAcross;
@@ -58,18 +59,21 @@ struct Backward {
   };
 };
 
-// Where a warp stands: its token and which of the token's positions, its part of the rows, its lane.
+// Where a warp stands: its token and which of the token's positions, its part of the rows.
 template <class B>
 struct Place {
   int lane = simt::lane_id(), warp = simt::warp_id();
-  int token = warp / B::kTokenWarps, part = warp % B::kTokenWarps;
-  int down = warp / B::kAcross, column = warp % B::kAcross * B::kColumns * 8;
-  int in_column = warp % B::kAcross * B::kInColumns * 8;
 
-  __device__ __forceinline__ int position() const { return part * B::kTiles * 16; }
-  __device__ __forceinline__ int barrier() const { return 1 + token; }  // of the token's warps
-  // Between stages: a stage computes its addresses, none keeps registers for another's.
-  __device__ __forceinline__ void renew() { lane = simt::launder(lane); }
+  __device__ __forceinline__ int token() const { return warp / B::kTokenWarps; }
+  __device__ __forceinline__ int part() const { return warp % B::kTokenWarps; }
+  __device__ __forceinline__ int position() const { return part() * B::kTiles * 16; }
+  __device__ __forceinline__ int down() const { return warp / B::kAcross; }
+  __device__ __forceinline__ int column() const { return warp % B::kAcross * B::kColumns * 8; }
+  __device__ __forceinline__ int in_column() const { return warp % B::kAcross * B::kInColumns * 8; }
+  __device__ __forceinline__ int barrier() const { return 1 + token(); }  // of the token's warps
+
+  // Before a stage: it computes its addresses, so that no registers are kept for them from one to the next.
+  __device__ __forceinline__ void renew() { lane = simt::launder(lane), warp = simt::launder(warp); }
 };
 
 // What a thread sums over the whole partition.
@@ -85,10 +89,10 @@ struct Partial {
 template <class D, class B>
 __device__ __forceinline__ void load_group(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
                                            int64_t end, const Place<B>& at, bool x_vectors, bool dy_vectors) {
-  const int64_t token = first + at.token;
-  const int thread = at.part * kWarp + at.lane, threads = B::kTokenThreads;
-  load_token<D::kD>(s.raw[at.token], B::kRawPitch, a.x, int(token), token < end, x_vectors, thread, threads);
-  load_token<D::kRow>(s.dy + at.token * D::kMid * B::kRowPitch, B::kRowPitch, a.dy, int(token), token < end,
+  const int token = first + at.token();
+  const int thread = at.part() * kWarp + at.lane, threads = B::kTokenThreads;
+  load_token<D::kD>(s.raw[at.token()], B::kRawPitch, a.x, token, token < end, x_vectors, thread, threads);
+  load_token<D::kRow>(s.dy + at.token() * D::kMid * B::kRowPitch, B::kRowPitch, a.dy, token, token < end,
                       dy_vectors, thread, threads);
   simt::cp_async_commit();
 }
@@ -98,13 +102,13 @@ template <class D, class B>
 __device__ __forceinline__ void turn_back(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
                                           int64_t end, const Place<B>& at) {
   constexpr int kHalf = D::kRow / 2;
-  const int64_t token = first + at.token;
+  const int token = first + at.token();
   if (token >= end) return;
   const int64_t position = token % a.dy.T;
   const bf16* const cos = a.rope.cos[position];
   const bf16* const sin = a.rope.sin[position];
-  bf16* const rows = s.dy + at.token * D::kMid * B::kRowPitch;
-  for (int i = at.part * kWarp + at.lane; i < int(a.dy.H) * (kHalf / 2); i += B::kTokenThreads) {
+  bf16* const rows = s.dy + at.token() * D::kMid * B::kRowPitch;
+  for (int i = at.part() * kWarp + at.lane; i < int(a.dy.H) * (kHalf / 2); i += B::kTokenThreads) {
     const int c = i % (kHalf / 2) * 2;
     bf16* const row = rows + i / (kHalf / 2) * B::kRowPitch + c;
     const float2 low = simt::unpack_bf16(simt::ldv<uint32_t>(row));
@@ -122,14 +126,14 @@ __device__ __forceinline__ void recompute(typename B::Shared& s, const Place<B>&
   using Mid = typename B::Mid;
   Sums<B::kTiles, B::kHeadBlocks> z;
   start_sums(z, s.w.conv1_b, at.lane);
-  convolve<In>(z, s.x[at.token] + at.position() * In::kPitch, s.w.conv1, at.lane);
+  convolve<In>(z, s.x[at.token()] + at.position() * In::kPitch, s.w.conv1, at.lane);
   const int here = Mid::kFirst + at.position() * Mid::kPitch;
-  store_lines<true>(s.relu_z1[at.token] + here, Mid::kPitch, z, at.lane);
+  store_lines<true>(s.relu_z1[at.token()] + here, Mid::kPitch, z, at.lane);
   if constexpr (D::kProjections) {
     add_bias(z, s.w.conv2_b, at.lane);
     simt::bar_sync(at.barrier(), B::kTokenThreads);
-    convolve<Mid>(z, s.relu_z1[at.token] + at.position() * Mid::kPitch, s.w.conv2, at.lane);
-    store_lines<false>(s.z2[at.token] + here, Mid::kPitch, z, at.lane);
+    convolve<Mid>(z, s.relu_z1[at.token()] + at.position() * Mid::kPitch, s.w.conv2, at.lane);
+    store_lines<false>(s.z2[at.token()] + here, Mid::kPitch, z, at.lane);
   }
 }
 

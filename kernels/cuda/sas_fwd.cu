@@ -54,7 +54,8 @@ __device__ __forceinline__ void load_pair(typename Forward<Dims>::Warp& s, const
 template <class Dims>
 __device__ __forceinline__ void convolutions(bf16* lines, const typename Forward<Dims>::Weights& w) {
   using F = Forward<Dims>;
-  const int lane = simt::launder(simt::lane_id());  // no registers are kept for addresses from one stage to the next
+  const int lane =
+      simt::launder(simt::lane_id());  // no registers are kept for addresses from one stage to the next
   Sums<Dims::kD / 16, Dims::kMid / 8> sum;
   start_sums(sum, w.conv1_b, lane);
   convolve<typename F::In>(sum, lines, w.conv1, lane);
