@@ -40,10 +40,10 @@ struct Forward {
 
 template <class Dims>
 __device__ __forceinline__ void load_pair(typename Forward<Dims>::Warp& s, const Heads<const bf16>& x,
-                                          int64_t pair, bool vectors) {
+                                          int pair, bool vectors) {
   SIMT_UNROLL
   for (int i = 0; i < kTokens; ++i) {
-    const int64_t token = pair * kTokens + i;
+    const int token = pair * kTokens + i;
     load_token<Dims::kD>(s.raw[i], Forward<Dims>::kRawPitch, x, int(token), token < x.B * x.T, vectors,
                          simt::lane_id(), kWarp);
   }
@@ -54,23 +54,25 @@ __device__ __forceinline__ void load_pair(typename Forward<Dims>::Warp& s, const
 template <class Dims>
 __device__ __forceinline__ void convolutions(bf16* lines, const typename Forward<Dims>::Weights& w) {
   using F = Forward<Dims>;
+  const int lane =
+      simt::launder(simt::lane_id());  // no registers are kept for addresses from one stage to the next
   Sums<Dims::kD / 16, Dims::kMid / 8> sum;
-  start_sums(sum, w.conv1_b);
-  convolve<typename F::In>(sum, lines, w.conv1);
+  start_sums(sum, w.conv1_b, lane);
+  convolve<typename F::In>(sum, lines, w.conv1, lane);
   simt::warp_sync();
-  store_lines<true>(lines + F::Mid::kFirst, F::Mid::kPitch, sum);
-  add_bias(sum, w.conv2_b);
+  store_lines<true>(lines + F::Mid::kFirst, F::Mid::kPitch, sum, lane);
+  add_bias(sum, w.conv2_b, lane);
   simt::warp_sync();
-  convolve<typename F::Mid>(sum, lines, w.conv2);
+  convolve<typename F::Mid>(sum, lines, w.conv2, lane);
   simt::warp_sync();
-  store_lines<false>(lines + F::Mid::kFirst, F::Mid::kPitch, sum);
+  store_lines<false>(lines + F::Mid::kFirst, F::Mid::kPitch, sum, lane);
 }
 
 // Where the rows of 8 heads go: block `block` of the pair's, row g of them.
 template <class Dims>
-__device__ __forceinline__ RowTarget row_target(const SasFwd<bf16>& a, int64_t pair, int block) {
-  const int head = block % Forward<Dims>::kHeadBlocks * 8 + simt::lane_id() / 4;
-  const int64_t token = pair * kTokens + block / Forward<Dims>::kHeadBlocks;
+__device__ __forceinline__ RowTarget row_target(const SasFwd<bf16>& a, int pair, int block, int lane) {
+  const int head = block % Forward<Dims>::kHeadBlocks * 8 + lane / 4;
+  const int token = pair * kTokens + block / Forward<Dims>::kHeadBlocks;
   if (token >= a.y.B * a.y.T) return {nullptr, 0};
   const int b = int(token) / int(a.y.T), t = int(token) % int(a.y.T);
   return {head < int(a.y.H) ? a.y.at(b, t, head) : nullptr, a.start + t};
@@ -79,26 +81,30 @@ __device__ __forceinline__ RowTarget row_target(const SasFwd<bf16>& a, int64_t p
 // M tiles of 16 rows from Z2 to y.
 template <class Dims, int M>
 __device__ __forceinline__ void projections(const SasFwd<bf16>& a, const typename Forward<Dims>::Shared& s,
-                                            const typename Forward<Dims>::Warp& own, int64_t pair, int tile,
+                                            const typename Forward<Dims>::Warp& own, int pair, int tile,
                                             bool vectors) {
   using F = Forward<Dims>;
   constexpr int N = Dims::kE / 8, kSteps = Dims::kE / 16;
+  constexpr int kAtOnce = N % 4 == 0 ? 4 : 2;  // columns of weights, so that they fit beside the sums
+  const int lane = simt::launder(simt::lane_id());
   const auto block_lines = [&](int block) {
     return own.lines[block / F::kHeadBlocks] + F::Mid::kFirst + block % F::kHeadBlocks * 8;
   };
   Sums<M, N> z3;
-  start_sums(z3, s.w.proj1_b);
+  start_sums(z3, s.w.proj1_b, lane);
   SIMT_UNROLL
   for (int k = 0; k < Dims::kD; k += 16) {
-    Columns<N> b;
-    b.load(s.w.proj1 + k, F::Weights::kPitch1);
+    uint32_t z2[M][4];
     SIMT_UNROLL
-    for (int m = 0; m < M; ++m) {
-      uint32_t z2[4];
-      const bf16* const low = block_lines(2 * (tile + m)) + k * F::Mid::kPitch;
-      const bf16* const high = block_lines(2 * (tile + m) + 1) + k * F::Mid::kPitch;
-      load_rows_transposed(z2, low, high, F::Mid::kPitch);
-      multiply(z3[m], z2, b);
+    for (int m = 0; m < M; ++m)
+      load_rows_transposed(z2[m], block_lines(2 * (tile + m)) + k * F::Mid::kPitch,
+                           block_lines(2 * (tile + m) + 1) + k * F::Mid::kPitch, F::Mid::kPitch, lane);
+    SIMT_UNROLL
+    for (int n = 0; n < N; n += kAtOnce) {
+      Columns<kAtOnce> b;
+      b.load(s.w.proj1 + n * 8 * F::Weights::kPitch1 + k, F::Weights::kPitch1, lane);
+      SIMT_UNROLL
+      for (int m = 0; m < M; ++m) multiply(z3[m] + n, z2[m], b);
     }
   }
   uint32_t r3[M][kSteps][4];  // relu(Z3)
@@ -109,13 +115,14 @@ __device__ __forceinline__ void projections(const SasFwd<bf16>& a, const typenam
     const float(&z)[4] = z3[m][2 * k + i / 2];
     r3[m][k][i] = simt::pack_bf16(relu(z[i % 2 * 2]), relu(z[i % 2 * 2 + 1]));
   }
-  add_bias(z3, s.w.proj2_b);
+  add_bias(z3, s.w.proj2_b, lane);
   SIMT_UNROLL
-  for (int k = 0; k < kSteps; ++k) {
-    Columns<N> b;
-    b.load(s.w.proj2 + k * 16, F::Weights::kPitch2);
+  for (int k = 0; k < kSteps; ++k) SIMT_UNROLL
+  for (int n = 0; n < N; n += kAtOnce) {
+    Columns<kAtOnce> b;
+    b.load(s.w.proj2 + n * 8 * F::Weights::kPitch2 + k * 16, F::Weights::kPitch2, lane);
     SIMT_UNROLL
-    for (int m = 0; m < M; ++m) multiply(z3[m], r3[m][k], b);
+    for (int m = 0; m < M; ++m) multiply(z3[m] + n, r3[m][k], b);
   }
   SIMT_UNROLL
   for (int m = 0; m < M; ++m) SIMT_UNROLL
@@ -123,17 +130,18 @@ __device__ __forceinline__ void projections(const SasFwd<bf16>& a, const typenam
     float2 row[N];
     SIMT_UNROLL
     for (int n = 0; n < N; ++n) row[n] = {z3[m][n][2 * half], z3[m][n][2 * half + 1]};
-    store_row(row, row_target<Dims>(a, pair, 2 * (tile + m) + half), a.rope, vectors);
+    store_row(row, row_target<Dims>(a, pair, 2 * (tile + m) + half, lane), a.rope, vectors, lane);
   }
 }
 
 // Without projections: Z2 to y.
 template <class Dims>
 __device__ __forceinline__ void store_pair(const SasFwd<bf16>& a, const typename Forward<Dims>::Warp& own,
-                                           int64_t pair, bool vectors) {
+                                           int pair, bool vectors) {
   using Mid = typename Forward<Dims>::Mid;
   constexpr int kHeadBlocks = Forward<Dims>::kHeadBlocks, N = Dims::kD / 8;
   const int lane = simt::lane_id();
+  SIMT_ROLLED
   for (int block = 0; block < kTokens * kHeadBlocks; ++block) {
     const bf16* const lines = own.lines[block / kHeadBlocks] + Mid::kFirst + block % kHeadBlocks * 8;
     float2 row[N];
@@ -144,36 +152,39 @@ __device__ __forceinline__ void store_pair(const SasFwd<bf16>& a, const typename
       SIMT_UNROLL
       for (int k = 0; k < 4; ++k) row[n + k] = simt::unpack_bf16(r[k]);
     }
-    store_row(row, row_target<Dims>(a, pair, block), a.rope, vectors);
+    store_row(row, row_target<Dims>(a, pair, block, lane), a.rope, vectors, lane);
   }
 }
 
 template <class Dims>
 __global__ void __launch_bounds__(kMaxWarps* kWarp, 1)
-    sas_fwd_kernel(SasFwd<bf16> a, int64_t pairs, bool x_vectors, bool y_vectors) {
+    sas_fwd_kernel(SasFwd<bf16> a, int pairs, bool x_vectors, bool y_vectors) {
   using F = Forward<Dims>;
   auto& s = *simt::dyn_smem<typename F::Shared>();
   auto& own = s.warps[simt::warp_id()];
-  const int warps = int(blockDim.x) / kWarp, lane = simt::lane_id();
+  const int warps = int(blockDim.x) / kWarp;
   load_weights(s.w, a.w);
-  fill_zeros(own.raw[0], sizeof(own) / sizeof(bf16), lane, kWarp);
+  fill_zeros(own.raw[0], sizeof(own) / sizeof(bf16), simt::lane_id(), kWarp);
   simt::block_sync();
 
-  const int64_t step = int64_t(gridDim.x) * warps;
-  int64_t pair = int64_t(blockIdx.x) * warps + simt::warp_id();
+  const int step = int(gridDim.x) * warps;
+  int pair = int(blockIdx.x) * warps + simt::warp_id();
   if (pair < pairs) load_pair<Dims>(own, a.x, pair, x_vectors);
   for (; pair < pairs; pair += step) {
     simt::cp_async_wait<0>();
     simt::warp_sync();  // x is there, and nobody reads the lines of the pair before
+    SIMT_ROLLED
     for (int i = 0; i < kTokens; ++i)
       transpose<Dims::kIn, Dims::kD>(own.lines[i] + F::Mid::kFirst, F::Mid::kPitch, own.raw[i], F::kRawPitch,
-                                     0, 1);
+                                     0, 1, simt::launder(simt::lane_id()));
     simt::warp_sync();
     if (pair + step < pairs) load_pair<Dims>(own, a.x, pair + step, x_vectors);
+    SIMT_ROLLED
     for (int i = 0; i < kTokens; ++i) convolutions<Dims>(own.lines[i], s.w);
     simt::warp_sync();
     if constexpr (Dims::kProjections) {
       constexpr int kTiles = kTokens * Dims::kMid / 16;
+      SIMT_ROLLED
       for (int tile = 0; tile + 1 < kTiles; tile += 2) projections<Dims, 2>(a, s, own, pair, tile, y_vectors);
       if constexpr (kTiles % 2 == 1) projections<Dims, 1>(a, s, own, pair, kTiles - 1, y_vectors);
     } else {
@@ -187,7 +198,7 @@ bool try_forward(Stream stream, const SasFwd<bf16>& a, const SasShape& s) {
   if (!fits<Dims>(s)) return false;
   using F = Forward<Dims>;
   const simt::DeviceLimits device = simt::device_limits(stream);
-  const int64_t pairs = ceil_div(s.tokens, kTokens);
+  const int pairs = int(ceil_div(s.tokens, kTokens));
   int warps = kMaxWarps;
   while (warps > 1 && F::shared_bytes(warps) > device.shared_bytes) --warps;
   if (F::shared_bytes(warps) > device.shared_bytes) return false;

@@ -120,11 +120,10 @@ template <int M, int N>
 using Sums = float[M][N][4];
 
 template <int M, int N>
-__device__ __forceinline__ void start_sums(Sums<M, N>& sum, const float* column_bias) {
-  const int t = simt::lane_id() % 4;
+__device__ __forceinline__ void start_sums(Sums<M, N>& sum, const float* column_bias, int lane) {
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) {
-    const float2 b = simt::ldv<float2>(column_bias + n * 8 + 2 * t);
+    const float2 b = simt::ldv<float2>(column_bias + n * 8 + lane % 4 * 2);
     SIMT_UNROLL
     for (int m = 0; m < M; ++m) {
       sum[m][n][0] = sum[m][n][2] = b.x;
@@ -134,11 +133,10 @@ __device__ __forceinline__ void start_sums(Sums<M, N>& sum, const float* column_
 }
 
 template <int M, int N>
-__device__ __forceinline__ void add_bias(Sums<M, N>& sum, const float* column_bias) {
-  const int t = simt::lane_id() % 4;
+__device__ __forceinline__ void add_bias(Sums<M, N>& sum, const float* column_bias, int lane) {
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) {
-    const float2 b = simt::ldv<float2>(column_bias + n * 8 + 2 * t);
+    const float2 b = simt::ldv<float2>(column_bias + n * 8 + lane % 4 * 2);
     SIMT_UNROLL
     for (int m = 0; m < M; ++m) {
       sum[m][n][0] += b.x, sum[m][n][1] += b.y;
@@ -160,8 +158,7 @@ struct Columns {
   __device__ __forceinline__ uint32_t high(int n) const { return r[n / 2][n % 2 * 2 + 1]; }
 
   // Stored [n][k].
-  __device__ __forceinline__ void load(const bf16* low, const bf16* high, int pitch) {
-    const int lane = simt::lane_id();
+  __device__ __forceinline__ void load(const bf16* low, const bf16* high, int pitch, int lane) {
     const bf16* const half = (lane / 8 % 2 == 0 ? low : high) + lane % 8 * pitch;
     SIMT_UNROLL
     for (int n = 0; n + 1 < N; n += 2) simt::ldmatrix_x4(r[n / 2], half + (n + lane / 16) * 8 * pitch);
@@ -171,11 +168,12 @@ struct Columns {
       r[N / 2][0] = last[0], r[N / 2][1] = last[1];
     }
   }
-  __device__ __forceinline__ void load(const bf16* first, int pitch) { load(first, first + 8, pitch); }
+  __device__ __forceinline__ void load(const bf16* first, int pitch, int lane) {
+    load(first, first + 8, pitch, lane);
+  }
 
   // Stored [k][n].
-  __device__ __forceinline__ void load_transposed(const bf16* low, const bf16* high, int pitch) {
-    const int lane = simt::lane_id();
+  __device__ __forceinline__ void load_transposed(const bf16* low, const bf16* high, int pitch, int lane) {
     const bf16* const row = (lane / 8 % 2 == 0 ? low : high) + lane % 8 * pitch;
     SIMT_UNROLL
     for (int n = 0; n + 1 < N; n += 2) simt::ldmatrix_x4_trans(r[n / 2], row + n * 8 + lane / 16 * 8);
@@ -185,26 +183,24 @@ struct Columns {
       r[N / 2][0] = last[0], r[N / 2][1] = last[1];
     }
   }
-  __device__ __forceinline__ void load_transposed(const bf16* first, int pitch) {
-    load_transposed(first, first + 8 * pitch, pitch);
+  __device__ __forceinline__ void load_transposed(const bf16* first, int pitch, int lane) {
+    load_transposed(first, first + 8 * pitch, pitch, lane);
   }
 };
 
 // A fragment of a, 16 x 16, stored [m][k].
-__device__ __forceinline__ void load_rows(uint32_t (&a)[4], const bf16* first, int pitch) {
-  const int lane = simt::lane_id();
+__device__ __forceinline__ void load_rows(uint32_t (&a)[4], const bf16* first, int pitch, int lane) {
   simt::ldmatrix_x4(a, first + lane % 16 * pitch + lane / 16 * 8);
 }
 
 // Stored [k][m]: k is 16 rows from `first` on, the two halves of m are at `low` and `high` in them.
 __device__ __forceinline__ void load_rows_transposed(uint32_t (&a)[4], const bf16* low, const bf16* high,
-                                                     int pitch) {
-  const int lane = simt::lane_id();
+                                                     int pitch, int lane) {
   simt::ldmatrix_x4_trans(a, (lane / 8 % 2 == 0 ? low : high) + (lane / 16 * 8 + lane % 8) * pitch);
 }
 
 template <int N>
-__device__ __forceinline__ void multiply(float (&sum)[N][4], const uint32_t (&a)[4], const Columns<N>& b) {
+__device__ __forceinline__ void multiply(float (*sum)[4], const uint32_t (&a)[4], const Columns<N>& b) {
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) simt::mma_m16n8k16(sum[n], a, b.low(n), b.high(n));
 }
@@ -212,16 +208,16 @@ __device__ __forceinline__ void multiply(float (&sum)[N][4], const uint32_t (&a)
 // sum[positions of m tiles][Out channels] += conv(lines); `lines` is the row of the first position's first
 // tap.
 template <class Lines, int M, int N>
-__device__ __forceinline__ void convolve(Sums<M, N>& sum, const bf16* lines, const bf16* w) {
+__device__ __forceinline__ void convolve(Sums<M, N>& sum, const bf16* lines, const bf16* w, int lane) {
   using Span = typename Lines::Span;
   SIMT_UNROLL
   for (int step = 0; step < Span::kSteps; ++step) {
     Columns<N> b;
-    b.load(w + step * 16, Span::kWeightPitch);
+    b.load(w + step * 16, Span::kWeightPitch, lane);
     SIMT_UNROLL
     for (int m = 0; m < M; ++m) {
       uint32_t a[4];
-      load_rows(a, lines + m * 16 * Lines::kPitch + Span::offset(step), Lines::kPitch);
+      load_rows(a, lines + m * 16 * Lines::kPitch + Span::offset(step), Lines::kPitch, lane);
       multiply(sum[m], a, b);
     }
   }
@@ -229,8 +225,7 @@ __device__ __forceinline__ void convolve(Sums<M, N>& sum, const bf16* lines, con
 
 // Sums as bf16 to the rows of positions.
 template <bool Relu, int M, int N>
-__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M, N>& sum) {
-  const int lane = simt::lane_id();
+__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M, N>& sum, int lane) {
   bf16* const to = lines + lane / 4 * pitch + lane % 4 * 2;
   SIMT_UNROLL
   for (int m = 0; m < M; ++m) SIMT_UNROLL
@@ -245,8 +240,7 @@ __device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M
 // [channel][position] to [position][channel]; `part` of `parts` warps.
 template <int Channels, int D>
 __device__ __forceinline__ void transpose(bf16* lines, int pitch, const bf16* rows, int row_pitch, int part,
-                                          int parts) {
-  const int lane = simt::lane_id();
+                                          int parts, int lane) {
   for (int i = part; i < Channels / 8 * (D / 32); i += parts) {
     const int channel = i / (D / 32) * 8, position = i % (D / 32) * 32;
     uint32_t r[4];
@@ -303,8 +297,8 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int t) {
 // stored 16 bytes a lane where y's alignment allows.
 template <int N>
 __device__ __forceinline__ void store_row(float2 (&v)[N], const RowTarget& to,
-                                          const RopeTable<const bf16>& rope, bool vectors) {
-  const int t = simt::lane_id() % 4;
+                                          const RopeTable<const bf16>& rope, bool vectors, int lane) {
+  const int t = lane % 4;
   if (rope.cos) {
     const bf16* const cos = rope.cos[to.position] + 2 * t;
     const bf16* const sin = rope.sin[to.position] + 2 * t;
@@ -352,7 +346,7 @@ bool vector_rows(const Heads<X>& x) {
 template <class Dims>
 bool fits(const SasShape& s) {
   return s.convs && s.projections == Dims::kProjections && s.H <= Dims::kIn && s.Hs <= Dims::kMid &&
-         s.D == Dims::kD && s.E == Dims::kRow && s.K <= Dims::kTaps && s.tokens <= INT32_MAX;
+         s.D == Dims::kD && s.E == Dims::kRow && s.K <= Dims::kTaps && s.tokens <= 1 << 30;
 }
 
 }  // namespace saslm::cuda

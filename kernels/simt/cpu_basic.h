@@ -14,6 +14,9 @@ inline int lane_id() {
 inline int warp_id() {
   return thread_rank() / kWarp;
 }
+inline int launder(int v) {
+  return v;
+}
 
 // Shared memory. A kernel asks through SIMT_SHARED and dyn_smem.
 void* shared_variable(const void* identity, size_t bytes, size_t alignment, const char* name);

@@ -30,6 +30,7 @@
 #define __forceinline__ inline
 #endif
 #define SIMT_UNROLL
+#define SIMT_ROLLED
 // A variable of the block: SIMT_SHARED(float[32], sums);
 #define SIMT_SHARED(type, name)                                                       \
   static const char simt_identity_of_##name = 0;                                      \

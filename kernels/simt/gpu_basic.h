@@ -15,6 +15,13 @@ __device__ __forceinline__ int warp_id() {
   return thread_rank() / kWarp;
 }
 
+// v itself, but the compiler no longer knows what it came from: what is computed from it is computed here,
+// not kept in registers around a loop.
+__device__ __forceinline__ int launder(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 template <class T>
 __device__ __forceinline__ T* dyn_smem() {
   extern __shared__ __align__(1024) unsigned char simt_dynamic_shared[];

@@ -12,6 +12,7 @@
 #include "kernels/simt/launch_grid.h"
 
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_ROLLED _Pragma("unroll 1")
 // A variable of the block: SIMT_SHARED(float[32], sums);
 #define SIMT_SHARED(type, name) __shared__ alignas(16) std::type_identity_t<type> name
 

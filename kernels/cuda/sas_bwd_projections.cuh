@@ -1,0 +1,195 @@
+// Backward through the projections of a SAS simulation: rows are a group's heads, dealt to all warps of the
+// block.
+#pragma once
+#include "kernels/cuda/sas_bwd_tile.cuh"
+
+namespace saslm::cuda {
+
+// The first line of 8 rows' heads.
+template <class B>
+__device__ __forceinline__ const bf16* block_lines(const typename B::Shared& s, int block) {
+  return s.z2[block / B::kHeadBlocks] + B::Mid::kFirst + block % B::kHeadBlocks * 8;
+}
+
+// Z3 of this warp's rows and columns: relu(Z3) to shared memory; a bit says where it is above 0.
+template <class D, class B>
+__device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& at,
+                                        uint32_t (&positive)[B::kRowTiles]) {
+  using W = typename B::Weights;
+  SIMT_UNROLL
+  for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
+    Sums<B::kTilesAtOnce, B::kColumns> z3;
+    start_sums(z3, s.w.proj1_b + at.column(), at.lane);
+    SIMT_UNROLL
+    for (int k = 0; k < D::kD; k += 16) {
+      Columns<B::kColumns> b;
+      b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
+      SIMT_UNROLL
+      for (int m = 0; m < B::kTilesAtOnce; ++m) {
+        const int tile = at.down() * B::kRowTiles + m0 + m;
+        if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
+        uint32_t z2[4];
+        load_rows_transposed(z2, block_lines<B>(s, 2 * tile) + k * B::Mid::kPitch,
+                             block_lines<B>(s, 2 * tile + 1) + k * B::Mid::kPitch, B::Mid::kPitch, at.lane);
+        multiply(z3[m], z2, b);
+      }
+    }
+    SIMT_UNROLL
+    for (int m = 0; m < B::kTilesAtOnce; ++m) {
+      const int tile = at.down() * B::kRowTiles + m0 + m;
+      if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
+      uint32_t bits = 0;
+      SIMT_UNROLL
+      for (int i = 0; i < B::kColumns * 4; ++i) bits |= uint32_t{z3[m][i / 4][i % 4] > 0} << i;
+      positive[m0 + m] = bits;
+      Sums<1, B::kColumns> one;
+      SIMT_UNROLL
+      for (int i = 0; i < B::kColumns * 4; ++i) one[0][i / 4][i % 4] = z3[m][i / 4][i % 4];
+      store_lines<true>(s.z3 + tile * 16 * B::kRowPitch + at.column(), B::kRowPitch, one, at.lane);
+    }
+  }
+}
+
+// dZ3 = dy + [Z3>0] (dy W2) of this warp's rows and columns, as pairs in bf16; both biases' gradients.
+template <class D, class B>
+__device__ __forceinline__ void project_back(const typename B::Shared& s, const Place<B>& at,
+                                             const uint32_t (&positive)[B::kRowTiles],
+                                             uint32_t (&dz3)[B::kRowTiles][B::kColumns][2],
+                                             Partial<D, B>& sums) {
+  using W = typename B::Weights;
+  SIMT_UNROLL
+  for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
+    Sums<B::kTilesAtOnce, B::kColumns> branch = {};
+    SIMT_UNROLL
+    for (int k = 0; k < D::kE; k += 16) {
+      Columns<B::kColumns> b;
+      b.load_transposed(s.w.proj2 + k * W::kPitch2 + at.column(), W::kPitch2, at.lane);
+      SIMT_UNROLL
+      for (int m = 0; m < B::kTilesAtOnce; ++m) {
+        const int tile = at.down() * B::kRowTiles + m0 + m;
+        if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
+        uint32_t dy[4];
+        load_rows(dy, s.dy + tile * 16 * B::kRowPitch + k, B::kRowPitch, at.lane);
+        multiply(branch[m], dy, b);
+      }
+    }
+    SIMT_UNROLL
+    for (int m = 0; m < B::kTilesAtOnce; ++m) {
+      const int tile = at.down() * B::kRowTiles + m0 + m;
+      if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
+      const bf16* const dy = s.dy + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
+      SIMT_UNROLL
+      for (int i = 0; i < B::kColumns * 2; ++i) {
+        const int n = i / 2, half = i % 2;
+        const float2 g = simt::unpack_bf16(simt::ldv<uint32_t>(dy + half * 8 * B::kRowPitch + n * 8));
+        const uint32_t bits = positive[m0 + m] >> (n * 4 + half * 2);
+        const float x = g.x + ((bits & 1) != 0 ? branch[m][n][half * 2] : 0.0f);
+        const float y = g.y + ((bits & 2) != 0 ? branch[m][n][half * 2 + 1] : 0.0f);
+        sums.proj2_b[n][0] += g.x, sums.proj2_b[n][1] += g.y;
+        sums.proj1_b[n][0] += x, sums.proj1_b[n][1] += y;
+        dz3[m0 + m][n][half] = simt::pack_bf16(x, y);
+      }
+    }
+  }
+}
+
+template <class B>
+__device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>& at,
+                                          const uint32_t (&dz3)[B::kRowTiles][B::kColumns][2]) {
+  SIMT_UNROLL
+  for (int m = 0; m < B::kRowTiles; ++m) {
+    const int tile = at.down() * B::kRowTiles + m;
+    if (tile >= B::kRows / 16) continue;
+    bf16* const to = s.z3 + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
+    SIMT_UNROLL
+    for (int i = 0; i < B::kColumns * 2; ++i)
+      simt::stv(to + i % 2 * 8 * B::kRowPitch + i / 2 * 8, dz3[m][i / 2][i % 2]);
+  }
+}
+
+// sum += d_out^T in over all rows; in(b, k) loads rows 16k .. 16k+15 of the inputs.
+template <class D, class B, int N, class In>
+__device__ __forceinline__ void add_linear(Sums<B::kOutTiles, N>& sum, const bf16* d_out, const Place<B>& at,
+                                           In in) {
+  for (int k = 0; k < B::kRows / 16; ++k) {
+    Columns<N> b;
+    in(b, k);
+    SIMT_UNROLL
+    for (int m = 0; m < B::kOutTiles; ++m) {
+      const int tile = at.down() * B::kOutTiles + m;
+      if (tile >= D::kE / 16) continue;
+      uint32_t a[4];
+      const bf16* const out = d_out + k * 16 * B::kRowPitch + tile * 16;
+      load_rows_transposed(a, out, out + 8, B::kRowPitch, at.lane);
+      multiply(sum[m], a, b);
+    }
+  }
+}
+
+// dZ2 = dZ3 W1, transposed: positions by heads, of this warp's token and positions.
+template <class D, class B>
+__device__ __forceinline__ void widths_back(const typename B::Shared& s, const Place<B>& at,
+                                            Sums<B::kTiles, B::kHeadBlocks>& dz2) {
+  using W = typename B::Weights;
+  SIMT_UNROLL
+  for (int k = 0; k < D::kE; k += 16) {
+    Columns<B::kHeadBlocks> b;
+    b.load(s.z3 + at.token() * D::kMid * B::kRowPitch + k, B::kRowPitch, at.lane);
+    SIMT_UNROLL
+    for (int m = 0; m < B::kTiles; ++m) {
+      uint32_t a[4];
+      const bf16* const w = s.w.proj1 + k * W::kPitch1 + at.position() + m * 16;
+      load_rows_transposed(a, w, w + 8, W::kPitch1, at.lane);
+      multiply(dz2[m], a, b);
+    }
+  }
+}
+
+// A partition's projections: weights as they lie in the warps; biases, summed over a warp's rows, to shared
+// memory.
+template <class D, class B>
+__device__ __forceinline__ void store_projections(typename B::Shared& s, float* partial, const SasSums& to,
+                                                  const Place<B>& at, const Partial<D, B>& sums) {
+  const int g = at.lane / 4, t = at.lane % 4;
+  SIMT_UNROLL
+  for (int m = 0; m < B::kOutTiles; ++m) {
+    const int tile = at.down() * B::kOutTiles + m;
+    if (tile >= D::kE / 16) continue;
+    SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int e = tile * 16 + half * 8 + g;
+      float* const w1 = partial + to.proj1_w + e * D::kD + at.in_column() + 2 * t;
+      float* const w2 = partial + to.proj2_w + e * D::kE + at.column() + 2 * t;
+      SIMT_UNROLL
+      for (int i = 0; i < B::kInColumns * 2; ++i)
+        w1[i / 2 * 8 + i % 2] = sums.proj1[m][i / 2][half * 2 + i % 2];
+      SIMT_UNROLL
+      for (int i = 0; i < B::kColumns * 2; ++i)
+        w2[i / 2 * 8 + i % 2] = sums.proj2[m][i / 2][half * 2 + i % 2];
+    }
+  }
+  float* const shared = reinterpret_cast<float*>(s.raw[0]);  // [bias][down][E]
+  SIMT_UNROLL
+  for (int i = 0; i < B::kColumns * 4; ++i) {
+    float sum = i % 2 == 0 ? sums.proj1_b[i / 4][i / 2 % 2] : sums.proj2_b[i / 4][i / 2 % 2];
+    SIMT_UNROLL
+    for (int lanes = 4; lanes < kWarp; lanes *= 2) sum += simt::shuffle_xor(sum, lanes);
+    if (g == 0)
+      shared[(i % 2 * B::kDown + at.down()) * D::kE + at.column() + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
+  }
+}
+
+// And from there, over the warps.
+template <class D, class B>
+__device__ __forceinline__ void store_projection_biases(const typename B::Shared& s, float* partial,
+                                                        const SasSums& to) {
+  const float* const shared = reinterpret_cast<const float*>(s.raw[0]);
+  for (int i = int(threadIdx.x); i < 2 * D::kE; i += kSasBwdThreads) {
+    const float* const all = shared + i / D::kE * B::kDown * D::kE + i % D::kE;
+    float sum = 0;
+    for (int down = 0; down < B::kDown; ++down) sum += all[down * D::kE];
+    partial[(i < D::kE ? to.proj1_b : to.proj2_b) + i % D::kE] = sum;
+  }
+}
+
+}  // namespace saslm::cuda
