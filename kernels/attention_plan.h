@@ -37,6 +37,7 @@ struct AttentionBwdPlan {
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
   int64_t cuts = 0;             // units of a run
+  int64_t units_of_sequence = 0, units = 0;
 
   constexpr AttentionBwdPlan() = default;
   constexpr explicit AttentionBwdPlan(const AttentionShape& s)
@@ -45,11 +46,11 @@ struct AttentionBwdPlan {
     run = own_keys ? H / modulo : std::gcd(H / Gk, modulo / Gv);
     stride = own_keys ? modulo : 1;
     cuts = std::min(run, ceil_div(kWantedUnits, B * (H / run)));
+    units_of_sequence = H / run * cuts;
+    units = B * units_of_sequence;
   }
 
-  constexpr int64_t units_of_sequence() const { return H / run * cuts; }
-  constexpr int64_t units() const { return B * units_of_sequence(); }
-  constexpr int64_t blocks() const { return std::min(units(), kMaxBlocks); }
+  constexpr int64_t blocks() const { return std::min(units, kMaxBlocks); }
 
   // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
   constexpr int64_t first_head(int64_t u) const {
@@ -66,10 +67,10 @@ struct AttentionBwdPlan {
       return i / of_period * period + g * of_period + i % of_period;
     }
   };
-  constexpr Readers k_readers() const { return {1, units_of_sequence(), units_of_sequence() / Gk}; }
+  constexpr Readers k_readers() const { return {1, units_of_sequence, units_of_sequence / Gk}; }
   constexpr Readers v_readers() const {
-    const int64_t period = stride == 1 ? units_of_sequence() / (H / modulo) : units_of_sequence();
-    return {units_of_sequence() / period, period, period / Gv};
+    const int64_t period = stride == 1 ? units_of_sequence / (H / modulo) : units_of_sequence;
+    return {units_of_sequence / period, period, period / Gv};
   }
 
   // Scratch, in floats: {lse log2 e, delta} of every query | dq of the head each block is at, padded |
@@ -82,8 +83,8 @@ struct AttentionBwdPlan {
   }
   constexpr bool on_tiles() const { return dq_of_block() > 0; }
   constexpr int64_t dq() const { return blocks() * dq_of_block(); }
-  constexpr int64_t dk() const { return on_tiles() && Gk < H ? units() * T * E : 0; }
-  constexpr int64_t dv() const { return on_tiles() && Gv < H ? units() * T * D : 0; }
+  constexpr int64_t dk() const { return on_tiles() && Gk < H ? units * T * E : 0; }
+  constexpr int64_t dv() const { return on_tiles() && Gv < H ? units * T * D : 0; }
   constexpr int64_t scratch() const { return statistics() + dq() + dk() + dv(); }
 };
 

@@ -40,11 +40,21 @@ constexpr int kThreads = 256, kWarps = kThreads / kWarp, kKeys = 16 * kWarps;
 
 template <int E, int D>
 struct Tiles {
-  static constexpr int kQueries = E <= 128 ? 64 : 32;
-  static constexpr bool kKeepKeys = E + D <= 160;  // K and V as fragments in registers
+  static constexpr int kQueries = E <= 96 ? 64 : 32;
   // dQ (kQueries, E) over the warps: 16 rows each, and every so manieth pair of fragments.
   static constexpr int kRowGroups = kQueries / 16, kColumnGroups = kWarps / kRowGroups;
   static constexpr int kFragments = E / 8 / kColumnGroups;
+};
+
+// One query head: what it reads and where its gradients go. It lies in shared memory: registers are short,
+// and most of it is asked for once a key block.
+struct Head {
+  Rows<const bf16> q, k, v, dy;
+  const float2* statistics;  // of its queries
+  Rows<bf16> dq, dk, dv;
+  float *dk_partial, *dv_partial;  // of its unit; absent: to dk, dv
+  bool add;                        // to the partials
+  float scale_log2, scale_share, share;
 };
 
 template <int E, int D>
@@ -52,13 +62,7 @@ struct Shared {
   static constexpr int kQueries = Tiles<E, D>::kQueries;
   bf16 k[kKeys * E], v[kKeys * D], q[2][kQueries * E], dy[2][kQueries * D], ds[kKeys * kQueries];
   float2 statistics[2][kQueries];
-};
-
-// One query head: what it reads.
-struct Head {
-  Rows<const bf16> q, k, v, dy;
-  const float2* statistics;  // of its queries
-  float scale_log2;
+  Head head;
 };
 
 // Fragments of a product over 16 keys a warp.
@@ -66,7 +70,8 @@ template <int N>
 using Strip = float[1][N / 8][4];
 
 template <int E, int D>
-__device__ __forceinline__ void load_queries(Shared<E, D>& shared, int stage, const Head& head, int first) {
+__device__ __forceinline__ void load_queries(Shared<E, D>& shared, int stage, int first) {
+  const Head& head = shared.head;
   constexpr int kQueries = Tiles<E, D>::kQueries;
   load_tile<kQueries, E, kThreads>(shared.q[stage], head.q, first);
   load_tile<kQueries, D, kThreads>(shared.dy[stage], head.dy, first);
@@ -79,7 +84,7 @@ __device__ __forceinline__ void load_queries(Shared<E, D>& shared, int stage, co
 template <int Q>
 __device__ __forceinline__ void softmax_bwd(float (&p)[1][Q / 8][4], float (&ds)[1][Q / 8][4], bf16* tile,
                                             const float2* statistics, float scale_log2) {
-  const int row = warp_of_block() * 16;
+  const Place<Q> at(warp_of_block() * 16 + row_of(0, 0), 0);
   SIMT_UNROLL
   for (int n = 0; n < Q / 8; ++n) {
     const float4 two = simt::ldv<float4>(statistics + column_of(n, 0));  // {lse, delta} of two queries
@@ -91,8 +96,7 @@ __device__ __forceinline__ void softmax_bwd(float (&p)[1][Q / 8][4], float (&ds)
       pn[1] = simt::exp2_approx(pn[1] * scale_log2 - two.z);
       dn[0] = pn[0] * (dn[0] - two.y);
       dn[1] = pn[1] * (dn[1] - two.w);
-      simt::stv(tile + place<Q>(row + row_of(0, 2 * half), n) + column_of(0, 0),
-                simt::pack_bf16(dn[0], dn[1]));
+      simt::stv(tile + at(8 * half, n) + column_of(0, 0), simt::pack_bf16(dn[0], dn[1]));
     }
   }
 }
@@ -104,85 +108,90 @@ struct QueryGradient {
   float sum[1][T::kFragments][4];
 
   __device__ __forceinline__ static int row() { return warp_of_block() % T::kRowGroups * 16; }
-  __device__ __forceinline__ static int column(int n) {
-    return (n / 2 * T::kColumnGroups + warp_of_block() / T::kRowGroups) * 16 + n % 2 * 8;
-  }
-  __device__ __forceinline__ static float* at(float* scratch, int first, int n) {
-    return scratch + int64_t(first) * E +
-           ((warp_of_block() * (T::kFragments) + n) * kWarp + lane_of_warp()) * 4;
+  __device__ __forceinline__ static int column() { return warp_of_block() / T::kRowGroups * 16; }
+  // Where a lane begins in the scratch of a block.
+  __device__ __forceinline__ static int64_t place() {
+    return (warp_of_block() * T::kFragments * kWarp + lane_of_warp()) * 4;
   }
 
-  __device__ __forceinline__ void load(const float* scratch, int first, bool started) {
+  __device__ __forceinline__ void load(const float* own, int first, bool started) {
+    own += int64_t(first) * E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n) {
-      const float4 v =
-          started ? simt::ldv<float4>(at(const_cast<float*>(scratch), first, n)) : float4{0, 0, 0, 0};
+      const float4 v = started ? simt::ldv<float4>(own + n * kWarp * 4) : float4{0, 0, 0, 0};
       sum[0][n][0] = v.x, sum[0][n][1] = v.y, sum[0][n][2] = v.z, sum[0][n][3] = v.w;
     }
   }
-  __device__ __forceinline__ void store(float* scratch, int first) const {
+  __device__ __forceinline__ void store(float* own, int first) const {
+    own += int64_t(first) * E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n)
-      simt::stv(at(scratch, first, n), float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+      simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
   }
   __device__ __forceinline__ void put(const Rows<bf16>& dq, int first, float factor) const {
     SIMT_UNROLL
-    for (int n = 0; n < T::kFragments; ++n) SIMT_UNROLL
     for (int half = 0; half < 2; ++half)
-      dq.put(first + row() + row_of(0, 2 * half), column(n) + column_of(0, 0), sum[0][n][2 * half] * factor,
-             sum[0][n][2 * half + 1] * factor);
+      put_row<T::kColumnGroups>(dq, first + row() + row_of(0, 2 * half), column(), sum[0], half, factor);
   }
 };
+
+// dk or dv of a warp's 16 keys: to `out`, or to this unit's partial, which its first head sets and others add
+// to.
+template <int N>
+__device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial, bool add, const Strip<N>& x,
+                                          int key, float factor) {
+  SIMT_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const int row = key + warp_of_block() * 16 + row_of(0, 2 * half);
+    if (!partial) {
+      put_row(out, row, 0, x[0], half, factor);
+    } else if (row < out.count) {
+      float* const to = partial + int64_t(row) * out.width + column_of(0, 0);
+      SIMT_UNROLL
+      for (int n = 0; n < N / 8; ++n)
+        if (n * 8 < out.width) {
+          const float2 before = add ? simt::ldv<float2>(to + n * 8) : float2{0, 0};
+          simt::stv(to + n * 8,
+                    float2{before.x + x[0][n][2 * half] * factor, before.y + x[0][n][2 * half + 1] * factor});
+        }
+    }
+  }
+}
 
 // The key block of 128 from `key` on, against all queries that see some of it. Its dK and dV stay in
 // registers; dQ goes on from scratch, and out of it when this is the first key block.
 template <int E, int D>
-__device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, const Head& head, int key,
-                                              float* dq_scratch, const Rows<bf16>& dq_out, float dq_factor,
-                                              Strip<E>& dk, Strip<D>& dv) {
+__device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, float* dq_scratch) {
+  const Head& head = shared.head;
   using T = Tiles<E, D>;
   constexpr int Q = T::kQueries;
-  const int own = warp_of_block() * 16, lane = lane_of_warp();
+  const int own = warp_of_block() * 16;
+
+  const Place<E> own_keys = place_a<E>(own), dq_columns = place_b_trans<E>(QueryGradient<E, D>::column() / 8);
+  const Place<D> own_values = place_a<D>(own);
+  const Place<Q> dq_rows = place_a_trans<Q>(QueryGradient<E, D>::row());
 
   simt::block_sync();  // the tiles of the key block before are no longer read
   load_tile<kKeys, E, kThreads>(shared.k, head.k, key);
   load_tile<kKeys, D, kThreads>(shared.v, head.v, key);
-  load_queries(shared, 0, head, key);
+  load_queries(shared, 0, key);
 
-  uint32_t keys[T::kKeepKeys ? E / 16 : 1][4], values[T::kKeepKeys ? D / 16 : 1][4];
+  Strip<E> dk = {};
+  Strip<D> dv = {};
   for (int first = key, stage = 0; first < head.q.count; first += Q, stage ^= 1) {
     simt::cp_async_wait<0>();
     simt::block_sync();
-    if (first + Q < head.q.count) load_queries(shared, stage ^ 1, head, first + Q);
-    if (T::kKeepKeys && first == key) {
-      SIMT_UNROLL
-      for (int i = 0; i < int(std::size(keys)); ++i) load_a<E>(keys[i], shared.k, own, i);
-      SIMT_UNROLL
-      for (int i = 0; i < int(std::size(values)); ++i) load_a<D>(values[i], shared.v, own, i);
-    }
-
+    if (first + Q < head.q.count) load_queries(shared, stage ^ 1, first + Q);
     QueryGradient<E, D> dq;
     const int ahead = key + own - first;
     if (ahead < Q) {
       float p[1][Q / 8][4] = {}, ds[1][Q / 8][4] = {};
       multiply_rows<E, E / 16>(
-          p,
-          [&](uint32_t(&a)[4], int, int i) {
-            if constexpr (T::kKeepKeys)
-              for (int r = 0; r < 4; ++r) a[r] = keys[i][r];
-            else
-              load_a<E>(a, shared.k, own, i);
-          },
+          p, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.k + own_keys(0, 2 * i)); },
           shared.q[stage]);
       if (ahead + 16 > 1) hide_earlier_queries(p, ahead);
       multiply_rows<D, D / 16>(
-          ds,
-          [&](uint32_t(&a)[4], int, int i) {
-            if constexpr (T::kKeepKeys)
-              for (int r = 0; r < 4; ++r) a[r] = values[i][r];
-            else
-              load_a<D>(a, shared.v, own, i);
-          },
+          ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
       softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
       dq.load(dq_scratch, first, first >= key + kKeys);
@@ -194,44 +203,21 @@ __device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, const Head& 
       dq.load(dq_scratch, first, false);
     }
     simt::block_sync();
-    const Place<E> at(lane % 16, dq.column(0) / 8 + lane / 16);
     SIMT_UNROLL
     for (int i = 0; i < kKeys / 16; ++i)
       if (key + 16 * i < first + Q)  // later keys are seen by none of these queries
         multiply_step<E, T::kColumnGroups>(
-            dq.sum, [&](uint32_t(&a)[4], int, int) { load_a_trans<Q>(a, shared.ds, dq.row(), i); }, shared.k,
-            i, at);
+            dq.sum,
+            [&](uint32_t(&a)[4], int, int) { simt::ldmatrix_x4_trans(a, shared.ds + dq_rows(16 * i, 0)); },
+            shared.k, i, dq_columns);
     if (key > 0)
       dq.store(dq_scratch, first);
     else
-      dq.put(dq_out, first, dq_factor);
+      dq.put(head.dq, first, head.scale_share);
   }
+  put_strip<E>(head.dk, head.dk_partial, head.add, dk, key, head.scale_share);
+  put_strip<D>(head.dv, head.dv_partial, head.add, dv, key, head.share);
 }
-
-// Where dk or dv of one head go: out, or this unit's partial, which it sets first and adds to from then on.
-struct KeyGradientOut {
-  Rows<bf16> out;
-  float* partial;  // absent: out
-  bool add;
-
-  template <int N>
-  __device__ __forceinline__ void put(const Strip<N>& x, int key, float factor) const {
-    SIMT_UNROLL
-    for (int n = 0; n < N / 8; ++n) SIMT_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const int row = key + warp_of_block() * 16 + row_of(0, 2 * half), column = column_of(n, 0);
-      const float pair[2] = {x[0][n][2 * half] * factor, x[0][n][2 * half + 1] * factor};
-      if (!partial) {
-        out.put(row, column, pair[0], pair[1]);
-      } else if (row < out.count) {
-        float* const to = partial + int64_t(row) * out.width + column;
-        SIMT_UNROLL
-        for (int i = 0; i < 2; ++i)
-          if (column + i < out.width) to[i] = add ? to[i] + pair[i] : pair[i];
-      }
-    }
-  }
-};
 
 struct Scratch {
   float2* statistics;
@@ -250,32 +236,31 @@ template <int E, int D>
 __global__ void __launch_bounds__(kThreads, 1)
     attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadMap map, Scratch scratch) {
   Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
-  const float share = float(a.dy.H) / float(a.q.H), scale = float(a.scale);
-  const int T = int(a.q.T);
-  float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block;
-
-  for (int64_t unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) {
-    const int64_t b = unit / plan.units_of_sequence(), u = unit % plan.units_of_sequence();
-    float* const dk_partial = scratch.dk ? scratch.dk + unit * T * plan.E : nullptr;
-    float* const dv_partial = scratch.dv ? scratch.dv + unit * T * plan.D : nullptr;
-    const int heads = int(plan.heads(u));
-    for (int i = 0; i < heads; ++i) {
-      const int h = int(plan.first_head(u) + i * plan.stride), g = map.k(h), w = map.v(h);
-      const Head head{{a.q, b, h},
-                      {a.k, b, g},
-                      {a.v, b, w},
-                      {a.dy, b, h % a.dy.H},
-                      scratch.statistics + (b * a.q.H + h) * plan.padded_queries(),
-                      scale * kLog2e};
-      const KeyGradientOut dk_out{{a.dk, b, g}, dk_partial, i > 0};
-      const KeyGradientOut dv_out{{a.dv, b, w}, dv_partial, i > 0};
-      for (int key = (T - 1) / kKeys * kKeys; key >= 0; key -= kKeys) {
-        Strip<E> dk = {};
-        Strip<D> dv = {};
-        key_block_bwd(shared, head, key, dq_scratch, {a.dq, b, h}, scale * share, dk, dv);
-        dk_out.template put<E>(dk, key, scale * share);
-        dv_out.template put<D>(dv, key, share);
+  float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block + QueryGradient<E, D>::place();
+  for (int unit = int(blockIdx.x); unit < int(plan.units); unit += int(gridDim.x)) {
+    const int b = unit / int(plan.units_of_sequence), u = unit % int(plan.units_of_sequence);
+    for (int i = 0; i < int(plan.heads(u)); ++i) {
+      simt::block_sync();  // the head before is no longer read
+      if (threadIdx.x == 0) {
+        const float scale = float(a.scale), share = float(a.dy.H) / float(a.q.H);
+        const int h = int(plan.first_head(u) + i * plan.stride), g = map.k(h), w = map.v(h);
+        shared.head = {.q = {a.q, b, h},
+                       .k = {a.k, b, g},
+                       .v = {a.v, b, w},
+                       .dy = {a.dy, b, h % a.dy.H},
+                       .statistics = scratch.statistics + (b * a.q.H + h) * plan.padded_queries(),
+                       .dq = {a.dq, b, h},
+                       .dk = {a.dk, b, g},
+                       .dv = {a.dv, b, w},
+                       .dk_partial = scratch.dk ? scratch.dk + unit * (plan.T * plan.E) : nullptr,
+                       .dv_partial = scratch.dv ? scratch.dv + unit * (plan.T * plan.D) : nullptr,
+                       .add = i > 0,
+                       .scale_log2 = scale * kLog2e,
+                       .scale_share = scale * share,
+                       .share = share};
       }
+      for (int key = (int(a.q.T) - 1) / kKeys * kKeys; key >= 0; key -= kKeys)
+        key_block_bwd(shared, key, dq_scratch);
     }
   }
 }
@@ -313,8 +298,8 @@ bool attention_bwd_on_tiles(Stream stream, const AttentionBwd<bf16>& a) {
                  head_map(a), scratch);
   });
   if (!done) return false;
-  add_up_partials(stream, a.dk, scratch.dk, plan.k_readers(), plan.units_of_sequence());
-  add_up_partials(stream, a.dv, scratch.dv, plan.v_readers(), plan.units_of_sequence());
+  add_up_partials(stream, a.dk, scratch.dk, plan.k_readers(), plan.units_of_sequence);
+  add_up_partials(stream, a.dv, scratch.dv, plan.v_readers(), plan.units_of_sequence);
   return true;
 }
 

@@ -5,6 +5,8 @@
 // (forward, dq) or one key of one k or v head (dk, dv), a lane one of 32 opposite rows to weigh and then
 // every 32nd feature to sum. Sums run over keys, queries and heads in ascending order. No more than 1 % of
 // the card's float rate: the lanes of a warp read 32 rows at once, from L1.
+#include <algorithm>
+
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
@@ -41,12 +43,12 @@ __device__ __forceinline__ float dot(const float* x, const T* y, int64_t n) {
 struct Row {
   float *qk, *vo, *sum, *weights;  // a row of width E, one of width D, the result's, and 32 weights
 
-  static constexpr int64_t floats(int64_t E, int64_t D) { return E + D + max(E, D) + kWarp; }
+  static constexpr int64_t floats(int64_t E, int64_t D) { return E + D + std::max(E, D) + kWarp; }
   __device__ __forceinline__ Row(int64_t E, int64_t D)
       : qk(simt::dyn_smem<float>() + simt::warp_id() * floats(E, D)),
         vo(qk + E),
         sum(vo + D),
-        weights(sum + max(E, D)) {}
+        weights(sum + std::max(E, D)) {}
 
   // sum = sum * shrink + the rows of x, weighed; every lane has its own features.
   template <class T>
@@ -64,7 +66,7 @@ struct Row {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) any_width_fwd_kernel(AttentionFwd<T> a, HeadMap map) {
+__global__ void __launch_bounds__(kThreads, 1) any_width_fwd_kernel(AttentionFwd<T> a, HeadMap map) {
   const Row row(a.q.D, a.v.D);
   const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
   const int64_t i = index % a.q.T, h = index / a.q.T % a.q.H, b = index / a.q.T / a.q.H;
@@ -103,7 +105,7 @@ struct Pair {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     any_width_dq_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
   const Row row(a.q.D, a.v.D);
   const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
@@ -128,7 +130,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // kOfKeys: dk, else dv.
 template <class T, bool kOfKeys>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     any_width_dkv_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
   const Heads<T>& out = kOfKeys ? a.dk : a.dv;
   const Row row(a.q.D, a.v.D);

@@ -25,12 +25,16 @@
 namespace saslm::cuda {
 namespace {
 
-constexpr int kThreads = 128, kQueries = 128, kKeys = 64;
+constexpr int kThreads = 128, kQueries = 128;
 constexpr int64_t kSectionBytes = 24 << 20;
 
 template <int E, int D>
 struct Shared {
+  static constexpr int kKeys = D <= 96 ? 64 : 32;  // what registers have room for
   bf16 q[kQueries * E], k[2][kKeys * E], v[2][kKeys * D];
+  struct {
+    int head, b, h, first;
+  } place;  // of the block; kept here, because only the end asks again and registers are short
 };
 
 // Block -> head and queries.
@@ -49,7 +53,7 @@ struct Deal {
 template <int E, int D>
 __global__ void __launch_bounds__(kThreads, 2)
     attention_fwd_kernel(AttentionFwd<bf16> a, HeadMap map, Deal deal) {
-  constexpr int M = 2;  // fragments of 16 rows a warp
+  constexpr int kKeys = Shared<E, D>::kKeys, M = 2;  // fragments of 16 rows a warp
   constexpr bool kKeepQueries = E + 2 * D <= 256;
   Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
   const int head = deal.head(int(blockIdx.x)), H = int(a.q.H), b = head / H, h = head % H;
@@ -65,20 +69,22 @@ __global__ void __launch_bounds__(kThreads, 2)
   load_tile<kKeys, D, kThreads>(shared.v[0], v, 0);
   simt::cp_async_commit();
 
+  const Place<E> own = place_a<E>(warp_row);
   uint32_t queries[kKeepQueries ? E / 16 : 1][M][4];
   const auto query = [&](uint32_t(&fragment)[4], int m, int step) {
     if constexpr (kKeepQueries)
       for (int i = 0; i < 4; ++i) fragment[i] = queries[step][m][i];
     else
-      load_a<E>(fragment, shared.q, warp_row + m * 16, step);
+      simt::ldmatrix_x4(fragment, shared.q + own(m * 16, 2 * step));
   };
   if constexpr (kKeepQueries) {
     simt::cp_async_wait<1>();
     simt::block_sync();
     SIMT_UNROLL
     for (int i = 0; i < E / 16 * M; ++i)
-      load_a<E>(queries[i / M][i % M], shared.q, warp_row + i % M * 16, i / M);
+      simt::ldmatrix_x4(queries[i / M][i % M], shared.q + own(i % M * 16, i / M * 2));
   }
+  if (threadIdx.x == 0) shared.place = {head, b, h, first};
   float o[M][D / 8][4] = {};
   Softmax<M> softmax;
   for (int j = 0; j < tiles; ++j) {
@@ -99,16 +105,15 @@ __global__ void __launch_bounds__(kThreads, 2)
         o, [&](uint32_t(&fragment)[4], int m, int step) { round_a(fragment, s[m], step); }, shared.v[j % 2]);
   }
 
-  const Rows<bf16> out(a.o, b, h);
-  float* const lse = a.lse.data + int64_t(head) * a.q.T;
+  const auto at = shared.place;
+  const Rows<bf16> out(a.o, at.b, at.h);
+  float* const lse = a.lse.data + int64_t(at.head) * a.q.T;
   SIMT_UNROLL
   for (int m = 0; m < M; ++m) SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
     const float sum = row_sum(softmax.sum[m][half]), inverse = 1 / sum;
-    const int row = first + warp_row + row_of(m, 2 * half);
-    SIMT_UNROLL
-    for (int d = 0; d < D / 8; ++d)
-      out.put(row, column_of(d, 0), o[m][d][2 * half] * inverse, o[m][d][2 * half + 1] * inverse);
+    const int row = at.first + warp_row + row_of(m, 2 * half);
+    put_row(out, row, 0, o[m], half, inverse);
     if (row < out.count && lane_of_warp() % 4 == 0)
       lse[row] = (softmax.top[m][half] + simt::log2_approx(sum)) * (1 / kLog2e);
   }

@@ -55,11 +55,6 @@ struct Rows {
   __device__ __forceinline__ Rows(const Heads<T>& x, int64_t b, int64_t h)
       : data(x.at(b, 0, h)), stride(x.t_stride), count(int(x.T)), width(int(x.D)) {}
   __device__ __forceinline__ T* operator[](int row) const { return data + int64_t(row) * stride; }
-
-  // Two neighbours of a row, where there are such.
-  __device__ __forceinline__ void put(int row, int column, float x, float y) const {
-    if (row < count && column < width) simt::stv((*this)[row] + column, simt::pack_bf16(x, y));
-  }
 };
 
 template <int W>
@@ -71,9 +66,8 @@ __device__ __forceinline__ int place(int row, int chunk) {
   return row * W + (chunk ^ (W % 64 == 0 ? row % 8 : row / 2 % 4)) * 8;
 }
 
-// A lane's place in a tile, of a chunk below 4, and others a multiple of 8 rows and a constant number of
-// chunks further on, one that shares no bit with the first. (Left to itself the compiler keeps each address
-// in a register.)
+// A lane's place in a tile, and others a multiple of 8 rows and a constant number of chunks further on, one
+// that shares no bit with the first chunk. (Left to itself the compiler keeps each address in a register.)
 template <int W>
 struct Place {
   int origin;
@@ -81,7 +75,7 @@ struct Place {
   __device__ __forceinline__ Place(int row, int chunk) : origin(place<W>(row, chunk)) {}
   __device__ __forceinline__ int operator()(int row, int chunk) const {
     constexpr int G = kGroup<W>;
-    return (origin ^ chunk % G * 8) + chunk / G * G * 8 + row * W;
+    return (origin ^ (chunk % G * 8)) + chunk / G * G * 8 + row * W;
   }
 };
 
@@ -99,7 +93,7 @@ __device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& ro
   for (int r = 0; r < kRows; r += kStep) SIMT_UNROLL
   for (int c = 0; c < W / 8; c += kLanes) {
     const bool valid = first + row + r < rows.count && (chunk + c) * 8 < rows.width;
-    simt::cp_async16(tile + to(r, c), valid ? from + r * rows.stride + c * 8 : rows.data, valid);
+    simt::cp_async16(tile + to(r, c), from + r * rows.stride + c * 8, valid);
   }
 }
 
@@ -107,18 +101,30 @@ __device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& ro
 // simt/cpu_mma.h). Operand a of a product is a function of (m, k) that fills one fragment, from shared memory
 // or from registers.
 
-// Rows row .. row + 15 of a tile, columns 16 k ..
+// A lane's places for ldmatrix_x4. Of a fragment of a, from row `row` of its tile on (columns 16 k at (0, 2
+// k)); of the same where the rows of the tile are k (at (16 k, 0)); of two fragments of b where the rows of
+// the tile are columns of the product, and where they are k.
 template <int W>
-__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int row, int k) {
+__device__ __forceinline__ Place<W> place_a(int row) {
   const int lane = lane_of_warp();
-  simt::ldmatrix_x4(a, tile + place<W>(row + lane % 16, 2 * k + lane / 16));
+  return {row + lane % 16, lane / 16};
 }
-// The same of the transposed tile: its rows are k.
 template <int W>
-__device__ __forceinline__ void load_a_trans(uint32_t (&a)[4], const bf16* tile, int row, int k) {
+__device__ __forceinline__ Place<W> place_a_trans(int row) {
   const int lane = lane_of_warp();
-  simt::ldmatrix_x4_trans(a, tile + place<W>(16 * k + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2));
+  return {lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2};
 }
+template <int W>
+__device__ __forceinline__ Place<W> place_b() {
+  const int lane = lane_of_warp();
+  return {lane / 16 * 8 + lane % 8, lane / 8 % 2};
+}
+template <int W>
+__device__ __forceinline__ Place<W> place_b_trans(int chunk = 0) {
+  const int lane = lane_of_warp();
+  return {lane % 16, chunk + lane / 16};
+}
+
 // Columns 16 k .. of what a product has left in registers, rounded.
 template <int N>
 __device__ __forceinline__ void round_a(uint32_t (&a)[4], const float (&x)[N][4], int k) {
@@ -132,8 +138,7 @@ __device__ __forceinline__ void round_a(uint32_t (&a)[4], const float (&x)[N][4]
 template <int W, int K, int M, int N, class A>
 __device__ __forceinline__ void multiply_rows(float (&d)[M][N][4], const A& a, const bf16* b) {
   static_assert(N % 2 == 0);
-  const int lane = lane_of_warp();
-  const Place<W> at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+  const Place<W> at = place_b<W>();
   SIMT_UNROLL
   for (int k = 0; k < K; ++k) {
     uint32_t fa[M][4];
@@ -174,8 +179,7 @@ __device__ __forceinline__ void multiply_step(float (&d)[M][N][4], const A& a, c
 }
 template <int W, int K, int M, int N, class A>
 __device__ __forceinline__ void multiply(float (&d)[M][N][4], const A& a, const bf16* b) {
-  const int lane = lane_of_warp();
-  const Place<W> at(lane % 16, lane / 16);
+  const Place<W> at = place_b_trans<W>();
   SIMT_UNROLL
   for (int k = 0; k < K; ++k) multiply_step<W>(d, a, b, k, at);
 }
@@ -186,6 +190,21 @@ __device__ __forceinline__ int row_of(int m, int e) {
 }
 __device__ __forceinline__ int column_of(int n, int e) {
   return n * 8 + lane_of_warp() % 4 * 2 + e % 2;
+}
+
+// A lane's share of row `row`: the upper or lower half of fragments that stand every kSpread pairs of
+// fragments, from column `column` on. Widths are multiples of 8.
+template <int kSpread = 1, int N>
+__device__ __forceinline__ void put_row(const Rows<bf16>& to, int row, int column, const float (&x)[N][4],
+                                        int half, float factor) {
+  if (row >= to.count) return;
+  bf16* const at = to[row] + (column + column_of(0, 0));
+  SIMT_UNROLL
+  for (int n = 0; n < N; ++n) {
+    const int step = (n / 2 * kSpread * 2 + n % 2) * 8;
+    if (column + step < to.width)
+      simt::stv(at + step, simt::pack_bf16(x[n][2 * half] * factor, x[n][2 * half + 1] * factor));
+  }
 }
 
 // Scores of queries (rows) against keys (columns) that lie ahead of them. `ahead` is the first key's position
