@@ -35,14 +35,22 @@ struct AttentionBwdPlan {
   static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
+  bool own_keys = false;        // the heads of a run have a k head each
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
   int64_t cuts = 0;             // units of a run
   int64_t units_of_sequence = 0, units = 0;
 
   constexpr AttentionBwdPlan() = default;
   constexpr explicit AttentionBwdPlan(const AttentionShape& s)
-      : B(s.B), T(s.T), H(s.H), Gk(s.Gk), Gv(s.Gv), modulo(s.v_modulo ? s.v_modulo : s.H), E(s.E), D(s.D) {
-    const bool own_keys = Gk == H;
+      : B(s.B),
+        T(s.T),
+        H(s.H),
+        Gk(s.Gk),
+        Gv(s.Gv),
+        modulo(s.v_modulo ? s.v_modulo : s.H),
+        E(s.E),
+        D(s.D),
+        own_keys(s.Gk == s.H) {
     run = own_keys ? H / modulo : std::gcd(H / Gk, modulo / Gv);
     stride = own_keys ? modulo : 1;
     cuts = std::min(run, ceil_div(kWantedUnits, B * (H / run)));
@@ -54,11 +62,11 @@ struct AttentionBwdPlan {
 
   // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
   constexpr int64_t first_head(int64_t u) const {
-    return u / cuts * (stride == 1 ? run : 1) + u % cuts * run / cuts * stride;
+    return u / cuts * (own_keys ? 1 : run) + u % cuts * run / cuts * stride;
   }
   constexpr int64_t heads(int64_t u) const { return (u % cuts + 1) * run / cuts - u % cuts * run / cuts; }
 
-  // The units that read one k or v head g: unit(g, i), i = 0 .. count() - 1, in ascending order of heads.
+  // The units that read one k or v head g: unit(g, i), i = 0 .. count() - 1, ascending.
   struct Readers {
     int64_t periods, period, of_period;  // heads read their v heads again every `modulo`
 
@@ -69,7 +77,7 @@ struct AttentionBwdPlan {
   };
   constexpr Readers k_readers() const { return {1, units_of_sequence, units_of_sequence / Gk}; }
   constexpr Readers v_readers() const {
-    const int64_t period = stride == 1 ? units_of_sequence / (H / modulo) : units_of_sequence;
+    const int64_t period = own_keys ? units_of_sequence : units_of_sequence / (H / modulo);
     return {units_of_sequence / period, period, period / Gv};
   }
 

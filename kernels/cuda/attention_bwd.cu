@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-// out[b, t, g] = the sum of the partials of the units that read head g, in ascending order of their heads.
+// out[b, t, g] = the sum of the partials of the units that read head g, in their order.
 __global__ void __launch_bounds__(kThreads)
     add_up_partials_kernel(Heads<bf16> out, const float* partial, AttentionBwdPlan::Readers readers,
                            int64_t units) {
