@@ -26,6 +26,28 @@ constexpr size_t attention_widths_for(int64_t E, int64_t D) {
   return i;
 }
 
+// Forward: which head (of B*H) and which block of its queries a block of the grid takes. Heads come in
+// sections whose keys and values lie in the L2 cache together; in each the longest blocks of all heads come
+// first.
+struct AttentionFwdDeal {
+  static constexpr int64_t kSectionBytes = 24 << 20;  // half the cache of an H100; less than that of an A100
+
+  int heads, blocks, section;  // blocks of a head, heads of a section
+
+  constexpr AttentionFwdDeal(int64_t head_count, int64_t blocks_of_head, int64_t bytes_of_head)
+      : heads(int(head_count)),
+        blocks(int(blocks_of_head)),
+        section(int(std::clamp(kSectionBytes / bytes_of_head, int64_t(1), head_count))) {}
+  constexpr int64_t count() const { return int64_t(heads) * blocks; }
+  constexpr int head(int id) const { return first_head(id) + rest(id) % heads_of_section(id); }
+  constexpr int block(int id) const { return blocks - 1 - rest(id) / heads_of_section(id); }
+
+ private:
+  constexpr int first_head(int id) const { return id / (section * blocks) * section; }
+  constexpr int rest(int id) const { return id % (section * blocks); }
+  constexpr int heads_of_section(int id) const { return std::min(section, heads - first_head(id)); }
+};
+
 // Backward is made of units, each the work of one block at a time. A unit takes query heads that read the
 // same v head and either the same k head or each its own; such heads make a run, and a run is cut into units
 // only when the shape has too few of them to fill a GPU.

@@ -324,6 +324,21 @@ TEST(AttentionKernels, DealsOutUnits) {
     expect_twin<bf16>(s, one_schedule, backward);
 }
 
+TEST(AttentionPlan, DealsEveryBlockOnceHeaviestFirst) {
+  for (const int64_t heads : {1, 5, 64})
+    for (const int64_t blocks : {1, 7})
+      for (const int64_t section : {1, 2, 5, 64, 100}) {
+        const AttentionFwdDeal deal(heads, blocks, AttentionFwdDeal::kSectionBytes / section);
+        std::vector<int> dealt(size_t(heads * blocks), 0);
+        for (int id = 0; id < int(deal.count()); ++id) {
+          ++dealt.at(size_t(deal.head(id) * blocks + deal.block(id)));
+          const bool same = id > 0 && deal.head(id) / deal.section == deal.head(id - 1) / deal.section;
+          EXPECT_TRUE(!same || deal.block(id) <= deal.block(id - 1)) << id;
+        }
+        EXPECT_EQ(dealt, std::vector<int>(dealt.size(), 1)) << heads << " heads, sections of " << section;
+      }
+}
+
 // In every shape: each head is in one unit, next to none but heads that it may share with, and each unit is
 // read once for every k head, and once for every v head.
 TEST(AttentionPlan, CoversEveryHeadOnce) {
