@@ -26,6 +26,28 @@ constexpr size_t attention_widths_for(int64_t E, int64_t D) {
   return i;
 }
 
+// Forward: which head (of B*H) and which block of its queries a block of the grid takes. Heads come in
+// sections whose keys and values lie in the L2 cache together; in each the longest blocks of all heads come
+// first.
+struct AttentionFwdDeal {
+  static constexpr int64_t kSectionBytes = 24 << 20;  // half the cache of an H100; less than that of an A100
+
+  int heads, blocks, section;  // blocks of a head, heads of a section
+
+  constexpr AttentionFwdDeal(int64_t head_count, int64_t blocks_of_head, int64_t bytes_of_head)
+      : heads(int(head_count)),
+        blocks(int(blocks_of_head)),
+        section(int(std::clamp(kSectionBytes / bytes_of_head, int64_t(1), head_count))) {}
+  constexpr int64_t count() const { return int64_t(heads) * blocks; }
+  constexpr int head(int id) const { return first_head(id) + rest(id) % heads_of_section(id); }
+  constexpr int block(int id) const { return blocks - 1 - rest(id) / heads_of_section(id); }
+
+ private:
+  constexpr int first_head(int id) const { return id / (section * blocks) * section; }
+  constexpr int rest(int id) const { return id % (section * blocks); }
+  constexpr int heads_of_section(int id) const { return std::min(section, heads - first_head(id)); }
+};
+
 // Backward is made of units, each the work of one block at a time. A unit takes query heads that read the
 // same v head and either the same k head or each its own; such heads make a run, and a run is cut into units
 // only when the shape has too few of them to fill a GPU.
@@ -35,14 +57,22 @@ struct AttentionBwdPlan {
   static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
+  bool own_keys = false;        // the heads of a run have a k head each
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
   int64_t cuts = 0;             // units of a run
   int64_t units_of_sequence = 0, units = 0;
 
   constexpr AttentionBwdPlan() = default;
   constexpr explicit AttentionBwdPlan(const AttentionShape& s)
-      : B(s.B), T(s.T), H(s.H), Gk(s.Gk), Gv(s.Gv), modulo(s.v_modulo ? s.v_modulo : s.H), E(s.E), D(s.D) {
-    const bool own_keys = Gk == H;
+      : B(s.B),
+        T(s.T),
+        H(s.H),
+        Gk(s.Gk),
+        Gv(s.Gv),
+        modulo(s.v_modulo ? s.v_modulo : s.H),
+        E(s.E),
+        D(s.D),
+        own_keys(s.Gk == s.H) {
     run = own_keys ? H / modulo : std::gcd(H / Gk, modulo / Gv);
     stride = own_keys ? modulo : 1;
     cuts = std::min(run, ceil_div(kWantedUnits, B * (H / run)));
@@ -54,11 +84,11 @@ struct AttentionBwdPlan {
 
   // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
   constexpr int64_t first_head(int64_t u) const {
-    return u / cuts * (stride == 1 ? run : 1) + u % cuts * run / cuts * stride;
+    return u / cuts * (own_keys ? 1 : run) + u % cuts * run / cuts * stride;
   }
   constexpr int64_t heads(int64_t u) const { return (u % cuts + 1) * run / cuts - u % cuts * run / cuts; }
 
-  // The units that read one k or v head g: unit(g, i), i = 0 .. count() - 1, in ascending order of heads.
+  // The units that read one k or v head g: unit(g, i), i = 0 .. count() - 1, ascending.
   struct Readers {
     int64_t periods, period, of_period;  // heads read their v heads again every `modulo`
 
@@ -69,7 +99,7 @@ struct AttentionBwdPlan {
   };
   constexpr Readers k_readers() const { return {1, units_of_sequence, units_of_sequence / Gk}; }
   constexpr Readers v_readers() const {
-    const int64_t period = stride == 1 ? units_of_sequence / (H / modulo) : units_of_sequence;
+    const int64_t period = own_keys ? units_of_sequence : units_of_sequence / (H / modulo);
     return {units_of_sequence / period, period, period / Gv};
   }
 

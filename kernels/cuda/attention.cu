@@ -1,9 +1,12 @@
 // Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
 //
-// Attention put together from its parts: attention_fwd.cu and attention_bwd.cu on the tensor cores (bf16, the
-// widths of kAttentionWidths), attention_fp32.cu for the rest. Here are the two passes over rows that all of
-// them share, bound by memory: the mean over head groups reads o and writes y once, 1.4 ns a token at 36
-// heads of 64 in 12 channels (H200, 4.3 TB/s); the statistics read o and dy, 1.5 ns.
+// Attention put together from its parts: attention_fwd.cu and attention_bwd.cu on the tensor cores, for bf16
+// whose rows all begin and end on 16 bytes (widths are then multiples of 8) and whose widths a pair of
+// kAttentionWidths holds; attention_fp32.cu for float and for the rest.
+//
+// Here are the two passes over rows that all of them share, bound by memory: the mean over head groups reads
+// o and writes y once, 1.4 ns a token at 36 heads of 64 in 12 channels (H200, 4.3 TB/s); the statistics of
+// backward read o and dy, 1.5 ns.
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"

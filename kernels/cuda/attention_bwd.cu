@@ -21,14 +21,16 @@
 //
 // Query heads that share k or v (AttentionBwdPlan): a block walks several of them and adds up in its own
 // float partial, where again each thread reads back what it wrote; a last kernel adds the partials of a head
-// in order. Walking a whole group would save that kernel but leaves MQA with B units of work; per-head
-// partials fill any GPU but take H / Gk times the memory and its traffic: hence units, cut no finer than a
-// GPU needs.
+// in order. Walking always a whole group would leave MQA with B units of work; a partial for each head would
+// fill any GPU but take H / Gk times the memory and its traffic: hence units, cut no finer than a GPU needs.
 //
 // Floor on an H200 at (96, 64), 36 heads, T = 1024, per token: 15.3 MFLOP, 19.4 ns at 790 TFLOP/s, 31 ns at
 // the 63 % of mma.sync; traffic 10 ns. The diagonal adds 12 % of masked work; dQ passes L2 at 1.8 TB/s.
 //
-// Limit: a sequence's head is one block's work, so B*H below about 130 leaves multiprocessors idle.
+// Limits. A sequence's head is one block's work, so B*H below about 130 leaves multiprocessors idle; more
+// would take a split over key blocks with a pass of its own for dQ (+38 % FLOPs). One block a multiprocessor,
+// 8 warps of 255 registers; at (192, 128) about 100 bytes a thread spill. K and V are read from shared memory
+// as fragments again every step, because registers for them are what would spill at (96, 64).
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
@@ -265,7 +267,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-// out[b, t, g] = the sum of the partials of the units that read head g, in ascending order of their heads.
+// out[b, t, g] = the sum of the partials of the units that read head g, in their order.
 __global__ void __launch_bounds__(kThreads)
     add_up_partials_kernel(Heads<bf16> out, const float* partial, AttentionBwdPlan::Readers readers,
                            int64_t units) {

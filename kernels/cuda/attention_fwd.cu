@@ -2,9 +2,11 @@
 //
 // FlashAttention-2 (Dao 2023, algorithm 1) in bf16 on mma.sync. A block of 4 warps takes 128 queries of one
 // head, 32 rows a warp, so that every fragment of keys and values read from shared memory serves two
-// products. It walks the keys from the left in tiles of 64: while a tile is worked on, the next one comes in
-// by cp.async; one barrier a tile says both that the new tile is there and that the old one is free. Scores
-// and probabilities never leave registers. A warp passes over tiles that lie ahead of all its rows.
+// products. It walks the keys from the left in tiles of 64 (32 for values wider than 96): while a tile is
+// worked on, the next one comes in by cp.async; one barrier a tile says both that the new tile is there and
+// that the old one is free. Scores and probabilities never leave registers; nor do the queries where there is
+// room. A warp passes over tiles that lie ahead of all its rows. The first tile holds key 0, which every
+// query sees, so that no maximum stays infinite.
 //
 // Blocks are dealt heaviest first, the last queries before the first ones, within sections of heads whose
 // keys and values fit into half the L2 cache together.
@@ -16,8 +18,6 @@
 //
 // Decoding (few queries, many keys) takes the same path: right, but a block then uses 1 of its 128 rows and a
 // head is no more than one block.
-#include <algorithm>
-
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
@@ -26,7 +26,6 @@ namespace saslm::cuda {
 namespace {
 
 constexpr int kThreads = 128, kQueries = 128;
-constexpr int64_t kSectionBytes = 24 << 20;
 
 template <int E, int D>
 struct Shared {
@@ -37,22 +36,9 @@ struct Shared {
   } place;  // of the block; kept here, because only the end asks again and registers are short
 };
 
-// Block -> head and queries.
-struct Deal {
-  int heads, section, blocks;  // B*H; heads of a section; query blocks of a head
-
-  constexpr int head(int id) const { return first_head(id) + rest(id) % heads_of_section(id); }
-  constexpr int block(int id) const { return blocks - 1 - rest(id) / heads_of_section(id); }
-
- private:
-  constexpr int first_head(int id) const { return id / (section * blocks) * section; }
-  constexpr int rest(int id) const { return id % (section * blocks); }
-  constexpr int heads_of_section(int id) const { return std::min(section, heads - first_head(id)); }
-};
-
 template <int E, int D>
 __global__ void __launch_bounds__(kThreads, 2)
-    attention_fwd_kernel(AttentionFwd<bf16> a, HeadMap map, Deal deal) {
+    attention_fwd_kernel(AttentionFwd<bf16> a, HeadMap map, AttentionFwdDeal deal) {
   constexpr int kKeys = Shared<E, D>::kKeys, M = 2;  // fragments of 16 rows a warp
   constexpr bool kKeepQueries = E + 2 * D <= 256;
   Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
@@ -121,10 +107,10 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <int E, int D>
 void launch_fwd(Stream stream, const AttentionFwd<bf16>& a) {
-  const int64_t heads = a.q.B * a.q.H, blocks = ceil_div(a.q.T, kQueries);
-  const int64_t section = min(heads, max(int64_t(1), kSectionBytes / (a.k.T * (E + D) * 2)));
-  simt::launch(attention_fwd_kernel<E, D>, heads * blocks, kThreads, sizeof(Shared<E, D>), stream, a,
-               head_map(a), Deal{int(heads), int(section), int(blocks)});
+  const AttentionFwdDeal deal(a.q.B * a.q.H, ceil_div(a.q.T, kQueries),
+                              a.k.T * (E + D) * int64_t(sizeof(bf16)));
+  simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a,
+               head_map(a), deal);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 namespace saslm::cuda {
 
-// On the tensor cores, for widths up to the last pair of kAttentionWidths: false, and nothing done, for
-// others.
+// On the tensor cores. False, and nothing done, when the widths are beyond kAttentionWidths or some row does
+// not begin and end on 16 bytes.
 bool attention_fwd_on_tiles(Stream, const AttentionFwd<bf16>&);
 bool attention_bwd_on_tiles(Stream, const AttentionBwd<bf16>&);
 

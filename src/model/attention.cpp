@@ -43,7 +43,18 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   }
   lse_ = layout.template vec<Accum<T>>(Region::activations, name + "lse", run.rows() * Hs);
   if (config.moh) moh_.emplace(typename Moh<T>::Spec{layout, model, run, name, core_out()});
-  if (layout.training()) dy_ = heads(Region::scratch, "dy", H);
+  if (layout.training()) {
+    dy_ = heads(Region::scratch, "dy", H);
+    core_scratch_ = layout.template vec<Accum<T>>(Region::scratch, name + "core",
+                                                  attention_bwd_scratch<T>({.B = run.batch,
+                                                                            .T = run.seq_len,
+                                                                            .H = Hs,
+                                                                            .Gk = qkv_.k.shape.H,
+                                                                            .Gv = qkv_.v.shape.H,
+                                                                            .v_modulo = v_modulo_,
+                                                                            .E = qkv_.q.shape.D,
+                                                                            .D = Dv}));
+  }
   out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, H * Dv, projection_->has_biases(),
                             residual_deviation(model)});
   layout.rewind(Region::scratch, scratch);
@@ -88,6 +99,7 @@ void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T
                                  .v = e.heads_of(qkv_.v),
                                  .o = e.heads_of(o_),
                                  .lse = e.arena.at(lse_),
+                                 .scratch = e.arena.at(core_scratch_),
                                  .v_modulo = v_modulo_,
                                  .scale = scale_});
   if (sas_) sas_->bwd(e, projection_->out_grads(), projection_->out());

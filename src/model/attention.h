@@ -50,6 +50,7 @@ class Attention {
   Slot<Heads<T>> y_;   // (B, T, H, Dv), the mean over head groups; absent without simulated heads
   Slot<Heads<T>> dy_;  // gradient of result(), then of core_out()
   Slot<Vec<Accum<T>>> lse_;
+  Slot<Vec<Accum<T>>> core_scratch_;  // of the core's backward
   int64_t v_modulo_ = 0;
   double scale_ = 0;
 };

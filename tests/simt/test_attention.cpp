@@ -6,6 +6,8 @@
 // both kernels: with f = kEpsilon<float> and S the largest sum |scale q k| of any score, a score is off by (E
 // + 2) f S and so, as lse carries the like, p by a factor of 1 + r, r = (2 (E + 3) S + 2 keys + 16) f, exp2
 // included; a further sum of n terms by n f sum|t|.
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -219,12 +221,16 @@ void append_bits(std::vector<uint32_t>& bits, Twin<T>& x) {
 }
 
 template <class T>
-class Attention : public ::testing::Test {};
+class AttentionKernel : public ::testing::Test {};
 using Types = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(Attention, Types);
+TYPED_TEST_SUITE(AttentionKernel, Types);
+
+// Where shapes are large, one will do: the race detector sees what another order would bring.
+enum Schedules { every_schedule, one_schedule };
+enum Directions { both, backward };
 
 template <class T>
-void expect_twin(const Shape& s, bool all_schedules = true) {
+void expect_twin(const Shape& s, Schedules schedules = every_schedule, Directions directions = both) {
   SCOPED_TRACE(s.name());
   Case<T> c(s);
   cpu::attention_fwd<double>({}, c.template fwd<double>());
@@ -240,45 +246,160 @@ void expect_twin(const Shape& s, bool all_schedules = true) {
   std::vector<uint32_t> first;
   const auto run = [&](Stream stream) {
     c.poison();
-    for (int64_t i = 0; i < c.o.twin.size(); ++i) c.o.twin.twin(i) = o[size_t(i)];
-    for (int64_t i = 0; i < c.lse.twin.size(); ++i) c.lse.twin.twin(i) = lse[size_t(i)];
-    cuda::attention_fwd<T>(stream, c.template fwd<T>());
-    c.o.expect_within("o"), c.lse.expect_within("lse");
-    if (s.Hp < s.H) c.y.expect_within("y");
     std::vector<uint32_t> bits;
-    append_bits(bits, c.o.twin), append_bits(bits, c.lse.twin);
+    if (directions == both) {
+      for (int64_t i = 0; i < c.o.twin.size(); ++i) c.o.twin.twin(i) = o[size_t(i)];
+      for (int64_t i = 0; i < c.lse.twin.size(); ++i) c.lse.twin.twin(i) = lse[size_t(i)];
+      cuda::attention_fwd<T>(stream, c.template fwd<T>());
+      c.o.expect_within("o"), c.lse.expect_within("lse");
+      if (s.Hp < s.H) c.y.expect_within("y");
+      append_bits(bits, c.o.twin), append_bits(bits, c.lse.twin);
+    }
     if (training) {
       for (int64_t i = 0; i < c.o.twin.size(); ++i) c.o.twin.set(i, o[size_t(i)]);
       for (int64_t i = 0; i < c.lse.twin.size(); ++i) c.lse.twin.set(i, lse[size_t(i)]);
       cuda::attention_bwd<T>(stream, c.template bwd<T>());
       c.dq.expect_within("dq");
-      if (!c.one) c.dk.expect_within("dk"), c.dv.expect_within("dv");
-      for (Twin<T>* x : {&c.dq.twin, &c.dk.twin, &c.dv.twin})
-        if (x == &c.dq.twin || !c.one) append_bits(bits, *x);
+      append_bits(bits, c.dq.twin);
+      if (!c.one) {
+        c.dk.expect_within("dk"), c.dv.expect_within("dv");
+        append_bits(bits, c.dk.twin), append_bits(bits, c.dv.twin);
+      }
     }
     if (first.empty()) first = bits;
     EXPECT_EQ(bits, first) << "not the bits of the first schedule";
   };
-  if (all_schedules)
+  if (schedules == every_schedule)
     for_every_schedule(run);
   else
     run({});
 }
 
-// Every path and border: tiles of 64 keys and 128 queries in forward, 128 keys and 64 queries in backward.
-TYPED_TEST(Attention, IsItsTwin) {
+// Every path and border: tiles of 64 keys and 128 queries in forward, 128 keys and 64 queries in backward; 32
+// rows at a time in float.
+TYPED_TEST(AttentionKernel, IsItsTwin) {
   using S = Shape;
   for (const Shape& s : std::vector<Shape>{
            {},
-           {.B = 2, .T = 65, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 64, .D = 64, .layout = S::fused},
-           {.T = 70, .H = 6, .Hp = 2, .Gk = 6, .Gv = 6, .E = 96, .D = 64},  // sas
-           {.T = 300, .E = 96, .D = 64, .layout = S::BHTD},                 // three key blocks
-           {.B = 2, .T = 33, .H = 6, .Hp = 6, .Gk = 2, .Gv = 2, .E = 16, .D = 16, .layout = S::fused},  // gqa
-           {.T = 40, .H = 6, .Hp = 2, .Gk = 6, .Gv = 2, .v_modulo = 2, .E = 24, .D = 16},  // sas without
-                                                                                           // values
-           {.T = 9, .H = 8, .Hp = 4, .Gk = 4, .Gv = 2, .v_modulo = 4, .E = 16, .D = 8, .layout = S::BHTD},
+           {.T = 65, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 16, .D = 16, .layout = S::fused},
+           {.T = 20, .H = 6, .Hp = 2, .Gk = 6, .Gv = 6, .E = 96, .D = 64},        // sas
+           {.B = 2, .T = 3, .H = 2, .Hp = 2, .layout = S::fused},                 // mqa
+           {.T = 3, .H = 6, .Hp = 6, .Gk = 2, .Gv = 2},                           // gqa
+           {.T = 4, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .E = 24},   // sas without values
+           {.T = 5, .H = 4, .Hp = 2, .Gk = 2, .v_modulo = 2, .layout = S::BHTD},  // the same over mqa
        })
-    expect_twin<TypeParam>(s);
+    expect_twin<TypeParam>(s, s.H == 4 ? one_schedule : every_schedule);
+}
+
+// Longer than two blocks of anything, no multiple of one.
+TEST(AttentionKernels, IsItsTwinOverManyTiles) {
+  expect_twin<bf16>({.T = 300, .E = 96, .D = 64, .layout = Shape::BHTD}, one_schedule);
+  expect_twin<bf16>({.T = 261, .H = 2, .Hp = 1, .Gk = 1, .Gv = 1, .E = 64, .D = 64}, one_schedule);
+  expect_twin<float>({.T = 101, .E = 8, .D = 8}, one_schedule);
+}
+
+// The other tiles that are compiled, whole and padded; then widths that no tile holds, and rows that do not
+// begin on 16 bytes.
+TEST(AttentionKernels, TakesAnyWidth) {
+  const int64_t pairs[][2] = {{64, 64},  {96, 64},  {96, 96}, {128, 128}, {192, 128},
+                              {8, 64},   {72, 8},   {40, 80}, {120, 8},   {136, 104},
+                              {200, 16}, {16, 136}, {7, 5},   {12, 8},    {8, 1}};
+  for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 70, .E = E, .D = D}, one_schedule);
+  expect_twin<float>({.T = 35, .H = 2, .Hp = 2, .Gk = 1, .Gv = 2, .E = 33, .D = 70}, one_schedule);
+}
+
+TYPED_TEST(AttentionKernel, GoesOnFromACache) {
+  for (const Shape::Layout layout : {Shape::BTHD, Shape::BHTD}) {
+    expect_twin<TypeParam>(
+        {.B = 2, .T = 1, .start = 99, .H = 2, .Hp = 1, .Gk = 1, .Gv = 2, .layout = layout});
+    expect_twin<TypeParam>({.T = 3, .start = 62, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .layout = layout});
+  }
+  expect_twin<bf16>({.T = 140, .start = 70, .E = 64, .D = 64}, one_schedule);
+}
+
+// More units than blocks; units of one and of two heads, sharing k and v or v alone. Backward only.
+TEST(AttentionKernels, DealsOutUnits) {
+  for (const Shape& s : std::vector<Shape>{
+           {.B = 265}, {.B = 64, .T = 2, .H = 3, .Hp = 3}, {.B = 64, .T = 2, .H = 3, .Gk = 3, .v_modulo = 1}})
+    expect_twin<bf16>(s, one_schedule, backward);
+}
+
+TEST(AttentionPlan, DealsEveryBlockOnceHeaviestFirst) {
+  for (const int64_t heads : {1, 5, 64})
+    for (const int64_t blocks : {1, 7})
+      for (const int64_t section : {1, 2, 5, 64, 100}) {
+        const AttentionFwdDeal deal(heads, blocks, AttentionFwdDeal::kSectionBytes / section);
+        std::vector<int> dealt(size_t(heads * blocks), 0);
+        for (int id = 0; id < int(deal.count()); ++id) {
+          ++dealt.at(size_t(deal.head(id) * blocks + deal.block(id)));
+          const bool same = id > 0 && deal.head(id) / deal.section == deal.head(id - 1) / deal.section;
+          EXPECT_TRUE(!same || deal.block(id) <= deal.block(id - 1)) << id;
+        }
+        EXPECT_EQ(dealt, std::vector<int>(dealt.size(), 1)) << heads << " heads, sections of " << section;
+      }
+}
+
+// In every shape: each head is in one unit, next to none but heads that it may share with, and each unit is
+// read once for every k head, and once for every v head.
+TEST(AttentionPlan, CoversEveryHeadOnce) {
+  for (const int64_t B : {1, 3, 40, 200})
+    for (const int64_t H : {1, 6, 12, 23})
+      for (int64_t modulo = 0; modulo <= H; ++modulo)
+        for (int64_t Gk = 1; Gk <= H; ++Gk)
+          for (int64_t Gv = 1; Gv <= H; ++Gv) {
+            if (H % Gk != 0 || (modulo > 0 && H % modulo != 0) || (modulo ? modulo : H) % Gv != 0) continue;
+            const Shape s{.B = B, .T = 1, .H = H, .Hp = H, .Gk = Gk, .Gv = Gv, .v_modulo = modulo};
+            const AttentionBwdPlan plan(
+                {.B = B, .T = 1, .H = H, .Gk = Gk, .Gv = Gv, .v_modulo = modulo, .E = 8, .D = 8});
+            std::vector<int> heads(size_t(H), 0);
+            for (int64_t u = 0; u < plan.units_of_sequence; ++u)
+              for (int64_t i = 0; i < plan.heads(u); ++i) {
+                const int64_t h = plan.first_head(u) + i * plan.stride, first = plan.first_head(u);
+                ++heads.at(size_t(h));
+                EXPECT_EQ(s.v_head(h), s.v_head(first)) << s.name();
+                EXPECT_TRUE(Gk == H || s.k_head(h) == s.k_head(first)) << s.name();
+              }
+            EXPECT_EQ(heads, std::vector<int>(size_t(H), 1)) << s.name();
+            std::vector<int64_t> k_of, v_of, units;
+            for (int64_t u = 0; u < plan.units_of_sequence; ++u) units.push_back(u);
+            const auto check = [&](const AttentionBwdPlan::Readers& readers, int64_t groups, auto group_of) {
+              std::vector<int64_t> read;
+              for (int64_t g = 0; g < groups; ++g)
+                for (int64_t i = 0; i < readers.count(); ++i) {
+                  read.push_back(readers.unit(g, i));
+                  EXPECT_EQ(group_of(plan.first_head(read.back())), g) << s.name();
+                  const int64_t before = i > 0 ? readers.unit(g, i - 1) : -1;
+                  EXPECT_GT(read.back(), before) << s.name();
+                }
+              std::sort(read.begin(), read.end());
+              EXPECT_EQ(read, units) << s.name();
+            };
+            if (Gk < H) check(plan.k_readers(), Gk, [&](int64_t h) { return s.k_head(h); });
+            if (Gv < H) check(plan.v_readers(), Gv, [&](int64_t h) { return s.v_head(h); });
+          }
+}
+
+TYPED_TEST(AttentionKernel, NamesWhatIsWrong) {
+  Case<TypeParam> c({.T = 2, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2});
+  const auto message = [&](auto&& change) -> std::string {
+    auto fwd = c.template fwd<TypeParam>();
+    auto bwd = c.template bwd<TypeParam>();
+    change(fwd, bwd);
+    try {
+      cuda::attention_fwd<TypeParam>({}, fwd);
+      cuda::attention_bwd<TypeParam>({}, bwd);
+    } catch (const ShapeError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto says = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), std::string::npos) << "\"" << text << "\" does not say \"" << part << "\"";
+  };
+  says(message([](auto& fwd, auto&) { fwd.k.T = 1; }), "attention_fwd: k.T = 1");
+  says(message([](auto&, auto& bwd) { bwd.dk.H = 1; }), "attention_bwd: dk.H = 1");
+  says(message([](auto&, auto& bwd) { --bwd.scratch.size; }), "attention_bwd: scratch has");
+  says(message([](auto&, auto& bwd) { ++bwd.scratch.data; }), "attention_bwd: scratch does not begin");
 }
 
 }  // namespace
