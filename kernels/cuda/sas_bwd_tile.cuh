@@ -39,12 +39,12 @@ struct Backward {
   // Rows by features, and projections' weights, are dealt to kDown x kAcross warps.
   static constexpr int kAcross = D::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
   static constexpr int kRowTiles = int(ceil_div(kRows / 16, kDown));
-  static constexpr int kTilesAtOnce =
-      Units::kMore > 1 ? 2 : 3;  // so that they fit beside the partition's sums
+  static constexpr int kTilesAtOnce = 3;  // of rows: they fit beside the partition's sums
   static_assert(kRows % 16 == 0 && kRowTiles * kDown * 16 >= kRows);
   static constexpr int kOutTiles = int(ceil_div(D::kE / 16, kDown));
   static constexpr int kColumns = D::kE / 8 / kAcross, kInColumns = D::kD / 8 / kAcross;
 
+  static constexpr int kZ3 = std::max(D::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize);
   struct Shared {
     Weights w;
     alignas(16) bf16 raw[Group][D::kIn * kRawPitch];  // x as it came
@@ -52,8 +52,7 @@ struct Backward {
     alignas(16) bf16 relu_z1[Group][Mid::kSize];
     alignas(16) bf16 z2[Group][Mid::kSize];  // then dZ2
     alignas(16) bf16 dy[kRows * kRowPitch];
-    alignas(
-        16) bf16 z3[std::max(D::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize)];  // relu, dZ3, dZ1
+    alignas(16) bf16 z3[kZ3];  // relu(Z3), then dZ3, then dZ1's lines
 
     __device__ __forceinline__ bf16* dz1(int token) { return z3 + token * Mid::kSize; }
   };
