@@ -9,16 +9,20 @@ namespace saslm::cuda {
 constexpr int kSasBwdWarps = 8, kSasBwdThreads = kSasBwdWarps * kWarp;
 
 // The gradients of both convolutions' weights, as units of 16 x Mid: row (tap, input channel), column output
-// channel. The last block of 8 rows of a convolution is its bias. A warp has two units of one convolution
-// and, if more are left, one or two of conv1.
+// channel. The last block of 8 rows of a convolution is its bias. A warp has up to kEach units of one
+// convolution: the first kWarps2 warps deal those of conv2 among them, the others those of conv1.
 template <class InSpan, class MidSpan>
 struct ConvUnits {
   static constexpr int kUnits1 = (InSpan::kBlocks + 2) / 2, kUnits2 = (MidSpan::kBlocks + 2) / 2;
-  static constexpr int kPairs2 = (kUnits2 + 1) / 2;
-  static constexpr int kDealt1 =
-      kUnits1 < 2 * (kSasBwdWarps - kPairs2) ? kUnits1 : 2 * (kSasBwdWarps - kPairs2);
-  static constexpr int kMore = int(ceil_div(kUnits1 - kDealt1, kSasBwdWarps));
-  static_assert(kPairs2 <= kSasBwdWarps && kMore <= 2);
+
+  static constexpr int warps(int units, int each) { return int(ceil_div(units, each)); }
+  static constexpr int each() {
+    int e = 1;
+    while (warps(kUnits1, e) + warps(kUnits2, e) > kSasBwdWarps) ++e;
+    return e;
+  }
+  static constexpr int kEach = each();
+  static constexpr int kWarps1 = warps(kUnits1, kEach), kWarps2 = kSasBwdWarps - kWarps1;
 };
 
 template <class D, int Group>
@@ -78,8 +82,7 @@ struct Place {
 // What a thread sums over the whole partition.
 template <class D, class B>
 struct Partial {
-  Sums<2, B::kHeadBlocks> conv = {};
-  Sums<B::Units::kMore == 0 ? 1 : B::Units::kMore, B::kHeadBlocks> more = {};
+  Sums<B::Units::kEach, B::kHeadBlocks> conv = {};
   Sums<B::kOutTiles, B::kColumns> proj2 = {};
   Sums<B::kOutTiles, B::kInColumns> proj1 = {};
   float proj1_b[B::kColumns][2] = {}, proj2_b[B::kColumns][2] = {};
