@@ -157,12 +157,12 @@ bool try_group(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
   return true;
 }
 
-// Two tokens at a time where four do not fit (sm_80).
+// Four tokens at a time; where their lines do not fit (163 KiB on sm_80), two.
 template <class D>
 bool try_backward(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
   if (!fits<D>(s)) return false;
   if (try_group<D, 4>(stream, a, s)) return true;
-  if constexpr (D::kD == 64)
+  if constexpr (sizeof(typename Backward<D, 4>::Shared) > 163 * 1024)
     return try_group<D, 2>(stream, a, s);
   else
     return false;

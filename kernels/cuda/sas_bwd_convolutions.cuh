@@ -107,45 +107,47 @@ __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<b
   }
 }
 
-// S units of one convolution, from `unit` on: sum += in^T d_out over all positions of the group.
-template <class D, class B, class In, int S>
+// A warp's units of one convolution, whose inputs are In: unit, unit + Step, ...
+template <class D, class B, class In, int Step>
 struct UnitSums {
-  static constexpr int kBlocks = In::Span::kBlocks, kUnits = (kBlocks + 2) / 2;
+  static constexpr int kBlocks = In::Span::kBlocks;
+  static constexpr int kEach = B::Units::kEach, kColumns = B::kHeadBlocks;
 
-  static __device__ __forceinline__ void add(Sums<S, B::kHeadBlocks>& sum, int unit, int next, const bf16* in,
+  // sum += in^T d_out over all positions of the group.
+  static __device__ __forceinline__ void add(Sums<kEach, kColumns>& sum, int unit, const bf16* in,
                                              const bf16* d_out, int lane) {
-    int offset[S];
+    int offset[kEach];
     SIMT_UNROLL
-    for (int u = 0; u < S; ++u) {
-      const int block = min(2 * (unit + u * next) + lane / 8 % 2, kBlocks - 1);
+    for (int u = 0; u < kEach; ++u) {
+      const int block = min(2 * (unit + u * Step) + lane / 8 % 2, kBlocks - 1);
       const int tap = block / (In::kChannels / 8), channel = block % (In::kChannels / 8) * 8;
       offset[u] = (tap + lane / 16 * 8 + lane % 8) * In::kPitch + channel;
     }
     constexpr uint32_t kOnes = 0x3f803f80;
     for (int token = 0; token < B::kGroup; ++token, in += In::kSize, d_out += B::Mid::kSize)
       for (int position = 0; position < D::kD; position += 16) {
-        Columns<B::kHeadBlocks> b;
+        Columns<kColumns> b;
         b.load_transposed(d_out + B::Mid::kFirst + position * B::Mid::kPitch, B::Mid::kPitch, lane);
         SIMT_UNROLL
-        for (int u = 0; u < S; ++u) {
-          if (unit + u * next >= kUnits) continue;
+        for (int u = 0; u < kEach; ++u) {
+          const int block = 2 * (unit + u * Step);
+          if (block > kBlocks) continue;
           uint32_t a[4];
           simt::ldmatrix_x4_trans(a, in + offset[u] + position * In::kPitch);
-          if (2 * (unit + u * next) == kBlocks) a[0] = a[2] = kOnes;
-          if (2 * (unit + u * next) + 1 == kBlocks) a[1] = a[3] = kOnes;
+          if (block == kBlocks) a[0] = a[2] = kOnes;
+          if (block + 1 == kBlocks) a[1] = a[3] = kOnes;
           multiply(sum[u], a, b);
         }
       }
   }
 
-  static __device__ __forceinline__ void store(const Sums<S, B::kHeadBlocks>& sum, int unit, int next,
-                                               float* w, float* bias, const SasShape& s, int64_t channels,
-                                               int lane) {
+  static __device__ __forceinline__ void store(const Sums<kEach, kColumns>& sum, int unit, float* w,
+                                               float* bias, const SasShape& s, int64_t channels, int lane) {
     const int missing = (D::kTaps - int(s.K)) / 2;
     SIMT_UNROLL
-    for (int i = 0; i < S * B::kHeadBlocks * 4; ++i) {
-      const int u = i / 4 / B::kHeadBlocks, n = i / 4 % B::kHeadBlocks, half = i % 4 / 2;
-      const int block = 2 * (unit + u * next) + half, o = n * 8 + lane % 4 * 2 + i % 2;
+    for (int i = 0; i < kEach * kColumns * 4; ++i) {
+      const int u = i / 4 / kColumns, n = i / 4 % kColumns, half = i % 4 / 2;
+      const int block = 2 * (unit + u * Step) + half, o = n * 8 + lane % 4 * 2 + i % 2;
       const int tap = block / (In::kChannels / 8) - missing, c = block % (In::kChannels / 8) * 8 + lane / 4;
       if (o >= int(s.Hs)) continue;
       if (block < kBlocks && tap >= 0 && tap < int(s.K) && c < int(channels))
@@ -154,34 +156,31 @@ struct UnitSums {
     }
   }
 };
+template <class D, class B>
+using Units1 = UnitSums<D, B, typename B::In, B::Units::kWarps1>;
+template <class D, class B>
+using Units2 = UnitSums<D, B, typename B::Mid, B::Units::kWarps2>;
 
 template <class D, class B>
 __device__ __forceinline__ void add_convolutions(typename B::Shared& s, const Place<B>& at,
                                                  Partial<D, B>& sums) {
-  using U = typename B::Units;
-  if (at.warp < U::kPairs2)
-    UnitSums<D, B, typename B::Mid, 2>::add(sums.conv, 2 * at.warp, 1, s.relu_z1[0], s.z2[0], at.lane);
+  constexpr int kWarps2 = B::Units::kWarps2;
+  if (at.warp < kWarps2)
+    Units2<D, B>::add(sums.conv, at.warp, s.relu_z1[0], s.z2[0], at.lane);
   else
-    UnitSums<D, B, typename B::In, 2>::add(sums.conv, 2 * (at.warp - U::kPairs2), 1, s.x[0], s.z3, at.lane);
-  if constexpr (U::kMore > 0)
-    UnitSums<D, B, typename B::In, U::kMore>::add(sums.more, U::kDealt1 + kSasBwdWarps - 1 - at.warp,
-                                                  kSasBwdWarps, s.x[0], s.z3, at.lane);
+    Units1<D, B>::add(sums.conv, at.warp - kWarps2, s.x[0], s.dz1(0), at.lane);
 }
 
 template <class D, class B>
 __device__ __forceinline__ void store_convolutions(float* partial, const SasSums& to, const SasShape& shape,
                                                    const Place<B>& at, const Partial<D, B>& sums) {
-  using U = typename B::Units;
-  float *const w1 = partial + to.conv1_w, *const b1 = partial + to.conv1_b;
-  if (at.warp < U::kPairs2)
-    UnitSums<D, B, typename B::Mid, 2>::store(sums.conv, 2 * at.warp, 1, partial + to.conv2_w,
-                                              partial + to.conv2_b, shape, shape.Hs, at.lane);
+  constexpr int kWarps2 = B::Units::kWarps2;
+  if (at.warp < kWarps2)
+    Units2<D, B>::store(sums.conv, at.warp, partial + to.conv2_w, partial + to.conv2_b, shape, shape.Hs,
+                        at.lane);
   else
-    UnitSums<D, B, typename B::In, 2>::store(sums.conv, 2 * (at.warp - U::kPairs2), 1, w1, b1, shape, shape.H,
-                                             at.lane);
-  if constexpr (U::kMore > 0)
-    UnitSums<D, B, typename B::In, U::kMore>::store(sums.more, U::kDealt1 + kSasBwdWarps - 1 - at.warp,
-                                                    kSasBwdWarps, w1, b1, shape, shape.H, at.lane);
+    Units1<D, B>::store(sums.conv, at.warp - kWarps2, partial + to.conv1_w, partial + to.conv1_b, shape,
+                        shape.H, at.lane);
 }
 
 }  // namespace saslm::cuda

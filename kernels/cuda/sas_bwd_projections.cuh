@@ -16,37 +16,30 @@ template <class D, class B>
 __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& at,
                                         uint32_t (&positive)[B::kRowTiles]) {
   using W = typename B::Weights;
+  Sums<B::kRowTiles, B::kColumns> z3;
+  start_sums(z3, s.w.proj1_b + at.column(), at.lane);
   SIMT_UNROLL
-  for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
-    Sums<B::kTilesAtOnce, B::kColumns> z3;
-    start_sums(z3, s.w.proj1_b + at.column(), at.lane);
+  for (int k = 0; k < D::kD; k += 16) {
+    Columns<B::kColumns> b;
+    b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
     SIMT_UNROLL
-    for (int k = 0; k < D::kD; k += 16) {
-      Columns<B::kColumns> b;
-      b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
-      SIMT_UNROLL
-      for (int m = 0; m < B::kTilesAtOnce; ++m) {
-        const int tile = at.down() * B::kRowTiles + m0 + m;
-        if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
-        uint32_t z2[4];
-        load_rows_transposed(z2, block_lines<B>(s, 2 * tile) + k * B::Mid::kPitch,
-                             block_lines<B>(s, 2 * tile + 1) + k * B::Mid::kPitch, B::Mid::kPitch, at.lane);
-        multiply(z3[m], z2, b);
-      }
+    for (int m = 0; m < B::kRowTiles; ++m) {
+      const int tile = at.down() * B::kRowTiles + m;
+      if (tile >= B::kRows / 16) continue;
+      uint32_t z2[4];
+      load_rows_transposed(z2, block_lines<B>(s, 2 * tile) + k * B::Mid::kPitch,
+                           block_lines<B>(s, 2 * tile + 1) + k * B::Mid::kPitch, B::Mid::kPitch, at.lane);
+      multiply(z3[m], z2, b);
     }
+  }
+  SIMT_UNROLL
+  for (int m = 0; m < B::kRowTiles; ++m) {
+    const int tile = at.down() * B::kRowTiles + m;
+    if (tile >= B::kRows / 16) continue;
+    positive[m] = 0;
     SIMT_UNROLL
-    for (int m = 0; m < B::kTilesAtOnce; ++m) {
-      const int tile = at.down() * B::kRowTiles + m0 + m;
-      if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
-      uint32_t bits = 0;
-      SIMT_UNROLL
-      for (int i = 0; i < B::kColumns * 4; ++i) bits |= uint32_t{z3[m][i / 4][i % 4] > 0} << i;
-      positive[m0 + m] = bits;
-      Sums<1, B::kColumns> one;
-      SIMT_UNROLL
-      for (int i = 0; i < B::kColumns * 4; ++i) one[0][i / 4][i % 4] = z3[m][i / 4][i % 4];
-      store_lines<true>(s.z3 + tile * 16 * B::kRowPitch + at.column(), B::kRowPitch, one, at.lane);
-    }
+    for (int i = 0; i < B::kColumns * 4; ++i) positive[m] |= uint32_t{z3[m][i / 4][i % 4] > 0} << i;
+    store_tile<true>(s.z3 + tile * 16 * B::kRowPitch + at.column(), B::kRowPitch, z3[m], at.lane);
   }
 }
 

@@ -9,16 +9,20 @@ namespace saslm::cuda {
 constexpr int kSasBwdWarps = 8, kSasBwdThreads = kSasBwdWarps * kWarp;
 
 // The gradients of both convolutions' weights, as units of 16 x Mid: row (tap, input channel), column output
-// channel. The last block of 8 rows of a convolution is its bias. A warp has two units of one convolution
-// and, if more are left, one or two of conv1.
+// channel. The last block of 8 rows of a convolution is its bias. A warp has up to kEach units of one
+// convolution: the first kWarps2 warps deal those of conv2 among them, the others those of conv1.
 template <class InSpan, class MidSpan>
 struct ConvUnits {
   static constexpr int kUnits1 = (InSpan::kBlocks + 2) / 2, kUnits2 = (MidSpan::kBlocks + 2) / 2;
-  static constexpr int kPairs2 = (kUnits2 + 1) / 2;
-  static constexpr int kDealt1 =
-      kUnits1 < 2 * (kSasBwdWarps - kPairs2) ? kUnits1 : 2 * (kSasBwdWarps - kPairs2);
-  static constexpr int kMore = int(ceil_div(kUnits1 - kDealt1, kSasBwdWarps));
-  static_assert(kPairs2 <= kSasBwdWarps && kMore <= 2);
+
+  static constexpr int warps(int units, int each) { return int(ceil_div(units, each)); }
+  static constexpr int each() {
+    int e = 1;
+    while (warps(kUnits1, e) + warps(kUnits2, e) > kSasBwdWarps) ++e;
+    return e;
+  }
+  static constexpr int kEach = each();
+  static constexpr int kWarps1 = warps(kUnits1, kEach), kWarps2 = kSasBwdWarps - kWarps1;
 };
 
 template <class D, int Group>
@@ -39,12 +43,12 @@ struct Backward {
   // Rows by features, and projections' weights, are dealt to kDown x kAcross warps.
   static constexpr int kAcross = D::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
   static constexpr int kRowTiles = int(ceil_div(kRows / 16, kDown));
-  static constexpr int kTilesAtOnce =
-      Units::kMore > 1 ? 2 : 3;  // so that they fit beside the partition's sums
+  static constexpr int kTilesAtOnce = 3;  // of rows: they fit beside the partition's sums
   static_assert(kRows % 16 == 0 && kRowTiles * kDown * 16 >= kRows);
   static constexpr int kOutTiles = int(ceil_div(D::kE / 16, kDown));
   static constexpr int kColumns = D::kE / 8 / kAcross, kInColumns = D::kD / 8 / kAcross;
 
+  static constexpr int kZ3 = std::max(D::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize);
   struct Shared {
     Weights w;
     alignas(16) bf16 raw[Group][D::kIn * kRawPitch];  // x as it came
@@ -52,8 +56,7 @@ struct Backward {
     alignas(16) bf16 relu_z1[Group][Mid::kSize];
     alignas(16) bf16 z2[Group][Mid::kSize];  // then dZ2
     alignas(16) bf16 dy[kRows * kRowPitch];
-    alignas(
-        16) bf16 z3[std::max(D::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize)];  // relu, dZ3, dZ1
+    alignas(16) bf16 z3[kZ3];  // relu(Z3), then dZ3, then dZ1's lines
 
     __device__ __forceinline__ bf16* dz1(int token) { return z3 + token * Mid::kSize; }
   };
@@ -79,8 +82,7 @@ struct Place {
 // What a thread sums over the whole partition.
 template <class D, class B>
 struct Partial {
-  Sums<2, B::kHeadBlocks> conv = {};
-  Sums<B::Units::kMore == 0 ? 1 : B::Units::kMore, B::kHeadBlocks> more = {};
+  Sums<B::Units::kEach, B::kHeadBlocks> conv = {};
   Sums<B::kOutTiles, B::kColumns> proj2 = {};
   Sums<B::kOutTiles, B::kInColumns> proj1 = {};
   float proj1_b[B::kColumns][2] = {}, proj2_b[B::kColumns][2] = {};

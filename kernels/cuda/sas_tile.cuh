@@ -223,18 +223,22 @@ __device__ __forceinline__ void convolve(Sums<M, N>& sum, const bf16* lines, con
   }
 }
 
-// Sums as bf16 to the rows of positions.
-template <bool Relu, int M, int N>
-__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M, N>& sum, int lane) {
-  bf16* const to = lines + lane / 4 * pitch + lane % 4 * 2;
+// Sums of 16 rows as bf16.
+template <bool Relu, int N>
+__device__ __forceinline__ void store_tile(bf16* rows, int pitch, const float (&sum)[N][4], int lane) {
+  bf16* const to = rows + lane / 4 * pitch + lane % 4 * 2;
   SIMT_UNROLL
-  for (int m = 0; m < M; ++m) SIMT_UNROLL
   for (int n = 0; n < N; ++n) SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
-    const float x = sum[m][n][2 * half], y = sum[m][n][2 * half + 1];
-    simt::stv(to + (m * 16 + half * 8) * pitch + n * 8,
+    const float x = sum[n][2 * half], y = sum[n][2 * half + 1];
+    simt::stv(to + half * 8 * pitch + n * 8,
               Relu ? simt::pack_bf16(relu(x), relu(y)) : simt::pack_bf16(x, y));
   }
+}
+template <bool Relu, int M, int N>
+__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M, N>& sum, int lane) {
+  SIMT_UNROLL
+  for (int m = 0; m < M; ++m) store_tile<Relu>(lines + m * 16 * pitch, pitch, sum[m], lane);
 }
 
 // [channel][position] to [position][channel]; `part` of `parts` warps.
