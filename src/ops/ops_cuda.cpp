@@ -1,4 +1,4 @@
-#include "kernels/cuda/queue.h"
+#include "kernels/cuda/runtime/queue.h"
 #include "ops/ops.h"
 
 namespace saslm {

@@ -1,11 +1,11 @@
-// kernels/cuda/queue.h over the host's memory: the whole CUDA backend on the SIMT layer. Memory is handed out
+// kernels/cuda/runtime/queue.h over the host's memory: the whole CUDA backend on the SIMT layer. Memory is handed out
 // as a GPU's would be: the backend must not rely on the host's reading it (Ops::host_memory stays false).
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "core/arena.h"
-#include "kernels/cuda/queue.h"
+#include "kernels/cuda/runtime/queue.h"
 #include "kernels/simt/schedules.h"
 
 namespace saslm::cuda {

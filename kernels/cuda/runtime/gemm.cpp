@@ -1,5 +1,5 @@
-// Contract: kernels/cuda/gemm.h.
-#include "kernels/cuda/gemm.h"
+// Contract: kernels/cuda/runtime/gemm.h.
+#include "kernels/cuda/runtime/gemm.h"
 
 #include <cuda_runtime_api.h>
 

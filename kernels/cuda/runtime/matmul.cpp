@@ -6,7 +6,7 @@
 
 #include "core/bf16.h"
 #include "kernels/cuda/bias_gradient.h"
-#include "kernels/cuda/queue_state.h"
+#include "kernels/cuda/runtime/queue_state.h"
 
 namespace saslm::cuda {
 namespace {

@@ -1,11 +1,11 @@
-// Contract: kernels/cuda/queue.h.
-#include "kernels/cuda/queue.h"
+// Contract: kernels/cuda/runtime/queue.h.
+#include "kernels/cuda/runtime/queue.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/error.h"
-#include "kernels/cuda/queue_state.h"
+#include "kernels/cuda/runtime/queue_state.h"
 
 namespace saslm::cuda {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/stream.h"
-#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/runtime/gemm.h"
 
 namespace saslm::cuda {
 
