@@ -152,8 +152,8 @@ __global__ void __launch_bounds__(kColumnSumWarps* kWarp)
 template <class A, class X>
 void add_column_sums(Stream stream, Vec<A> total, Mat<X> partial) {
   if (total.size == 0) return;
-  simt::launch(add_column_sums_kernel<A, std::remove_const_t<X>>, ceil_div(total.size, kWarp), kColumnSumWarps * kWarp, 0, stream,
-               total, partial);
+  simt::launch(add_column_sums_kernel<A, std::remove_const_t<X>>, ceil_div(total.size, kWarp),
+               kColumnSumWarps * kWarp, 0, stream, total, partial);
 }
 
 }  // namespace saslm::cuda

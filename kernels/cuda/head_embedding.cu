@@ -110,7 +110,8 @@ void head_embedding_bwd(Stream stream, const HeadEmbeddingBwd<T>& a) {
   const int64_t D = a.dy.D;
   if (a.de.contiguous()) return add_column_sums(stream, Vec<float>{a.de.data, a.dy.H * D}, partial);
   for (int64_t h = 0; h < a.dy.H; ++h)
-    add_column_sums(stream, Vec<float>{a.de[h], D}, {partial.data + h * D, partial.rows, D, partial.stride});
+    add_column_sums(stream, Vec<float>{a.de[h], D},
+                    Mat<const float>{partial.data + h * D, partial.rows, D, partial.stride});
 }
 
 template void head_embedding_fwd(Stream, const HeadEmbeddingFwd<float>&);

@@ -170,7 +170,7 @@ void norm_bwd(Stream stream, const NormBwd<T>& a) {
                stream, a, 1 / float(a.x.cols));
   const Mat<const float> dw = a.partial.first_cols(a.x.cols);
   add_column_sums(stream, a.dw, dw);
-  if (a.db) add_column_sums(stream, a.db, {dw.data + a.x.cols, dw.rows, dw.cols, dw.stride});
+  if (a.db) add_column_sums(stream, a.db, Mat<const float>{dw.data + a.x.cols, dw.rows, dw.cols, dw.stride});
 }
 
 template void norm_fwd(Stream, const NormFwd<float>&);
