@@ -50,10 +50,13 @@ struct AttentionFwdDeal {
 
 // Backward is made of units, each the work of one block at a time. A unit takes query heads that read the
 // same v head and either the same k head or each its own; such heads make a run, and a run is cut into units
-// only when the shape has too few of them to fill a GPU.
+// only when the shape has too few of them to fill a GPU. When it has too few heads even so, units (then of
+// one head each) are split further, every split taking each so manieth key block; their dq are added up
+// afterwards.
 struct AttentionBwdPlan {
   static constexpr int64_t kWantedUnits = 128;  // a GPU has 108 (A100) or 132 (H100, H200) multiprocessors
   static constexpr int64_t kMaxBlocks = 264;  // blocks walk units a stride apart, so that scratch stays small
+  static constexpr int64_t kKeys = 128;       // of a key block
   static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
@@ -61,6 +64,7 @@ struct AttentionBwdPlan {
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
   int64_t cuts = 0;             // units of a run
   int64_t units_of_sequence = 0, units = 0;
+  int64_t splits = 0, parts = 0;  // of a unit, each of two key blocks or more; of all units
 
   constexpr AttentionBwdPlan() = default;
   constexpr explicit AttentionBwdPlan(const AttentionShape& s)
@@ -78,9 +82,16 @@ struct AttentionBwdPlan {
     cuts = std::min(run, ceil_div(kWantedUnits, B * (H / run)));
     units_of_sequence = H / run * cuts;
     units = B * units_of_sequence;
+    splits = std::clamp(kWantedUnits / units, int64_t(1), std::max(int64_t(1), key_blocks() / 2));
+    parts = units * splits;
   }
 
-  constexpr int64_t blocks() const { return std::min(units, kMaxBlocks); }
+  constexpr int64_t key_blocks() const { return ceil_div(T, kKeys); }
+  constexpr int64_t blocks() const { return std::min(parts, kMaxBlocks); }
+
+  // Part p is split p % splits of unit p / splits; its key blocks begin at last_key(p) and lie `splits`
+  // apart.
+  constexpr int last_key(int p) const { return int((key_blocks() - 1 - p % splits) * kKeys); }
 
   // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
   constexpr int64_t first_head(int64_t u) const {

@@ -27,10 +27,14 @@
 // Floor on an H200 at (96, 64), 36 heads, T = 1024, per token: 15.3 MFLOP, 19.4 ns at 790 TFLOP/s, 31 ns at
 // the 63 % of mma.sync; traffic 10 ns. The diagonal adds 12 % of masked work; dQ passes L2 at 1.8 TB/s.
 //
-// Limits. A sequence's head is one block's work, so B*H below about 130 leaves multiprocessors idle; more
-// would take a split over key blocks with a pass of its own for dQ (+38 % FLOPs). One block a multiprocessor,
-// 8 warps of 255 registers; at (192, 128) about 100 bytes a thread spill. K and V are read from shared memory
-// as fragments again every step, because registers for them are what would spill at (96, 64).
+// Few heads (B*H up to 64): each is split, every split taking each so manieth key block, which balances the
+// triangle. A split leaves its dQ in scratch, and a last kernel adds the splits up in order.
+//
+// Registers are what is short: one block of 8 warps a multiprocessor, up to 255 registers a thread. So K and
+// V are read from shared memory as fragments again every step, and what a block works on (Head) lies there
+// too.
+//
+// Limit: between 65 and 131 heads (B*H) some multiprocessors stay idle.
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
@@ -39,6 +43,7 @@ namespace saslm::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp, kKeys = 16 * kWarps;
+static_assert(kKeys == AttentionBwdPlan::kKeys);
 
 template <int E, int D>
 struct Tiles {
@@ -48,15 +53,15 @@ struct Tiles {
   static constexpr int kFragments = E / 8 / kColumnGroups;
 };
 
-// One query head: what it reads and where its gradients go. It lies in shared memory: registers are short,
-// and most of it is asked for once a key block.
+// One query head: what it reads, where its gradients go, and which it is of this block's work.
 struct Head {
   Rows<const bf16> q, k, v, dy;
   const float2* statistics;  // of its queries
   Rows<bf16> dq, dk, dv;
   float *dk_partial, *dv_partial;  // of its unit; absent: to dk, dv
-  bool add;                        // to the partials
   float scale_log2, scale_share, share;
+  int key_step;        // from one key block of this split to the next
+  int part, n, heads;  // head n of the part's
 };
 
 template <int E, int D>
@@ -130,6 +135,11 @@ struct QueryGradient {
     for (int n = 0; n < T::kFragments; ++n)
       simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
   }
+  __device__ __forceinline__ void add(const QueryGradient& x) {
+    SIMT_UNROLL
+    for (int n = 0; n < T::kFragments; ++n) SIMT_UNROLL
+    for (int e = 0; e < 4; ++e) sum[0][n][e] += x.sum[0][n][e];
+  }
   __device__ __forceinline__ void put(const Rows<bf16>& dq, int first, float factor) const {
     SIMT_UNROLL
     for (int half = 0; half < 2; ++half)
@@ -196,7 +206,7 @@ __device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, flo
           ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
       softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
-      dq.load(dq_scratch, first, first >= key + kKeys);
+      dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<D, Q / 16>(
           dv, [&](uint32_t(&a)[4], int, int i) { round_a(a, p[0], i); }, shared.dy[stage]);
       multiply<E, Q / 16>(
@@ -212,13 +222,13 @@ __device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, flo
             dq.sum,
             [&](uint32_t(&a)[4], int, int) { simt::ldmatrix_x4_trans(a, shared.ds + dq_rows(16 * i, 0)); },
             shared.k, i, dq_columns);
-    if (key > 0)
+    if (key > 0 || head.key_step > kKeys)
       dq.store(dq_scratch, first);
     else
       dq.put(head.dq, first, head.scale_share);
   }
-  put_strip<E>(head.dk, head.dk_partial, head.add, dk, key, head.scale_share);
-  put_strip<D>(head.dv, head.dv_partial, head.add, dv, key, head.share);
+  put_strip<E>(head.dk, head.dk_partial, head.n > 0, dk, key, head.scale_share);
+  put_strip<D>(head.dv, head.dv_partial, head.n > 0, dv, key, head.share);
 }
 
 struct Scratch {
@@ -234,37 +244,64 @@ struct Scratch {
         dq_of_block(plan.dq_of_block()) {}
 };
 
+// Head n of one part, a split of a unit.
+__device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const AttentionBwdPlan& plan,
+                                        const HeadMap& map, const Scratch& scratch, int part, int n) {
+  const int unit = part / int(plan.splits), b = unit / int(plan.units_of_sequence);
+  const int h = int(plan.first_head(unit % plan.units_of_sequence) + n * plan.stride), g = map.k(h),
+            w = map.v(h);
+  const float scale = float(a.scale), share = float(a.dy.H) / float(a.q.H);
+  return {.q = {a.q, b, h},
+          .k = {a.k, b, g},
+          .v = {a.v, b, w},
+          .dy = {a.dy, b, h % a.dy.H},
+          .statistics = scratch.statistics + (b * a.q.H + h) * plan.padded_queries(),
+          .dq = {a.dq, b, h},
+          .dk = {a.dk, b, g},
+          .dv = {a.dv, b, w},
+          .dk_partial = scratch.dk ? scratch.dk + unit * (plan.T * plan.E) : nullptr,
+          .dv_partial = scratch.dv ? scratch.dv + unit * (plan.T * plan.D) : nullptr,
+          .scale_log2 = scale * kLog2e,
+          .scale_share = scale * share,
+          .share = share,
+          .key_step = int(plan.splits) * kKeys,
+          .part = part,
+          .n = n,
+          .heads = int(plan.heads(unit % plan.units_of_sequence))};
+}
+
 template <int E, int D>
 __global__ void __launch_bounds__(kThreads, 1)
     attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadMap map, Scratch scratch) {
   Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
   float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block + QueryGradient<E, D>::place();
-  for (int unit = int(blockIdx.x); unit < int(plan.units); unit += int(gridDim.x)) {
-    const int b = unit / int(plan.units_of_sequence), u = unit % int(plan.units_of_sequence);
-    for (int i = 0; i < int(plan.heads(u)); ++i) {
-      simt::block_sync();  // the head before is no longer read
-      if (threadIdx.x == 0) {
-        const float scale = float(a.scale), share = float(a.dy.H) / float(a.q.H);
-        const int h = int(plan.first_head(u) + i * plan.stride), g = map.k(h), w = map.v(h);
-        shared.head = {.q = {a.q, b, h},
-                       .k = {a.k, b, g},
-                       .v = {a.v, b, w},
-                       .dy = {a.dy, b, h % a.dy.H},
-                       .statistics = scratch.statistics + (b * a.q.H + h) * plan.padded_queries(),
-                       .dq = {a.dq, b, h},
-                       .dk = {a.dk, b, g},
-                       .dv = {a.dv, b, w},
-                       .dk_partial = scratch.dk ? scratch.dk + unit * (plan.T * plan.E) : nullptr,
-                       .dv_partial = scratch.dv ? scratch.dv + unit * (plan.T * plan.D) : nullptr,
-                       .add = i > 0,
-                       .scale_log2 = scale * kLog2e,
-                       .scale_share = scale * share,
-                       .share = share};
-      }
-      for (int key = (int(a.q.T) - 1) / kKeys * kKeys; key >= 0; key -= kKeys)
-        key_block_bwd(shared, key, dq_scratch);
-    }
+  for (int part = int(blockIdx.x), n = 0; part < int(plan.parts);) {
+    simt::block_sync();  // the head before is no longer read
+    if (threadIdx.x == 0) shared.head = head_of(a, plan, map, scratch, part, n);
+    for (int key = plan.last_key(part); key >= 0; key -= shared.head.key_step)
+      key_block_bwd(shared, key, dq_scratch);
+    const bool more = shared.head.n + 1 < shared.head.heads;
+    n = more ? shared.head.n + 1 : 0;
+    part = shared.head.part + (more ? 0 : int(gridDim.x));
   }
+}
+
+// dq of one query block where units are split: what the splits left in scratch, added up in their order.
+template <int E, int D>
+__global__ void __launch_bounds__(kThreads)
+    add_up_splits_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, Scratch scratch) {
+  const int unit = int(blockIdx.x), first = int(blockIdx.y) * Tiles<E, D>::kQueries,
+            splits = int(plan.splits);
+  const int b = unit / int(plan.units_of_sequence), u = unit % int(plan.units_of_sequence);
+  QueryGradient<E, D> sum, part;
+  sum.load(nullptr, 0, false);
+  for (int split = 0; split < splits; ++split) {
+    const int leftmost = plan.last_key(split) % (splits * kKeys);
+    const float* const from = scratch.dq + (int64_t(unit) * splits + split) * scratch.dq_of_block;
+    part.load(from + QueryGradient<E, D>::place(), first, first >= leftmost);  // else it has not been there
+    sum.add(part);
+  }
+  sum.put({a.dq, b, plan.first_head(u)}, first, float(a.scale) * float(a.dy.H) / float(a.q.H));
 }
 
 // out[b, t, g] = the sum of the partials of the units that read head g, in their order.
@@ -298,6 +335,9 @@ bool attention_bwd_on_tiles(Stream stream, const AttentionBwd<bf16>& a) {
   const bool done = with_widths(a.q.D, a.v.D, [&]<int E, int D>(Widths<E, D>) {
     simt::launch(attention_bwd_kernel<E, D>, plan.blocks(), kThreads, sizeof(Shared<E, D>), stream, a, plan,
                  head_map(a), scratch);
+    if (plan.splits > 1)
+      simt::launch(add_up_splits_kernel<E, D>, {plan.units, ceil_div(a.q.T, Tiles<E, D>::kQueries)}, kThreads,
+                   0, stream, a, plan, scratch);
   });
   if (!done) return false;
   add_up_partials(stream, a.dk, scratch.dk, plan.k_readers(), plan.units_of_sequence);

@@ -295,6 +295,8 @@ TYPED_TEST(AttentionKernel, IsItsTwin) {
 TEST(AttentionKernels, IsItsTwinOverManyTiles) {
   expect_twin<bf16>({.T = 300, .E = 96, .D = 64, .layout = Shape::BHTD}, one_schedule);
   expect_twin<bf16>({.T = 261, .H = 2, .Hp = 1, .Gk = 1, .Gv = 1, .E = 64, .D = 64}, one_schedule);
+  expect_twin<bf16>({.T = 520, .H = 2, .Hp = 2, .E = 64, .D = 64}, one_schedule,
+                    backward);  // 5 key blocks, 2 splits
   expect_twin<float>({.T = 101, .E = 8, .D = 8}, one_schedule);
 }
 
