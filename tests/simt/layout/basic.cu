@@ -35,7 +35,7 @@ __global__ void shuffle_kernel(int* o) {
   mine[2] = shuffle_up(l, 3);
   mine[3] = shuffle_down(l, 3);
   mine[4] = shuffle_down(l, 3, 8);
-  mine[5] = int(shuffle_xor(uint64_t(l) << 40, 1, 16) >> 40);
+  mine[5] = int(shuffle_xor(uint64_t(launder(l)) << 40, 1, 16) >> 40);
 }
 std::string shuffles(Stream stream) {
   DeviceArray<int> o(std::vector<int>(32 * 6, -1));
