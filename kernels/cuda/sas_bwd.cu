@@ -8,14 +8,17 @@
 //   recompute     8/G warps a token: Z1, Z2; nothing of it ever leaves the block
 //   projections   all rows dealt to all warps: Z3 again, dZ3 = dy + [Z3>0] (dy W2), and dW2 += dy^T relu(Z3),
 //                 dW1 += dZ3^T Z2; then dZ2 = dZ3 W1 per token
-//   convolutions  dZ1 = dZ2 + [Z1>0] conv2^T(dZ2) and dx = conv1^T(dZ1) per token, the transposes by reading
-//   the
-//                 same weights transposed; dW of conv2 and conv1 over all tokens
+//   convolutions  dZ1 = dZ2 + [Z1>0] conv2^T(dZ2), dx = conv1^T(dZ1) per token, the transposes by reading
+//                 the same weights transposed; dW of conv2 and conv1 over all tokens
 //
 // Biases of the convolutions are one more "tap" whose inputs are ones. The next x and dy are copied ahead by
 // cp.async as soon as their places are free. Z2's lines become dZ2's, relu(Z3)'s rows dZ3's and then dZ1's
-// lines. Floor on an H200 at 12/36 heads, 64/96 features, 5 taps: 28 KB and 4432 products of 16x8x16 a token
-// and layer (q, k and v): 6.4 ns by memory, 31 ns by mma.sync, 38 ns by shared memory.
+// lines.
+//
+// Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 28 KB (6.4 ns), 4492
+// products of 16x8x16 (31 ns at mma.sync's rate), and 46 ns of shared memory's bandwidth (56 with two tokens
+// at a time), which binds: a warp has two or three tiles for every fragment of the other side, since the
+// partition's sums take the registers for more. Computed, not measured.
 #include "kernels/cuda/sas_bwd_convolutions.cuh"
 #include "kernels/cuda/sas_bwd_projections.cuh"
 #include "kernels/cuda/sas_general.h"

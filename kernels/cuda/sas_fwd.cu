@@ -6,10 +6,11 @@
 //   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from the registers that Z3
 //   is in y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
 // x is copied ahead by cp.async while the two tokens before are computed.
-// Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4 ns), 1680 products
-// of 16x8x16 (11.6 ns at mma.sync's rate), and 13 ns of shared memory's bandwidth beside them. Warps that do not wait
-// for each other should keep both pipes about 70 % busy. 36 heads are padded to 40 (1.11 times the products), 12 to 16
-// in conv1 alone.
+//
+// Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4 ns), 1680
+// products of 16x8x16 (11.6 ns at mma.sync's rate), and 13 ns of shared memory's bandwidth beside them; warps
+// that do not wait for each other should keep both some 70 % busy. 36 heads are padded to 40, 12 to 16 in
+// conv1 alone. Computed, not measured.
 #include "kernels/cuda/sas_general.h"
 #include "kernels/cuda/sas_tile.cuh"
 #include "kernels/shape_check.h"
