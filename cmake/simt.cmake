@@ -1,7 +1,7 @@
 # The SIMT layer (kernels/simt/README.md): CUDA kernels compiled as C++ and run on the CPU, and compiled by nvcc when
 # there is one.
 #
-#   saslm_simt_test(NAME SOURCES ... [USES library ...])
+#   saslm_simt_test(NAME SOURCES ... [USES library ...] [PLAIN_ONLY])
 #       ctest entries NAME_plain (optimised), NAME_asan (AddressSanitizer and UBSan) and NAME_race (clang++, our own
 #       race detector) from the same sources: kernels (.cu), compiled anew for each, and
 #       GoogleTest files (.cpp), compiled once.
@@ -72,7 +72,7 @@ function(simt_race_object result name source)
 endfunction()
 
 function(saslm_simt_test name)
-  cmake_parse_arguments(TEST "" "" "SOURCES;USES" ${ARGN})
+  cmake_parse_arguments(TEST "PLAIN_ONLY" "" "SOURCES;USES" ${ARGN})
   set(kernels ${TEST_SOURCES})
   set(host ${TEST_SOURCES})
   list(FILTER kernels INCLUDE REGEX "\\.cu$")
@@ -84,13 +84,17 @@ function(saslm_simt_test name)
   target_compile_options(${name}_host PRIVATE ${simt_warnings} $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -O1)
   target_link_libraries(${name}_host PRIVATE GTest::gtest)
 
-  set(builds plain asan)
-  add_executable(${name}_plain ${kernels})
-  add_executable(${name}_asan ${kernels})
+  set(builds plain)
+  if(NOT TEST_PLAIN_ONLY)
+    list(APPEND builds asan)
+  endif()
   foreach(build ${builds})
+    add_executable(${name}_${build} ${kernels})
     target_compile_options(${name}_${build} PRIVATE ${simt_warnings} ${simt_flags} ${simt_${build}_flags})
   endforeach()
-  if(SASLM_CLANGXX)
+  if(TEST_PLAIN_ONLY)
+    # the kernels' own tests are the strict ones
+  elseif(SASLM_CLANGXX)
     list(APPEND builds race)
     set(objects)
     foreach(kernel ${kernels})
