@@ -266,7 +266,19 @@ TEST_F(CompareFileTest, OtherDataInTheSameFileIsAChange) {
   expect_contains(changes[0], "data.val");
 }
 
-// Variants of the shipped comparisons are the shipped configs of their name.
+TEST(ShippedComparisons, Load) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(shipped_configs())) {
+    if (!entry.path().filename().string().starts_with("compare_")) continue;
+    const CompareFile file = load_compare_file(entry.path());
+    for (const CompareVariant& variant : file.variants)
+      EXPECT_NO_THROW(variant_config(file, variant)) << entry;
+    ++count;
+  }
+  EXPECT_GE(count, 5);
+}
+
+// Variants of these are the shipped configs of their name.
 TEST(ShippedComparisons, AreOfTheShippedConfigs) {
   for (const auto& [name, family] :
        {std::pair{"compare_debug.json", "debug_cpu_"}, {"compare_quickstart.json", "quickstart_"}}) {
