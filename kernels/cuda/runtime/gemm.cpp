@@ -2,13 +2,65 @@
 #include "kernels/cuda/runtime/gemm.h"
 
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 
 #include <string>
+#include <type_traits>
 
 #include "core/error.h"
 
 namespace saslm::cuda {
 namespace {
+
+// The library, loaded when it is first needed: a program that computes on a CPU shall neither need it nor
+// carry its 120 MB.
+struct CublasLt {
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtDestroy) destroy;
+  decltype(&cublasLtGetStatusString) get_status_string;
+  decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) matmul_algo_get_heuristic;
+  decltype(&cublasLtMatmulDescCreate) matmul_desc_create;
+  decltype(&cublasLtMatmulDescDestroy) matmul_desc_destroy;
+  decltype(&cublasLtMatmulDescSetAttribute) matmul_desc_set_attribute;
+  decltype(&cublasLtMatmulPreferenceCreate) matmul_preference_create;
+  decltype(&cublasLtMatmulPreferenceDestroy) matmul_preference_destroy;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) matmul_preference_set_attribute;
+  decltype(&cublasLtMatrixLayoutCreate) matrix_layout_create;
+  decltype(&cublasLtMatrixLayoutDestroy) matrix_layout_destroy;
+};
+
+const CublasLt& cublas_lt() {
+  static const CublasLt library = [] {
+    const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
+    void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr) handle = dlopen((SASLM_CUDA_LIBRARIES "/" + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr)
+      throw MachineError("training on a GPU needs cuBLAS: " + std::string(dlerror()) +
+                         "; install the CUDA toolkit's cuBLAS, or name its folder in LD_LIBRARY_PATH");
+    const auto find = [&](auto& function, const char* symbol) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
+      if (function == nullptr)
+        throw MachineError(name + " has no " + symbol + "; wanted the version saslm was built with");
+    };
+    CublasLt found{};
+    find(found.create, "cublasLtCreate");
+    find(found.destroy, "cublasLtDestroy");
+    find(found.get_status_string, "cublasLtGetStatusString");
+    find(found.matmul, "cublasLtMatmul");
+    find(found.matmul_algo_get_heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    find(found.matmul_desc_create, "cublasLtMatmulDescCreate");
+    find(found.matmul_desc_destroy, "cublasLtMatmulDescDestroy");
+    find(found.matmul_desc_set_attribute, "cublasLtMatmulDescSetAttribute");
+    find(found.matmul_preference_create, "cublasLtMatmulPreferenceCreate");
+    find(found.matmul_preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    find(found.matmul_preference_set_attribute, "cublasLtMatmulPreferenceSetAttribute");
+    find(found.matrix_layout_create, "cublasLtMatrixLayoutCreate");
+    find(found.matrix_layout_destroy, "cublasLtMatrixLayoutDestroy");
+    return found;
+  }();
+  return library;
+}
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what cuBLAS advises for Hopper
 
@@ -19,25 +71,25 @@ std::string text(const GemmCall& c) {
 void check_blas(cublasStatus_t status, const char* call, const GemmCall& shape) {
   if (status != CUBLAS_STATUS_SUCCESS)
     throw CudaError(std::string(call) + " for a product with " + text(shape) + ": " +
-                    cublasLtGetStatusString(status));
+                    cublas_lt().get_status_string(status));
 }
 
 template <class X>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t key, X value, const GemmCall& shape) {
-  check_blas(cublasLtMatmulDescSetAttribute(operation, key, &value, sizeof value),
+  check_blas(cublas_lt().matmul_desc_set_attribute(operation, key, &value, sizeof value),
              "cublasLtMatmulDescSetAttribute", shape);
 }
 template <class X>
 void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t key, X value,
          const GemmCall& shape) {
-  check_blas(cublasLtMatmulPreferenceSetAttribute(preference, key, &value, sizeof value),
+  check_blas(cublas_lt().matmul_preference_set_attribute(preference, key, &value, sizeof value),
              "cublasLtMatmulPreferenceSetAttribute", shape);
 }
 
 cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t cols, int64_t ld,
                               const GemmCall& shape) {
   cublasLtMatrixLayout_t made = nullptr;
-  check_blas(cublasLtMatrixLayoutCreate(&made, type, uint64_t(rows), uint64_t(cols), ld),
+  check_blas(cublas_lt().matrix_layout_create(&made, type, uint64_t(rows), uint64_t(cols), ld),
              "cublasLtMatrixLayoutCreate", shape);
   return made;
 }
@@ -51,8 +103,8 @@ uint32_t alignment(const void* p) {
 }  // namespace
 
 Gemm::Gemm() {
-  if (const cublasStatus_t status = cublasLtCreate(&handle_); status != CUBLAS_STATUS_SUCCESS)
-    throw CudaError(std::string("cublasLtCreate: ") + cublasLtGetStatusString(status));
+  if (const cublasStatus_t status = cublas_lt().create(&handle_); status != CUBLAS_STATUS_SUCCESS)
+    throw CudaError(std::string("cublasLtCreate: ") + cublas_lt().get_status_string(status));
   if (const cudaError_t error = cudaMalloc(&workspace_, kWorkspaceBytes); error != cudaSuccess)
     throw CudaError(std::string("cudaMalloc of cuBLAS's workspace: ") + cudaGetErrorString(error));
 }
@@ -60,13 +112,13 @@ Gemm::Gemm() {
 Gemm::~Gemm() {
   for (const auto& [shape, plan] : plans_) destroy(plan);
   cudaFree(workspace_);
-  cublasLtDestroy(handle_);
+  cublas_lt().destroy(handle_);
 }
 
 void Gemm::destroy(const Plan& plan) {
   for (const cublasLtMatrixLayout_t matrix : {plan.a, plan.b, plan.c, plan.d})
-    cublasLtMatrixLayoutDestroy(matrix);
-  cublasLtMatmulDescDestroy(plan.operation);
+    cublas_lt().matrix_layout_destroy(matrix);
+  cublas_lt().matmul_desc_destroy(plan.operation);
 }
 
 Gemm::Shape Gemm::shape_of(const GemmCall& c) {
@@ -90,7 +142,7 @@ Gemm::Shape Gemm::shape_of(const GemmCall& c) {
 
 Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
   Plan plan;
-  check_blas(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+  check_blas(cublas_lt().matmul_desc_create(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
              "cublasLtMatmulDescCreate", c);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, c.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, c);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, c.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, c);
@@ -104,7 +156,7 @@ Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
   plan.d = layout(c.cd_type, c.m, c.n, c.ldd, c);
 
   cublasLtMatmulPreference_t preference = nullptr;
-  check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate", c);
+  check_blas(cublas_lt().matmul_preference_create(&preference), "cublasLtMatmulPreferenceCreate", c);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes, c);
   // Not INPLACE, whose order of sums is that in which blocks happen to finish.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -115,9 +167,9 @@ Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(c.d), c);
   cublasLtMatmulHeuristicResult_t best{};
   int found = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, plan.operation, plan.a, plan.b,
-                                                               plan.c, plan.d, preference, 1, &best, &found);
-  cublasLtMatmulPreferenceDestroy(preference);
+  const cublasStatus_t status = cublas_lt().matmul_algo_get_heuristic(
+      handle_, plan.operation, plan.a, plan.b, plan.c, plan.d, preference, 1, &best, &found);
+  cublas_lt().matmul_preference_destroy(preference);
   check_blas(status, "cublasLtMatmulAlgoGetHeuristic", c);
   if (found == 0) throw CudaError("cuBLASLt has no algorithm for a product with " + text(c));
   plan.algorithm = best.algo;
@@ -131,9 +183,10 @@ void Gemm::run(cudaStream_t stream, const GemmCall& c) {
   const Plan& plan = found->second;
   if (c.bias) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, c.bias, c);
   const float alpha = 1, beta = c.c ? 1 : 0;
-  check_blas(cublasLtMatmul(handle_, plan.operation, &alpha, c.a, plan.a, c.b, plan.b, &beta, c.c ? c.c : c.d,
-                            plan.c, c.d, plan.d, &plan.algorithm, workspace_, kWorkspaceBytes, stream),
-             "cublasLtMatmul", c);
+  check_blas(
+      cublas_lt().matmul(handle_, plan.operation, &alpha, c.a, plan.a, c.b, plan.b, &beta, c.c ? c.c : c.d,
+                         plan.c, c.d, plan.d, &plan.algorithm, workspace_, kWorkspaceBytes, stream),
+      "cublasLtMatmul", c);
 }
 
 }  // namespace saslm::cuda
