@@ -18,7 +18,7 @@ void use_short_spinning(char** argv);
 struct Device {
   bool gpu = false;
   bool bf16 = false;
-  std::string description;  // "cpu, fp32, 2 threads"; with auto, also why not a GPU
+  std::string description;  // "cpu, fp32, 2 threads"
 };
 
 // Sets the number of CPU threads. ConfigError when the device asked for is not here.
