@@ -5,8 +5,7 @@
 //
 // Rotation comes after the embedding, which stands in for the projection's bias; under SAS nothing is turned
 // here. There are no biases.
-#include "model/linear.h"
-#include "model/projection.h"
+#include "model/three_streams.h"
 
 namespace saslm {
 namespace {
@@ -86,35 +85,15 @@ class EmbeddedHeads {
 };
 
 template <class T>
-class MheProjection final : public Projection<T> {
+class MheProjection final : public ThreeStreams<T, EmbeddedHeads<T>> {
  public:
   MheProjection(const MheConfig& config, const ProjectionSpec<T>& s)
-      : q_(s, {"q", config.form, Region::activations, s.rope}),
-        k_(s, {"k", config.form, s.k_region, s.rope}),
-        v_(s, {"v", config.form, s.v_region}) {
+      : ThreeStreams<T, EmbeddedHeads<T>>({s, {"q", config.form, Region::activations, s.rope}},
+                                          {s, {"k", config.form, s.k_region, s.rope}},
+                                          {s, {"v", config.form, s.v_region}}) {
     if (!s.layout.training()) return;
-    for (EmbeddedHeads<T>* stream : {&q_, &k_, &v_}) stream->declare_shared_gradients(s);
+    for (EmbeddedHeads<T>* stream : {&this->q_, &this->k_, &this->v_}) stream->declare_shared_gradients(s);
   }
-
-  int64_t macs() const override { return q_.macs() + k_.macs() + v_.macs(); }
-  bool has_biases() const override { return false; }
-  Qkv<T> out() const override { return {q_.y(), k_.y(), v_.y()}; }
-  Qkv<T> out_grads() const override { return {q_.y_grad(), k_.y_grad(), v_.y_grad()}; }
-
-  void fwd(const Exec<T>& e, Mat<const T> x) const override {
-    q_.fwd(e, x);
-    k_.fwd(e, x);
-    v_.fwd(e, x);
-  }
-
-  void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x) const override {
-    q_.bwd(e, dx, x, Linear<T>::Dx::set);
-    k_.bwd(e, dx, x, Linear<T>::Dx::add);
-    v_.bwd(e, dx, x, Linear<T>::Dx::add);
-  }
-
- private:
-  EmbeddedHeads<T> q_, k_, v_;
 };
 
 }  // namespace

@@ -5,8 +5,7 @@
 //
 // Rotation is linear in the features, so it turns the R rows of B instead of the H heads; under SAS nothing
 // is turned here. There are no biases.
-#include "model/linear.h"
-#include "model/projection.h"
+#include "model/three_streams.h"
 
 namespace saslm {
 namespace {
@@ -82,35 +81,15 @@ class FactoredHeads {
 };
 
 template <class T>
-class TpaProjection final : public Projection<T> {
+class TpaProjection final : public ThreeStreams<T, FactoredHeads<T>> {
  public:
   TpaProjection(const TpaConfig& config, const ProjectionSpec<T>& s)
-      : q_(s, {"q", config.q_rank, Region::activations, s.rope}),
-        k_(s, {"k", config.k_rank, s.k_region, s.rope}),
-        v_(s, {"v", config.v_rank, s.v_region}) {
+      : ThreeStreams<T, FactoredHeads<T>>({s, {"q", config.q_rank, Region::activations, s.rope}},
+                                          {s, {"k", config.k_rank, s.k_region, s.rope}},
+                                          {s, {"v", config.v_rank, s.v_region}}) {
     if (!s.layout.training()) return;
-    for (FactoredHeads<T>* stream : {&q_, &k_, &v_}) stream->declare_factor_gradients(s);
+    for (FactoredHeads<T>* stream : {&this->q_, &this->k_, &this->v_}) stream->declare_factor_gradients(s);
   }
-
-  int64_t macs() const override { return q_.macs() + k_.macs() + v_.macs(); }
-  bool has_biases() const override { return false; }
-  Qkv<T> out() const override { return {q_.y(), k_.y(), v_.y()}; }
-  Qkv<T> out_grads() const override { return {q_.y_grad(), k_.y_grad(), v_.y_grad()}; }
-
-  void fwd(const Exec<T>& e, Mat<const T> x) const override {
-    q_.fwd(e, x);
-    k_.fwd(e, x);
-    v_.fwd(e, x);
-  }
-
-  void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x) const override {
-    q_.bwd(e, dx, x, Linear<T>::Dx::set);
-    k_.bwd(e, dx, x, Linear<T>::Dx::add);
-    v_.bwd(e, dx, x, Linear<T>::Dx::add);
-  }
-
- private:
-  FactoredHeads<T> q_, k_, v_;
 };
 
 }  // namespace
