@@ -151,7 +151,8 @@ if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
     -Xptxas=--warning-as-error,-v
     -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
   find_package(CUDAToolkit REQUIRED)
-  if(TARGET CUDA::cublasLt AND NOT SASLM_SANITIZE)
+  find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # the library is loaded when a GPU is used
+  if(CUBLASLT_INCLUDE_DIR AND NOT SASLM_SANITIZE)
     set(SASLM_HAS_CUDA ON)
   endif()
 endif()
