@@ -169,5 +169,6 @@ function(saslm_cuda_objects name)
   endif()
   add_library(${name} OBJECT ${CUDA_SOURCES})
   target_link_libraries(${name} PRIVATE saslm_cuda_options)
-  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}")
+  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}"
+    RULE_LAUNCH_COMPILE "${PROJECT_SOURCE_DIR}/cmake/keep_log.sh <OBJECT>.log")  # scripts/kernel_resources.py reads it
 endfunction()
