@@ -14,11 +14,12 @@ ALLOWED = {
     "data": {"core", "config"},
     "checkpoint": {"core", "config"},
     "metrics": {"core", "config"},
+    "comm": {"core"},
     "kernels": {"core"},
     "ops": {"core", "kernels"},
     "model": {"core", "config", "ops"},
-    "train": {"core", "config", "data", "checkpoint", "metrics", "model", "ops"},
-    "app": {"core", "config", "data", "checkpoint", "metrics", "model", "ops", "train"},
+    "train": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops"},
+    "app": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops", "train"},
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -220,22 +220,23 @@ auto naming(const std::string& source, Work work) {
 
 }  // namespace
 
-Config config_of(const json& root, const std::string& path) {
+Config config_of(const json& root, const std::string& path, int64_t ranks) {
   Config config;
+  config.train.ranks = ranks;
   config.train.grad_accum = 0;  // not given, so that global_batch may decide
   read_block(root, "", config);
   resolve(config, path);
   return config;
 }
 
-Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+Config load_config(const std::string& path, const std::vector<std::string>& overrides, int64_t ranks) {
   json root = naming(path, [&] { return read_json_object(path); });
   std::string source = path;
   for (const std::string& argument : overrides) {
     apply_override(root, argument);
     source += " with --set " + shorten(argument);
   }
-  return naming(source, [&] { return config_of(root, path); });
+  return naming(source, [&] { return config_of(root, path, ranks); });
 }
 
 ModelConfig load_model_config(const std::string& path) {

@@ -173,8 +173,9 @@ struct TrainConfig {
   int64_t steps = 1000;
   int64_t seq_len = 0;       // T; default model.max_seq_len
   int64_t micro_batch = 8;   // sequences per rank and micro-step
-  int64_t grad_accum = 1;    // micro-steps per step; follows from global_batch when that is given
-  int64_t global_batch = 0;  // sequences per step; resolved to micro_batch * grad_accum * world_size
+  int64_t grad_accum = 1;    // micro-steps per rank and step; follows from global_batch when that is given
+  int64_t global_batch = 0;  // sequences per step; resolved to micro_batch * grad_accum * ranks
+  int64_t ranks = 1;         // processes that share a step's work; not in the file: the launcher decides
   uint64_t seed = 1;
   int64_t max_bad_steps = 5;  // this many skipped steps in a row end the run (exit 3)
   // Skip a step whose loss lies this many standard deviations above the window; 0 = off.
@@ -201,6 +202,7 @@ struct RuntimeConfig {
   Precision precision = Precision::automatic;
   int64_t threads = 0;     // CPU threads; 0 = OMP_NUM_THREADS or all cores. Results do not depend on it.
   double peak_tflops = 0;  // what MFU is measured against; 0 = unknown, mfu is null
+  double comm_timeout_s = 600;  // a rank that has not answered for so long is given up, and the run with it
   bool operator==(const RuntimeConfig&) const = default;
 };
 
@@ -217,12 +219,12 @@ struct Config {
 
 // Reads, overrides ("a.b=c", c as JSON or else as a plain string), checks and resolves one file.
 // Relative data paths are taken from the folder of `path`. Throws ConfigError, also for a file
-// that cannot be read.
-Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+// that cannot be read. `ranks`: how many processes share each step.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides = {}, int64_t ranks = 1);
 
 // The same of an object in hand. Relative data paths are taken from the folder of `path`; messages do not
 // name it.
-Config config_of(const nlohmann::json& root, const std::string& path);
+Config config_of(const nlohmann::json& root, const std::string& path, int64_t ranks = 1);
 
 // Only the "model" block, which is all that eval, generate and --init-from need of a checkpoint's
 // config.json. Other top-level blocks may be present or absent and are not looked into.

@@ -302,7 +302,10 @@ void visit_fields(V& v, TrainConfig& c) {
   v.field("seq_len", c.seq_len,
           {.help = "tokens of a training sequence; default max_seq_len", .min = 1, .max = kMaxSeqLen});
   v.field("micro_batch", c.micro_batch, {.help = "sequences per micro-step", .min = 1, .max = kMaxSequences});
-  v.field("grad_accum", c.grad_accum, {.help = "micro-steps per step", .min = 1, .max = kMaxSequences});
+  v.field("grad_accum", c.grad_accum, {.help = "micro-steps per rank and step",
+                                         .min = 1,
+                                         .max = kMaxSequences,
+                                         .written = c.global_batch <= c.micro_batch * c.grad_accum});
   v.field("global_batch", c.global_batch,
           {.help = "sequences per step, from which grad_accum follows; in place of grad_accum",
            .min = 1,
@@ -345,6 +348,8 @@ void visit_fields(V& v, RuntimeConfig& c) {
           {.help = "CPU threads; 0 = OMP_NUM_THREADS or all cores", .min = 0, .max = 1024});
   v.field("peak_tflops", c.peak_tflops,
           {.help = "what MFU is measured against; 0 = unknown", .min = 0, .max = 1e9});
+  v.field("comm_timeout_s", c.comm_timeout_s,
+          {.help = "seconds without an answer after which a rank is given up", .min = 0.1, .max = 1e6});
 }
 
 template <class V>

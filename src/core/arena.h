@@ -40,6 +40,12 @@ class Arena {
     return {reinterpret_cast<X*>(base_[int(region)]), param_elements_};
   }
   Vec<Accum<T>> gradients() const { return whole<Accum<T>>(Region::gradients); }
+  // The same memory with copy `buffer` of the gradients in place of the first.
+  Arena with_gradients(int64_t buffer) const {
+    Arena other = *this;
+    other.base_[int(Region::gradients)] += buffer * param_elements_ * int64_t(sizeof(Accum<T>));
+    return other;
+  }
 
   template <class X>
   Vec<X> at(const Slot<Vec<X>>& s) const {

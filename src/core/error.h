@@ -4,6 +4,7 @@
 //   DivergedError  3   training kept producing non-finite or runaway steps
 //   MachineError   1   a file, device or library call failed
 //   ShapeError     1   our own mistake: views that do not fit together
+//   PeerError          rank 0 has the same error, says so, and ends all
 //
 // A message says what was wrong, where, what was wanted, what came, and what to do.
 // Only app/main.cpp catches; nothing below it prints or exits.
@@ -42,12 +43,19 @@ struct IoError : MachineError {
   static IoError from_errno(const std::string& call, const std::string& path);
   using MachineError::MachineError;
 };
+struct CommError : MachineError {  // another rank is lost or does not answer
+  using MachineError::MachineError;
+};
 struct CudaError : MachineError {  // the call and CUDA's own text
   using MachineError::MachineError;
 };
 
 struct ShapeError : Error {
   using Error::Error;
+};
+
+struct PeerError : Error {
+  PeerError() : Error("rank 0 says why") {}
 };
 
 // A promise the code makes to itself; kept in release builds.

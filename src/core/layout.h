@@ -8,7 +8,7 @@
 //
 //   parameters  T         what the model computes with
 //   masters     Accum<T>  what the optimizer updates; absent when T is Accum<T>: then it is the parameters
-//   gradients   Accum<T>  training only, like the next two
+//   gradients   Accum<T>  training only, like the next two; several copies when they are summed as a tree
 //   moment1/2   Accum<T>
 //   tables      constants for the run: rope angles, the batch, key/value caches
 //   activations kept from forward to backward
@@ -132,6 +132,9 @@ class Layout {
             saslm::heads_BHTD<T>(nullptr, B, T_, H, D)};
   }
 
+  // Copies of the gradients' region.
+  void set_gradient_buffers(int64_t count) { gradient_buffers_ = count; }
+
   // Buffers declared after rewind(mark) take the place of those declared since mark.
   int64_t mark(Region region) const { return used_[int(region)]; }
   void rewind(Region region, int64_t mark) { used_[int(region)] = mark; }
@@ -148,6 +151,7 @@ class Layout {
       case Region::masters:
         return training() && !std::is_same_v<T, Accum<T>> ? accum : 0;
       case Region::gradients:
+        return training() ? gradient_buffers_ * accum : 0;
       case Region::moment1:
       case Region::moment2:
         return training() ? accum : 0;
@@ -181,7 +185,7 @@ class Layout {
   Mode mode_;
   std::vector<ParamSpec> params_;
   std::vector<BufferLine> buffers_;
-  int64_t param_elements_ = 0;
+  int64_t param_elements_ = 0, gradient_buffers_ = 1;
   std::array<int64_t, kRegions> used_{}, peak_{};
 };
 

@@ -18,8 +18,9 @@ namespace saslm {
 
 // The most a model will be asked for at once; buffers are declared for it.
 struct RunShape {
-  int64_t batch = 1;    // B
-  int64_t seq_len = 1;  // T, and the capacity of the key/value cache
+  int64_t batch = 1;          // B
+  int64_t seq_len = 1;        // T, and the capacity of the key/value cache
+  int64_t micro_batches = 1;  // batches of a training step, each with totals of its own
   int64_t rows() const { return batch * seq_len; }
 };
 

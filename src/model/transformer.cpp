@@ -56,7 +56,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   }
   tokens_ = layout.template vec<int32_t>(Region::tables, "tokens", N);
   targets_ = layout.template vec<int32_t>(Region::tables, "targets", N);
-  totals_ = layout.template vec<double>(Region::tables, "totals", kTotals);
+  totals_ = layout.template vec<double>(Region::tables, "totals", run.micro_batches * kTotals + 1);
   x_ = layout.mat(Region::activations, "embed.x", N, C);
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
@@ -96,6 +96,7 @@ Exec<T> Transformer<T>::begin(const Backend<T>& backend, const TokenBatch& batch
         "a batch fits the shape its buffers were planned for");
   check(batch.B == 1 || (batch.start == 0 && batch.T == run_.seq_len),
         "several sequences are whole ones; only a single one may be continued or short");
+  check(batch.micro >= 0 && batch.micro < run_.micro_batches, "a step has the micro-batches it was planned for");
   ops.copy_in(stream, arena.at(tokens_).data, batch.inputs, bytes);
   if (batch.targets != nullptr) ops.copy_in(stream, arena.at(targets_).data, batch.targets, bytes);
   return {{backend}, batch.B, batch.T, batch.start};
@@ -117,7 +118,7 @@ template <class T>
 void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch) const {
   const Exec<T> e = begin(backend, batch);
   const Mat<T> x = fwd(e);
-  head_->add_loss(e, totals(e.arena).data + kLoss, x, {e.arena.at(targets_).data, e.rows()});
+  head_->add_loss(e, totals(e.arena).data + batch.micro * kTotals + kLoss, x, {e.arena.at(targets_).data, e.rows()});
 }
 
 template <class T>
@@ -128,8 +129,8 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
   e.aux_loss = e.rows_of(aux_loss_);
   if (aux_loss_) e.ops.zero(e.stream, e.aux_loss.data, size_t(e.aux_loss.size) * sizeof(Accum<T>));
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
-  const Vec<double> sums = totals(e.arena);
-  head_->add_loss_and_grads(e, sums.data + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
+  double* const sums = totals(e.arena).data + batch.micro * kTotals;
+  head_->add_loss_and_grads(e, sums + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) block->bwd(e, dx);
   e.ops.embedding_bwd(e.stream, {.dembed = e.arena.weight_grad(embed_),
                                  .dpos = e.arena.weight_grad(pos_embed_),
@@ -137,7 +138,7 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
                                  .tokens = {e.arena.at(tokens_).data, e.rows()},
                                  .scratch = {e.arena.at(by_token_).data, embedding_bwd_scratch(e.rows())},
                                  .seq_len = e.T_});
-  if (aux_loss_) e.ops.add_sum(e.stream, sums.data + kAuxLoss, e.aux_loss);
+  if (aux_loss_) e.ops.add_sum(e.stream, sums + kAuxLoss, e.aux_loss);
 }
 
 template <class T>

@@ -48,6 +48,7 @@ struct TokenBatch {
   int64_t start = 0;
   const int32_t* inputs = nullptr;   // (B, T), host memory
   const int32_t* targets = nullptr;  // (B, T), host memory; absent for next_logits
+  int64_t micro = 0;                 // which of the step's micro-batches
 };
 
 template <class T>
@@ -58,16 +59,17 @@ class Transformer {
   // Fills the constant tables. Once, before anything else.
   void prepare(const Backend<T>& backend) const;
 
-  // totals[kLoss] += the sum of the losses of all targets, in nats.
+  // The micro-batch's total kLoss += the sum of the losses of all targets, in nats.
   void add_loss(const Backend<T>& backend, const TokenBatch& batch) const;
-  // The same (Mode::train only); totals[kAuxLoss] += the sum of the terms that modules add to the losses;
+  // The same (Mode::train only); its total kAuxLoss += the sum of the terms that modules add to the losses;
   // every weight's gradient += that of scale * (loss + auxiliary loss).
   void add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale) const;
   // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
   void next_logits(const Backend<T>& backend, const TokenBatch& batch, std::vector<Accum<T>>& logits) const;
 
-  // Sums over calls, in the backend's memory, so that no call has to wait for its own.
-  enum Total { kLoss, kAuxLoss, kGradSquares, kTotals };
+  // Sums in the backend's memory, so that no call has to wait for its own: kTotals of every micro-batch, and
+  // then one for the step, which is the optimizer's.
+  enum Total { kLoss, kAuxLoss, kTotals };
   Vec<double> totals(const Arena<T>& arena) const { return arena.at(totals_); }
   bool has_aux_loss() const { return bool(aux_loss_); }
 

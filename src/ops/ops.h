@@ -10,6 +10,7 @@
 #include "core/stream.h"
 #include "core/types.h"
 #include "core/view.h"
+#include "kernels/accumulate.h"
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
@@ -54,6 +55,7 @@ struct Ops {
   void (*head_gates_bwd)(Stream, const HeadGatesBwd<T>&);
   void (*cross_entropy)(Stream, const CrossEntropy<T>&);
   void (*adamw)(Stream, const AdamW<T>&);
+  void (*accumulate)(Stream, const Accumulate<A>&);
 
   // *total += the sum of x, of x^2: in double and in a fixed order; total is backend memory.
   void (*add_sum)(Stream, double* total, Vec<const A>);

@@ -71,6 +71,7 @@ const Ops<T>& cpu_ops() {
       .head_gates_bwd = cpu::head_gates_bwd<T>,
       .cross_entropy = cpu::cross_entropy<T>,
       .adamw = cpu::adamw<T>,
+      .accumulate = cpu::accumulate<Accum<T>>,
       .add_sum = add_sum<Accum<T>>,
       .add_sum_squares = add_sum_squares<Accum<T>>,
       .allocate = allocate_host,

@@ -43,6 +43,7 @@ const Ops<T>& cuda_ops() {
       .head_gates_bwd = cuda::head_gates_bwd<T>,
       .cross_entropy = cuda::cross_entropy<T>,
       .adamw = cuda::adamw<T>,
+      .accumulate = cuda::accumulate,
       .add_sum = add_sum,
       .add_sum_squares = add_sum_squares,
       .allocate = cuda::allocate,

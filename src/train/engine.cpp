@@ -27,33 +27,51 @@ double initial_value(const Init& init, uint64_t key, int64_t index) {
 }  // namespace
 
 template <class T>
+void Engine<T>::zero_totals() const {
+  const Vec<double> totals = model_.totals(arena_);
+  ops_.zero(stream(), totals.data, size_t(totals.size) * sizeof(double));
+}
+
+template <class T>
 void Engine<T>::begin_step() const {
-  const Vec<Accum<T>> g = arena_.gradients();
-  ops_.zero(stream(), g.data, size_t(g.size) * sizeof(Accum<T>));
-  begin_loss();
+  micro_ = 0;
+  zero_totals();
+}
+
+template <class T>
+void Engine<T>::add_loss_and_grads(TokenBatch batch, double scale) const {
+  batch.micro = micro_++;
+  const Arena<T> leaf = gradient_sum_.begin(ops_, stream(), arena_, batch.micro);
+  model_.add_loss_and_grads({ops_, leaf, stream()}, batch, scale);
+  gradient_sum_.end(ops_, stream(), arena_, batch.micro);
 }
 
 template <class T>
 typename Engine<T>::Totals Engine<T>::end_step() const {
   using Model = Transformer<T>;
   const Vec<double> totals = model_.totals(arena_);
+  check(micro_ * Model::kTotals + 1 == totals.size, "a step computes all of its micro-batches");
+  gradient_sum_.over_ranks(ops_, stream(), arena_, comm_);
   // The gaps between tensors are zero, so the region is summed as one vector.
-  ops_.add_sum_squares(stream(), totals.data + Model::kGradSquares, arena_.gradients());
-  double read[Model::kTotals];
-  ops_.copy_out(stream(), read, totals.data, sizeof read);
-  Totals result{.loss = read[Model::kLoss], .grad_norm = std::sqrt(read[Model::kGradSquares])};
-  if (model_.has_aux_loss()) result.aux_loss = read[Model::kAuxLoss];
+  ops_.add_sum_squares(stream(), totals.data + totals.size - 1, arena_.gradients());
+  std::vector<double> read(size_t(totals.size));
+  ops_.copy_out(stream(), read.data(), totals.data, read.size() * sizeof(double));
+  Totals result{.grad_norm = std::sqrt(read.back())};
+  read.pop_back();
+  double aux_loss = 0;
+  const std::vector<double> of_all = gather_numbers(comm_, read, "sum of losses");
+  for (size_t micro = 0; micro < of_all.size(); micro += Model::kTotals) {
+    result.loss += of_all[micro + Model::kLoss];
+    aux_loss += of_all[micro + Model::kAuxLoss];
+  }
+  if (model_.has_aux_loss()) result.aux_loss = aux_loss;
   return result;
 }
 
 template <class T>
-void Engine<T>::begin_loss() const {
-  const Vec<double> totals = model_.totals(arena_);
-  ops_.zero(stream(), totals.data, size_t(totals.size) * sizeof(double));
-}
-
-template <class T>
-double Engine<T>::end_loss() const {
+double Engine<T>::loss(const TokenBatch& batch) const {
+  zero_totals();
+  model_.add_loss(backend(), batch);
   double loss = 0;
   ops_.copy_out(stream(), &loss, model_.totals(arena_).data + Transformer<T>::kLoss, sizeof loss);
   return loss;

@@ -9,21 +9,26 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "comm/communicator.h"
 #include "core/arena.h"
 #include "core/layout.h"
 #include "model/transformer.h"
 #include "ops/ops.h"
+#include "train/gradient_sum.h"
 
 namespace saslm {
 
 template <class T>
 class Engine {
  public:
-  // MachineError when the backend has not the memory.
-  Engine(const ModelConfig& config, const RunShape& run, Mode mode, const Ops<T>& ops)
+  // run.micro_batches are one rank's. MachineError when the backend has not the memory.
+  Engine(const ModelConfig& config, const RunShape& run, Mode mode, const Ops<T>& ops,
+         const Communicator& comm = single_rank())
       : ops_(ops),
+        comm_(comm),
         layout_(mode),
         model_(layout_, config, run),
+        gradient_sum_(layout_, run.micro_batches, comm.size()),
         stream_(ops.open_stream()),
         arena_(layout_, ops.allocate(layout_.bytes())) {
     model_.prepare(backend());
@@ -33,11 +38,13 @@ class Engine {
   const Transformer<T>& model() const { return model_; }
   const Arena<T>& arena() const { return arena_; }
   const Ops<T>& ops() const { return ops_; }
+  const Communicator& comm() const { return comm_; }
   Stream stream() const { return *stream_; }
   Backend<T> backend() const { return {ops_, arena_, *stream_}; }
 
-  // One step: gradients and totals are zeroed, added to batch by batch, and read once, which waits for it
-  // all.
+  // One step: this rank's micro-batches one after the other, then everything is summed over all ranks and
+  // read once, which waits for it all. The sums' order depends on the step's micro-batches alone, not on who
+  // computed them (train/gradient_sum.h).
   struct Totals {
     double loss = 0;  // nats, summed over the step's targets
     std::optional<double>
@@ -45,20 +52,11 @@ class Engine {
     double grad_norm = 0;  // Euclidean, of all gradients together
   };
   void begin_step() const;
-  void add_loss_and_grads(const TokenBatch& batch, double scale) const {
-    model_.add_loss_and_grads(backend(), batch, scale);
-  }
+  void add_loss_and_grads(TokenBatch batch, double scale) const;  // batch.micro is set here
   Totals end_step() const;
 
-  // The same without gradients.
-  void begin_loss() const;
-  void add_loss(const TokenBatch& batch) const { model_.add_loss(backend(), batch); }
-  double end_loss() const;
-  double loss(const TokenBatch& batch) const {
-    begin_loss();
-    add_loss(batch);
-    return end_loss();
-  }
+  // Of one batch on this rank, without gradients; waits for it.
+  double loss(const TokenBatch& batch) const;
 
   // Every weight, or its moment, by its checkpoint name, in memory of the host: the backend's own where the
   // host may touch that, else a copy, current as of the call. store() puts what was then written there in
@@ -74,11 +72,16 @@ class Engine {
   // Weights first .. first+values.size()-1 of a tensor, in every form the backend keeps.
   void put_weights(const ParamSpec& spec, int64_t first, std::span<const Accum<T>> values) const;
 
+  void zero_totals() const;
+
   const Ops<T>& ops_;
+  const Communicator& comm_;
   Layout<T> layout_;
   Transformer<T> model_;
+  GradientSum<T> gradient_sum_;
   std::shared_ptr<const Stream> stream_;  // outlives the memory its work uses
   Arena<T> arena_;
+  mutable int64_t micro_ = 0;  // of the step, the next
   mutable std::map<Region, std::vector<float>> copies_;  // of fetch, where the host cannot touch the original
 };
 

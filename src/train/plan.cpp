@@ -4,6 +4,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "model/transformer.h"
+#include "train/gradient_sum.h"
 
 namespace saslm {
 namespace {
@@ -26,7 +27,8 @@ template <class T>
 Plan make_plan(const Config& config) {
   const TrainConfig& train = config.train;
   Layout<T> layout(Mode::train);
-  const Transformer<T> model(layout, config.model, {train.micro_batch, train.seq_len});
+  const Transformer<T> model(layout, config.model, {train.micro_batch, train.seq_len, train.grad_accum});
+  const GradientSum<T> gradient_sum(layout, train.grad_accum, train.ranks);
 
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {

@@ -13,6 +13,7 @@ using nlohmann::json;
 constexpr int kVersion = 1;
 constexpr const char* kMicroBatch = "/train/micro_batch";
 constexpr const char* kGradAccum = "/train/grad_accum";
+constexpr const char* kGlobalBatch = "/train/global_batch";  // in place of grad_accum where several ranks ran
 
 enum class Rule { fixed, noted, free };
 
@@ -30,6 +31,8 @@ constexpr std::array kRules = {
     FieldRule{"/train/seed", Rule::fixed},
     FieldRule{"/train/seq_len", Rule::fixed},
     FieldRule{"/train/sequences_per_step", Rule::fixed},  // not a key: see check_resumable
+    FieldRule{"/train/grad_accum", Rule::free},  // with the same sequences per step: other ranks, or
+    FieldRule{"/train/global_batch", Rule::free},  // other micro-batches, which are noted
     FieldRule{"/train/", Rule::noted},
     FieldRule{"/eval/", Rule::free},
     FieldRule{"/checkpoint/", Rule::free},
@@ -60,7 +63,7 @@ std::string to_json(const RunState& state) {
       {"bad_steps_in_row", state.detector.bad_in_row},
       {"recent_losses", std::vector<double>(state.detector.losses.begin(), state.detector.losses.end())},
       {"data", {{"train", state.train_fingerprint}, {"val", state.val_fingerprint}}},
-      {"world_size", 1}};
+      {"ranks", state.ranks}};
   return j.dump(2) + "\n";
 }
 
@@ -99,7 +102,9 @@ std::vector<std::string> check_resumable(const std::string& saved_config, const 
   // not.
   for (json* config : {&saved, &current}) {
     const auto& c = *config;
-    if (c.contains(kMicroBatch) && c.contains(kGradAccum))
+    if (c.contains(kGlobalBatch))
+      (*config)["/train/sequences_per_step"] = c[kGlobalBatch];
+    else if (c.contains(kMicroBatch) && c.contains(kGradAccum))
       (*config)["/train/sequences_per_step"] = c[kMicroBatch].get<int64_t>() * c[kGradAccum].get<int64_t>();
   }
   json keys = saved;

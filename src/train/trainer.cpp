@@ -25,6 +25,8 @@ Plan fitting_plan(const Config& config, const Ops<T>& ops) {
   return plan;
 }
 
+constexpr const char* kRestoring = "restoring of a checkpoint";
+
 std::string checkpoints_dir(const TrainOptions& options) {
   return options.run_dir + "/checkpoints";
 }
@@ -53,16 +55,18 @@ void check_tokenizer(const Config& config, const TokenSet& train, const std::opt
 
 template <class T>
 Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops,
-                    TrainObserver& observer)
-    : config_(config),
+                    TrainObserver& observer, const Communicator& comm)
+    : comm_(comm),
+      config_(config),
       options_(options),
       observer_(observer),
       plan_(fitting_plan(config, ops)),
       train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
       val_set_(open_val_set(config)),
-      lock_(options.run_dir),
+      lock_(agree_and_lock()),
       loader_(train_set_, config.data.shuffle, config.train.seed),
-      engine_(config.model, {config.train.micro_batch, config.train.seq_len}, Mode::train, ops),
+      engine_(config.model, {config.train.micro_batch, config.train.seq_len, config.train.grad_accum},
+              Mode::train, ops, comm),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
       inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
@@ -70,12 +74,49 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       started_at_s_(now_s()) {
   check_tokenizer(config, train_set_, val_set_);
   if (config_.data.tokenizer.empty()) config_.data.tokenizer = train_set_.tokenizer();
+  state_.train_fingerprint = train_set_.fingerprint();
+  state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
+  state_.ranks = comm.size();
   restore();
-  log_start();
+  if (metrics_) log_start();
 }
 
 template <class T>
-void Trainer<T>::restore() {
+void Trainer<T>::agree() const {
+  nlohmann::json mine = nlohmann::json::parse(to_json(config_));
+  for (const char* where : {"data", "runtime"}) mine.erase(where);  // may be elsewhere, and other, on every machine
+  mine["ranks"] = config_.train.ranks;
+  mine["fingerprint of data.train"] = train_set_.fingerprint();
+  mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
+  mine["data.shuffle"] = config_.data.shuffle;
+  mine["--resume"] = int(options_.resume);
+  mine["--init-from"] = options_.init_from;
+  mine["weights in bytes"] = sizeof(T);
+  const std::vector<std::string> all = gather_texts(comm_, mine.flatten().dump(), "comparison of configs");
+  const nlohmann::json wanted = nlohmann::json::parse(all[0]);
+  for (int rank = 1; rank < comm_.size(); ++rank) {
+    const nlohmann::json theirs = nlohmann::json::parse(all[size_t(rank)]);
+    nlohmann::json keys = wanted;
+    keys.update(theirs);
+    for (const auto& [key, unused] : keys.items()) {
+      const nlohmann::json here = wanted.value(key, nlohmann::json()), there = theirs.value(key, nlohmann::json());
+      if (here == there) continue;
+      if (!comm_.first()) throw PeerError();
+      throw ConfigError("the ranks were not started alike: " + key.substr(1) + " is " + here.dump() +
+                        " on rank 0, " + there.dump() + " on rank " + std::to_string(rank) +
+                        "; give all of them the same config and data");
+    }
+  }
+}
+
+template <class T>
+std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
+  agree();
+  return comm_.first() ? std::make_unique<RunLock>(options_.run_dir) : nullptr;
+}
+
+template <class T>
+std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
   const std::string dir = checkpoints_dir(options_);
   const bool any = !list_checkpoints(dir).empty();
   if (any && options_.resume == ResumeMode::never)
@@ -83,41 +124,54 @@ void Trainer<T>::restore() {
                       " already holds checkpoints of a run; --resume never would lose them: " +
                       "use --resume auto to go on with it, or another --run-dir");
   remove_stale(dir);
-  state_.train_fingerprint = train_set_.fingerprint();
-  state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
-
   const auto skipped = [&](const std::string& path, const std::string& reason) {
     observer_.warning("skipped checkpoint " + path + ": " + reason);
   };
-  const std::optional<Checkpoint> found = find_newest_valid(dir, skipped);
-  int64_t resumed_at = MetricsLog::kNoCheckpoint;
-  if (found) {
+  std::optional<Checkpoint> found = find_newest_valid(dir, skipped);
+  if (!found && options_.resume == ResumeMode::must)
+    throw CheckpointError(dir + ": --resume must, but there is no valid checkpoint" +
+                          (any ? " (all are damaged)" : "") + "; --resume auto starts a new run");
+  if (!found && any)
+    throw CheckpointError(dir +
+                          ": every checkpoint is damaged (see the warnings); nothing was changed. Move the "
+                          "folder away to start the run anew");
+  return found;
+}
+
+template <class T>
+void Trainer<T>::restore() {
+  if (!comm_.first()) return follow_first();
+  const std::optional<Checkpoint> found = find_checkpoint();
+  if (found)
     resume_from(*found);
-    resumed_at = state_.step;
-  } else {
-    if (options_.resume == ResumeMode::must)
-      throw CheckpointError(dir + ": --resume must, but there is no valid checkpoint" +
-                            (any ? " (all are damaged)" : "") + "; --resume auto starts a new run");
-    if (any)
-      throw CheckpointError(dir +
-                            ": every checkpoint is damaged (see the warnings); nothing was changed. Move the "
-                            "folder away to start the run anew");
-    engine_.initialise(config_.train.seed);
-    if (!options_.init_from.empty()) init_weights();
-  }
+  else
+    start_anew();
   atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
   metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
-  const ResumeReport report = metrics_->resume(resumed_at);
+  const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
   if (found && report.last_eval_step == state_.step) {
     evaluated_at_ = state_.step;
     last_val_loss_ = report.last_val_loss;
   }
+  gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_}.dump(), kRestoring);
 }
 
 template <class T>
-void Trainer<T>::init_weights() {
+void Trainer<T>::follow_first() {
+  const nlohmann::json first = nlohmann::json::parse(gather_texts(comm_, "", kRestoring)[0]);
+  if (const std::string path = first[0]; path.empty())
+    start_anew();
+  else
+    resume_from(verify_checkpoint(path));
+  evaluated_at_ = first[1];
+}
+
+template <class T>
+void Trainer<T>::start_anew() {
+  engine_.initialise(config_.train.seed);
+  if (options_.init_from.empty()) return;
   const ModelConfig from = load_model_config(options_.init_from + "/config.json");
   if (to_json(from) != to_json(config_.model))
     observer_.warning("the model block of " + options_.init_from +
@@ -142,6 +196,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
         "data.val is not what it was when the checkpoint was saved: validation losses before and "
         "after cannot be compared");
   saved.val_fingerprint = state_.val_fingerprint;
+  saved.ranks = state_.ranks;
 
   std::vector<NamedTensor> moments = engine_.fetch(Region::moment1, "m.");
   for (NamedTensor& v : engine_.fetch(Region::moment2, "v.")) moments.push_back(std::move(v));
@@ -163,6 +218,7 @@ void Trainer<T>::log_start() {
                           {"parameters", plan_.parameters},
                           {"flops_per_token", plan_.flops_per_token},
                           {"arena_bytes", engine_.arena().bytes()},
+                          {"ranks", comm_.size()},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
@@ -171,8 +227,11 @@ void Trainer<T>::log_start() {
 
 template <class T>
 bool Trainer<T>::should_stop() const {
-  if (options_.stop && options_.stop()) return true;
-  return options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes;
+  const bool mine = (options_.stop && options_.stop()) ||
+                    (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
+  for (const double one : gather_numbers(comm_, {double(mine)}, "agreement on going on"))
+    if (one != 0) return true;
+  return false;
 }
 
 template <class T>
@@ -202,29 +261,32 @@ TrainEnd Trainer<T>::run() {
     train_step();
     if (detector_.diverged()) {
       save();
+      if (!comm_.first()) throw PeerError();
       throw DivergedError("training diverged: " + std::to_string(detector_.state().bad_in_row) +
                           " bad steps in a row up to step " + std::to_string(state_.step - 1) +
                           " (train.max_bad_steps); the weights before them are saved in " +
                           checkpoints_dir(options_) + "; try a lower optim.lr or a longer warmup");
     }
   }
-  metrics_->log("end", {{"step", state_.step}, {"updates", state_.updates}, {"tokens", state_.tokens}});
+  if (metrics_)
+    metrics_->log("end", {{"step", state_.step}, {"updates", state_.updates}, {"tokens", state_.tokens}});
   return TrainEnd::finished;
 }
 
 template <class T>
 void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const TrainConfig& train = config_.train;
-  const int64_t micro_tokens = train.micro_batch * train.seq_len;
-  const double scale = 1.0 / double(micro_tokens * train.grad_accum);
+  const double scale = 1.0 / double(train.global_batch * train.seq_len);
+  const int64_t mine = comm_.rank() * train.grad_accum;  // the first of this rank's micro-batches
   engine_.begin_step();
   for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
-    loader_.load(state_.sample_index, train.micro_batch, inputs_.data(), targets_.data());
-    state_.sample_index += uint64_t(train.micro_batch);
+    loader_.load(state_.sample_index + uint64_t((mine + micro) * train.micro_batch), train.micro_batch,
+                 inputs_.data(), targets_.data());
     engine_.add_loss_and_grads(
         {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
         scale);
   }
+  state_.sample_index += uint64_t(train.global_batch);
   const auto totals = engine_.end_step();
   record.loss = totals.loss * scale;
   if (totals.aux_loss) record.aux_loss = *totals.aux_loss * scale;
@@ -255,7 +317,7 @@ void Trainer<T>::train_step() {
   record.tokens_per_s = double(plan_.tokens_per_step) / seconds;
   if (config_.runtime.peak_tflops > 0)
     record.mfu = plan_.flops_per_token * record.tokens_per_s / (config_.runtime.peak_tflops * 1e12);
-  metrics_->log_step(record);
+  if (metrics_) metrics_->log_step(record);
   observer_.step(record);
 }
 
@@ -265,7 +327,7 @@ bool Trainer<T>::run_evaluation() {
                                [this] { return should_stop(); });
   if (!result) return false;
   const EvalRecord record{state_.step, result->loss, std::exp(result->loss), result->tokens};
-  metrics_->log_eval(record);
+  if (metrics_) metrics_->log_eval(record);
   observer_.eval(record);
   evaluated_at_ = state_.step;
   last_val_loss_ = result->loss;
@@ -274,6 +336,8 @@ bool Trainer<T>::run_evaluation() {
 
 template <class T>
 void Trainer<T>::save() {
+  saved_at_ = state_.step;
+  if (!comm_.first()) return;
   const double begin_s = now_s();
   metrics_->sync();
   std::vector<ConstNamedTensor> model, moments;
@@ -285,7 +349,6 @@ void Trainer<T>::save() {
                                                                        .optimizer = moments,
                                                                        .state_json = to_json(state_),
                                                                        .config_json = to_json(config_)});
-  saved_at_ = state_.step;
   const CheckpointRecord record{state_.step, path, plan_.checkpoint_bytes, (now_s() - begin_s) * 1e3};
   metrics_->log_checkpoint(record);
   observer_.checkpoint(record);

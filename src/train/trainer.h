@@ -50,9 +50,13 @@ enum class TrainEnd { finished, stopped };
 template <class T>
 class Trainer {
  public:
+  // With several ranks every one makes its own; the first alone touches the directory and has something to
+  // say. Ranks that were given different things to do are refused: ConfigError, on all but the first PeerError.
+  //
   // Checks config, data, directory and checkpoint, allocates, restores: everything that can be refused is
   // refused here, before any training. Errors as in core/error.h.
-  Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& observer);
+  Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& observer,
+          const Communicator& comm = single_rank());
 
   // Runs to the last step, or until told to stop; either way the state is saved. DivergedError after too many
   // bad steps in a row, with a checkpoint of the last good weights.
@@ -62,27 +66,32 @@ class Trainer {
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
+  void agree() const;                            // that all ranks are about to do the same
+  std::unique_ptr<RunLock> agree_and_lock() const;  // the first rank's
   void restore();
+  std::optional<Checkpoint> find_checkpoint();  // the first rank's
+  void follow_first();                          // the others' restore
+  void start_anew();
   void resume_from(const Checkpoint& checkpoint);
-  void init_weights();
   void log_start();
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
-  bool should_stop() const;
+  bool should_stop() const;  // decided by all ranks together
   bool eval_due() const;
   bool checkpoint_due() const;
 
+  const Communicator& comm_;
   Config config_;
   TrainOptions options_;
   TrainObserver& observer_;
   Plan plan_;
   TokenSet train_set_;
   std::optional<TokenSet> val_set_;
-  RunLock lock_;  // after the data: a refused run leaves no directory behind
+  std::unique_ptr<RunLock> lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
-  std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<MetricsLog> metrics_;  // the first rank's
   Engine<T> engine_;
   AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;

@@ -1,0 +1,63 @@
+// Ranks: the processes that train one model together, numbered 0 .. size()-1, and how they talk. Every call
+// is made by all ranks in the same order. A rank that does not answer within the time limit, or whose
+// connection fails, ends the call with a CommError that names the other rank and what was being done.
+//
+//   single.cpp   one rank, which talks to nobody
+//   mpi.cpp      CPU ranks, under mpirun or a launcher that speaks its protocol
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/stream.h"
+#include "core/view.h"
+
+namespace saslm {
+
+class Communicator {
+ public:
+  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool first() const { return rank_ == 0; }  // the one that writes files and speaks
+
+  // take (=) what the partner gives, and the partner's take is what this rank gives: backend memory, in the
+  // stream's order. The partner makes the mirrored call. `doing` says what for, in errors.
+  virtual void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
+                        const char* doing) const = 0;
+
+  // all (size() * mine.size() bytes) = every rank's `mine`, in the order of ranks. Host memory; waits.
+  virtual void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const = 0;
+
+ private:
+  int rank_, size_;
+};
+
+// Every rank's numbers, all of one rank before the next rank's.
+std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine, const char* doing);
+// Every rank's text, of any length.
+std::vector<std::string> gather_texts(const Communicator& comm, const std::string& mine, const char* doing);
+
+// The rank that is alone.
+const Communicator& single_rank();
+
+// What a launcher has put into this process's environment; size 1 without one.
+struct LaunchedAs {
+  int rank = 0, size = 1;
+  int local_size = 1;  // ranks on this machine
+};
+// ConfigError for a launcher that this build cannot follow.
+LaunchedAs launched_as();
+
+// Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without MPI.
+std::unique_ptr<Communicator> join_mpi(double timeout_s);
+// Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
+void abort_ranks(int exit_code);
+
+}  // namespace saslm

@@ -1,0 +1,42 @@
+#include <cstdlib>
+#include <string>
+
+#include "comm/communicator.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+int number_in(const char* variable, int otherwise) {
+  const char* const text = std::getenv(variable);
+  if (text == nullptr || *text == '\0') return otherwise;
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  if (*end != '\0' || value < 0 || value > 1 << 20)
+    throw ConfigError(std::string("the environment's ") + variable + " should be a rank or a number of ranks, is " + text);
+  return int(value);
+}
+
+// Names of rank, size and ranks on this machine, by launcher.
+struct Launcher {
+  const char *rank, *size, *local_size;
+};
+constexpr Launcher kLaunchers[] = {
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"},  // Open MPI's mpirun
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"},                                     // MPICH's
+};
+
+}  // namespace
+
+LaunchedAs launched_as() {
+  for (const Launcher& launcher : kLaunchers) {
+    const int size = number_in(launcher.size, 1);
+    if (size > 1)
+      return {.rank = number_in(launcher.rank, 0),
+              .size = size,
+              .local_size = number_in(launcher.local_size, size)};
+  }
+  return {};
+}
+
+}  // namespace saslm

@@ -1,0 +1,122 @@
+// Contract: comm/communicator.h. MPI's own calls wait for ever; so every one is started without waiting and
+// asked until it is done or the time is up.
+#include <mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "comm/communicator.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string text_of(int mpi_error) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(mpi_error, text, &length);
+  return {text, size_t(length)};
+}
+
+class Mpi : public Communicator {
+ public:
+  Mpi(int rank, int size, double timeout_s) : Communicator(rank, size), timeout_s_(timeout_s) {}
+  ~Mpi() override {
+    int ended = 0;
+    MPI_Finalized(&ended);
+    if (!ended && std::uncaught_exceptions() == 0) MPI_Finalize();
+  }
+
+  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take, const char* doing) const override {
+    for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
+      MPI_Request requests[2];
+      const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
+      start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD, &requests[0]),
+            doing);
+      start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD, &requests[1]),
+            doing);
+      wait(requests, doing, [&] { return "rank " + std::to_string(partner); });
+    }
+  }
+
+  // By messages to everyone rather than MPI_Iallgather: so it can be told who is missing.
+  void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
+    std::vector<MPI_Request> requests;
+    for (int r = 0; r < size(); ++r) {
+      std::byte* const theirs = all.data() + size_t(r) * mine.size();
+      if (r == rank()) {
+        std::copy(mine.begin(), mine.end(), theirs);
+        continue;
+      }
+      requests.resize(requests.size() + 2);
+      start(MPI_Irecv(theirs, int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-2]), doing);
+      start(MPI_Isend(mine.data(), int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-1]), doing);
+    }
+    wait(requests, doing, [&] {
+      std::string missing;
+      for (size_t i = 0; i < requests.size(); i += 2)
+        if (requests[i] != MPI_REQUEST_NULL)
+          missing += (missing.empty() ? "rank " : ", rank ") + std::to_string(int(i / 2) + (int(i / 2) >= rank()));
+      return missing;
+    });
+  }
+
+ private:
+  enum Tag { kExchange = 1, kGather };
+  static constexpr int64_t kMessage = int64_t(1) << 28;  // elements a message; MPI counts in int
+
+  void start(int mpi_error, const char* doing) const {
+    if (mpi_error != MPI_SUCCESS) throw CommError(said(doing) + text_of(mpi_error));
+  }
+  std::string said(const char* doing) const {
+    return "rank " + std::to_string(rank()) + ", in the " + doing + ": ";
+  }
+
+  // Whoever has been waiting for long gives its core away: others compute on it.
+  template <class Requests, class Missing>
+  void wait(Requests& requests, const char* doing, Missing missing) const {
+    const auto begin = Clock::now();
+    for (int64_t asked = 0;; ++asked) {
+      // One by one, so that what has arrived is known of each.
+      bool done = true;
+      for (MPI_Request& request : requests) {
+        int arrived = 0;
+        start(MPI_Test(&request, &arrived, MPI_STATUS_IGNORE), doing);
+        done = done && arrived;
+      }
+      if (done) return;
+      const std::chrono::duration<double> waited = Clock::now() - begin;
+      if (waited.count() > timeout_s_)
+        throw CommError(said(doing) + "no answer from " + missing() + " within " +
+                        std::to_string(int64_t(timeout_s_)) + " s (runtime.comm_timeout_s); it hangs or is lost. The newest "
+                        "checkpoint is whole; the same command goes on from it");
+      if (waited.count() > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+
+  double timeout_s_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_mpi(double timeout_s) {
+  int provided = 0, rank = 0, size = 1;
+  if (const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided); error != MPI_SUCCESS)
+    throw CommError("MPI_Init_thread: " + text_of(error));
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return std::make_unique<Mpi>(rank, size, timeout_s);
+}
+
+void abort_ranks(int exit_code) {
+  int joined = 0, ended = 0;
+  MPI_Initialized(&joined);
+  MPI_Finalized(&ended);
+  if (joined && !ended) MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
+
+}  // namespace saslm

@@ -1,0 +1,49 @@
+#include <cstring>
+
+#include "comm/communicator.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+class Single : public Communicator {
+ public:
+  Single() : Communicator(0, 1) {}
+  void exchange(Stream, int, Vec<const float>, Vec<float>, const char*) const override {
+    throw ShapeError("internal error: a single rank has no partner");
+  }
+  void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char*) const override {
+    check(all.size() == mine.size(), "a single rank gathers its own");
+    if (!mine.empty()) std::memcpy(all.data(), mine.data(), mine.size());
+  }
+};
+
+}  // namespace
+
+const Communicator& single_rank() {
+  static const Single kSingle;
+  return kSingle;
+}
+
+std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine,
+                                   const char* doing) {
+  std::vector<double> all(mine.size() * size_t(comm.size()));
+  comm.gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), doing);
+  return all;
+}
+
+std::vector<std::string> gather_texts(const Communicator& comm, const std::string& mine, const char* doing) {
+  const size_t ranks = size_t(comm.size());
+  const double length = double(mine.size());
+  const std::vector<double> lengths = gather_numbers(comm, {length}, doing);
+  size_t longest = 0;
+  for (const double l : lengths) longest = std::max(longest, size_t(l));
+  std::string padded = mine, all(longest * ranks, '\0');
+  padded.resize(longest);
+  comm.gather(std::as_bytes(std::span(padded)), std::as_writable_bytes(std::span(all)), doing);
+  std::vector<std::string> texts;
+  for (size_t r = 0; r < ranks; ++r) texts.push_back(all.substr(r * longest, size_t(lengths[r])));
+  return texts;
+}
+
+}  // namespace saslm
