@@ -20,6 +20,13 @@ int64_t checkpoint_bytes(const std::vector<ParamSpec>& params) {
   return predict_checkpoint_bytes(shapes_of(params, ""), moments);
 }
 
+template <class T>
+int64_t arena_bytes(const Config& config) {
+  Layout<T> layout(Mode::train);
+  const Transformer<T> model(layout, config.model, training_shape(config));
+  return layout.bytes();
+}
+
 // From the given setting on, every one that lets a larger micro-batch fit than those before it.
 template <class T>
 std::string what_would_fit(const Config& config, int64_t available) {
@@ -31,7 +38,7 @@ std::string what_would_fit(const Config& config, int64_t available) {
     if (recompute < config.runtime.recompute) continue;
     smaller.runtime.recompute = recompute;
     for (micro_batch = config.train.micro_batch; micro_batch > largest; micro_batch /= 2) {
-      const int64_t bytes = make_plan<T>(smaller).arena_bytes;
+      const int64_t bytes = arena_bytes<T>(smaller);
       if (bytes > available) continue;
       largest = micro_batch;
       const std::string fewer = "train.micro_batch " + std::to_string(micro_batch),
