@@ -5,7 +5,7 @@ namespace {
 
 // Rows a chunk. Every chunk's product reads and writes the weight's whole gradient, 8 bytes for 2 * rows
 // FLOPs. A CPU has enough with few rows, and 8M logits stay small beside a model. A GPU, the only one that
-// computes in bf16, wants several hundred FLOPs a byte: 2^30 logits (2 GiB, which lie where the blocks'
+// computes in bf16, wants more than 200 FLOPs a byte: 2^30 logits (2 GiB, which lie where the blocks'
 // gradients are scratch) are 21k rows of GPT-2's vocabulary, 5k FLOPs a byte. There the chunks are made
 // equal, none a small rest.
 template <class T>
