@@ -1,6 +1,6 @@
 // The whole CUDA backend on the SIMT layer (matrix products by plain loops, memory by the host): golden
 // models trained end to end, in fp32 as closely as on the CPU, and in bf16.
-#include "tests/train/golden.h"
+#include "tests/train/recompute.h"
 
 namespace saslm {
 namespace {
@@ -22,6 +22,10 @@ TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
   const GoldenRun<bf16> run(GetParam(), cuda_ops<bf16>(), kBf16);
   run.expect_first_gradients();
   run.expect_every_step();
+}
+
+TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
+  for (const char* name : {"gqa_sas", "moh_authors"}) expect_recompute_changes_no_bit(name, cuda_ops<bf16>());
 }
 
 std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {
