@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -27,8 +28,11 @@ Device intended_device(const RuntimeConfig& runtime) {
   return {.gpu = gpu, .bf16 = gpu && runtime.precision != Precision::fp32, .description = {}};
 }
 
-Device choose_device(const RuntimeConfig& runtime) {
-  if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
+Device choose_device(const RuntimeConfig& runtime, int sharing) {
+  if (runtime.threads > 0)
+    omp_set_num_threads(int(runtime.threads));
+  else if (sharing > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
+    omp_set_num_threads(std::max(1, omp_get_num_procs() / sharing));
   Device device = intended_device(runtime);
   const std::variant<Gpu, std::string> found = find_gpu();
   if (device.gpu) {

@@ -21,8 +21,9 @@ struct Device {
   std::string description;  // "cpu, fp32, 2 threads"
 };
 
-// Sets the number of CPU threads. ConfigError when the device asked for is not here.
-Device choose_device(const RuntimeConfig& runtime);
+// Sets the number of CPU threads; `sharing` processes divide this machine's cores among them, unless the user
+// says how many. ConfigError when the device asked for is not here.
+Device choose_device(const RuntimeConfig& runtime, int sharing = 1);
 // What `device` would be on a machine that has what is asked for: for plans.
 Device intended_device(const RuntimeConfig& runtime);
 

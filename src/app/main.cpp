@@ -1,18 +1,25 @@
 // saslm: the command line. The only place that catches, and the only one that decides an exit code.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <new>
+#include <thread>
 
 #include "app/command.h"
 #include "app/device.h"
+#include "comm/communicator.h"
 #include "core/error.h"
 
 namespace {
 
+// A rank that fails ends the others with it.
 int fail(int code, const std::string& message) {
-  std::cerr << "saslm: " << message << "\n";
+  const saslm::LaunchedAs launched = saslm::launched_as();
+  std::cerr << "saslm: "
+            << (launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "") + message + "\n";
+  saslm::abort_ranks(code);
   return code;
 }
 
@@ -61,6 +68,9 @@ int main(int argc, char** argv) {
     return fail(2, e.what());
   } catch (const DivergedError& e) {
     return fail(3, e.what());
+  } catch (const PeerError&) {
+    std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 ends this process before that
+    return 1;
   } catch (const std::bad_alloc&) {
     return fail(1, "out of memory");
   } catch (const std::exception& e) {

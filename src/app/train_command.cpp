@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/console.h"
 #include "app/device.h"
+#include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/stop_signal.h"
 #include "train/trainer.h"
@@ -17,6 +18,7 @@ struct Options {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
+  int64_t ranks = 0;  // 0: as many as a launcher started
   bool json = false;
 };
 
@@ -26,12 +28,30 @@ ResumeMode resume_mode(const std::string& word) {
   return ResumeMode::automatic;
 }
 
+std::string on_ranks(const Communicator& comm) {
+  return comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : "";
+}
+
 int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
-  const Config config = load_config(o.config, overrides);
+  const LaunchedAs launched = launched_as();
+  if (o.ranks > 1 && launched.size == 1) {
+    load_config(o.config, overrides, o.ranks);  // a mistake is told once
+    return launch_ranks(int(o.ranks));
+  }
+  if (o.ranks > 0 && o.ranks != launched.size)
+    throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
+                      std::to_string(launched.size) + "; leave --ranks out under a launcher");
+  const Config config = load_config(o.config, overrides, launched.size);
   watch_stop_signals();
-  const Device device = choose_device(config.runtime);
+  const std::unique_ptr<Communicator> joined =
+      launched.size > 1 ? join_mpi(config.runtime.comm_timeout_s) : nullptr;
+  const Communicator& comm = joined ? *joined : single_rank();
+  const Device device = choose_device(config.runtime, launched.local_size);
+  if (device.gpu && comm.size() > 1)
+    throw ConfigError(
+        "runtime.device: several ranks train on CPUs alone so far; give --device cpu, or one rank");
 
   TrainOptions options;
   options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
@@ -43,8 +63,9 @@ int train(const Options& o) {
   nlohmann::ordered_json summary;
   const TrainEnd end = on_device(device, [&](const auto& ops) {
     Console console(config.train.steps);
-    console.note("device: " + device.description);
-    Trainer trainer(config, options, ops, console);
+    TrainObserver silent;
+    if (comm.first()) console.note("device: " + device.description + on_ranks(comm));
+    Trainer trainer(config, options, ops, comm.first() ? console : silent, comm);
     const TrainEnd how = trainer.run();
     summary = {{"run_dir", options.run_dir},
                {"finished", how == TrainEnd::finished},
@@ -52,12 +73,13 @@ int train(const Options& o) {
                {"tokens", trainer.state().tokens},
                {"val_loss", nullptr}};
     if (trainer.last_val_loss()) summary["val_loss"] = *trainer.last_val_loss();
-    console.note(
-        (how == TrainEnd::finished ? "finished: " : "stopped and saved; the same command goes on: ") +
-        options.run_dir);
+    if (comm.first())
+      console.note(
+          (how == TrainEnd::finished ? "finished: " : "stopped and saved; the same command goes on: ") +
+          options.run_dir);
     return how;
   });
-  if (o.json) std::cout << summary.dump() << "\n";
+  if (o.json && comm.first()) std::cout << summary.dump() << "\n";
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }
 
@@ -78,6 +100,8 @@ void add_train_command(CLI::App& app, RunCommand& run) {
       ->check(folder());
   add_set_option(*sub, o->set);
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step's work: 1, 2, 4, ...")
+      ->check(integer_in(1, 1024));
   sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
       ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");

@@ -40,7 +40,8 @@ class Communicator {
 };
 
 // Every rank's numbers, all of one rank before the next rank's.
-std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine, const char* doing);
+std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine,
+                                   const char* doing);
 // Every rank's text, of any length.
 std::vector<std::string> gather_texts(const Communicator& comm, const std::string& mine, const char* doing);
 
@@ -55,7 +56,8 @@ struct LaunchedAs {
 // ConfigError for a launcher that this build cannot follow.
 LaunchedAs launched_as();
 
-// Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without MPI.
+// Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without
+// MPI.
 std::unique_ptr<Communicator> join_mpi(double timeout_s);
 // Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
 void abort_ranks(int exit_code);

@@ -13,7 +13,8 @@ int number_in(const char* variable, int otherwise) {
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
   if (*end != '\0' || value < 0 || value > 1 << 20)
-    throw ConfigError(std::string("the environment's ") + variable + " should be a rank or a number of ranks, is " + text);
+    throw ConfigError(std::string("the environment's ") + variable +
+                      " should be a rank or a number of ranks, is " + text);
   return int(value);
 }
 

@@ -30,13 +30,16 @@ class Mpi : public Communicator {
     if (!ended && std::uncaught_exceptions() == 0) MPI_Finalize();
   }
 
-  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take, const char* doing) const override {
+  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
+                const char* doing) const override {
     for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
       MPI_Request requests[2];
       const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
-      start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD, &requests[0]),
+      start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+                      &requests[0]),
             doing);
-      start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD, &requests[1]),
+      start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+                      &requests[1]),
             doing);
       wait(requests, doing, [&] { return "rank " + std::to_string(partner); });
     }
@@ -52,14 +55,18 @@ class Mpi : public Communicator {
         continue;
       }
       requests.resize(requests.size() + 2);
-      start(MPI_Irecv(theirs, int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-2]), doing);
-      start(MPI_Isend(mine.data(), int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-1]), doing);
+      start(MPI_Irecv(theirs, int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-2]),
+            doing);
+      start(
+          MPI_Isend(mine.data(), int(mine.size()), MPI_BYTE, r, kGather, MPI_COMM_WORLD, &requests.end()[-1]),
+          doing);
     }
     wait(requests, doing, [&] {
       std::string missing;
       for (size_t i = 0; i < requests.size(); i += 2)
         if (requests[i] != MPI_REQUEST_NULL)
-          missing += (missing.empty() ? "rank " : ", rank ") + std::to_string(int(i / 2) + (int(i / 2) >= rank()));
+          missing +=
+              (missing.empty() ? "rank " : ", rank ") + std::to_string(int(i / 2) + (int(i / 2) >= rank()));
       return missing;
     });
   }
@@ -91,7 +98,8 @@ class Mpi : public Communicator {
       const std::chrono::duration<double> waited = Clock::now() - begin;
       if (waited.count() > timeout_s_)
         throw CommError(said(doing) + "no answer from " + missing() + " within " +
-                        std::to_string(int64_t(timeout_s_)) + " s (runtime.comm_timeout_s); it hangs or is lost. The newest "
+                        std::to_string(int64_t(timeout_s_)) +
+                        " s (runtime.comm_timeout_s); it hangs or is lost. The newest "
                         "checkpoint is whole; the same command goes on from it");
       if (waited.count() > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
@@ -104,7 +112,8 @@ class Mpi : public Communicator {
 
 std::unique_ptr<Communicator> join_mpi(double timeout_s) {
   int provided = 0, rank = 0, size = 1;
-  if (const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided); error != MPI_SUCCESS)
+  if (const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+      error != MPI_SUCCESS)
     throw CommError("MPI_Init_thread: " + text_of(error));
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);

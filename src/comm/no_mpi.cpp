@@ -4,7 +4,8 @@
 namespace saslm {
 
 std::unique_ptr<Communicator> join_mpi(double) {
-  throw ConfigError("this build of saslm has no MPI, so it cannot train on several ranks; build it where MPI is found");
+  throw ConfigError(
+      "this build of saslm has no MPI, so it cannot train on several ranks; build it where MPI is found");
 }
 
 void abort_ranks(int) {}

@@ -224,7 +224,8 @@ struct Config {
 // Reads, overrides ("a.b=c", c as JSON or else as a plain string), checks and resolves one file.
 // Relative data paths are taken from the folder of `path`. Throws ConfigError, also for a file
 // that cannot be read. `ranks`: how many processes share each step.
-Config load_config(const std::string& path, const std::vector<std::string>& overrides = {}, int64_t ranks = 1);
+Config load_config(const std::string& path, const std::vector<std::string>& overrides = {},
+                   int64_t ranks = 1);
 
 // The same of an object in hand. Relative data paths are taken from the folder of `path`; messages do not
 // name it.

@@ -306,10 +306,11 @@ void visit_fields(V& v, TrainConfig& c) {
   v.field("seq_len", c.seq_len,
           {.help = "tokens of a training sequence; default max_seq_len", .min = 1, .max = kMaxSeqLen});
   v.field("micro_batch", c.micro_batch, {.help = "sequences per micro-step", .min = 1, .max = kMaxSequences});
-  v.field("grad_accum", c.grad_accum, {.help = "micro-steps per rank and step",
-                                         .min = 1,
-                                         .max = kMaxSequences,
-                                         .written = c.global_batch <= c.micro_batch * c.grad_accum});
+  v.field("grad_accum", c.grad_accum,
+          {.help = "micro-steps per rank and step",
+           .min = 1,
+           .max = kMaxSequences,
+           .written = c.global_batch <= c.micro_batch * c.grad_accum});
   v.field("global_batch", c.global_batch,
           {.help = "sequences per step, from which grad_accum follows; in place of grad_accum",
            .min = 1,

@@ -124,19 +124,21 @@ void resolve(TrainConfig& train, const ModelConfig& model) {
          text(train.seq_len));
 
   if (train.ranks < 1 || (train.ranks & (train.ranks - 1)) != 0)
-    fail("wanted 1, 2, 4, 8, ... ranks, so that gradients can be summed in one order whatever their number; got " +
-         text(train.ranks));
+    fail(
+        "wanted 1, 2, 4, 8, ... ranks, so that gradients can be summed in one order whatever their number; "
+        "got " +
+        text(train.ranks));
   const bool given = train.grad_accum != 0;
   const int64_t together = train.micro_batch * train.ranks;
   const std::string by_ranks = train.ranks > 1 ? " * " + text(train.ranks) + " ranks" : "";
   if (!given && train.global_batch % together != 0)
-    fail("train.global_batch: wanted a multiple of micro_batch (" + text(train.micro_batch) + by_ranks + "), got " +
-         text(train.global_batch));
+    fail("train.global_batch: wanted a multiple of micro_batch (" + text(train.micro_batch) + by_ranks +
+         "), got " + text(train.global_batch));
   if (!given) train.grad_accum = std::max<int64_t>(1, train.global_batch / together);
   const int64_t sequences = together * train.grad_accum;
   if (train.global_batch != 0 && train.global_batch != sequences)
-    fail("train.global_batch: wanted micro_batch * grad_accum" + by_ranks + " (" + text(sequences) + "), got " +
-         text(train.global_batch) + "; give only one of global_batch and grad_accum");
+    fail("train.global_batch: wanted micro_batch * grad_accum" + by_ranks + " (" + text(sequences) +
+         "), got " + text(train.global_batch) + "; give only one of global_batch and grad_accum");
   train.global_batch = sequences;
 
   if (double(sequences) * double(train.seq_len) >= kMaxStepTokens)

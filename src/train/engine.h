@@ -81,7 +81,7 @@ class Engine {
   GradientSum<T> gradient_sum_;
   std::shared_ptr<const Stream> stream_;  // outlives the memory its work uses
   Arena<T> arena_;
-  mutable int64_t micro_ = 0;  // of the step, the next
+  mutable int64_t micro_ = 0;                            // of the step, the next
   mutable std::map<Region, std::vector<float>> copies_;  // of fetch, where the host cannot touch the original
 };
 

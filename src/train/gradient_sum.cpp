@@ -18,7 +18,8 @@ struct Range {
 };
 
 template <class T>
-void sum_bucket(const Ops<T>& ops, Stream stream, Vec<float> g, Vec<float> received, const Communicator& comm) {
+void sum_bucket(const Ops<T>& ops, Stream stream, Vec<float> g, Vec<float> received,
+                const Communicator& comm) {
   const auto part = [&](Range r) { return Vec<float>{g.data + r.first, r.size}; };
   std::vector<Range> kept{{0, g.size}}, given;
   for (int distance = 1; distance < comm.size(); distance *= 2) {
@@ -30,7 +31,8 @@ void sum_bucket(const Ops<T>& ops, Stream stream, Vec<float> g, Vec<float> recei
     ops.accumulate(stream, {.y = mine, .x = theirs});
   }
   for (int distance = comm.size() / 2; distance > 0; distance /= 2) {
-    comm.exchange(stream, comm.rank() ^ distance, part(kept.back()), part(given.back()), "spread of gradients");
+    comm.exchange(stream, comm.rank() ^ distance, part(kept.back()), part(given.back()),
+                  "spread of gradients");
     kept.pop_back(), given.pop_back();
   }
 }

@@ -7,7 +7,8 @@
 // give the same bits. Price: a rank with n micro-batches a step keeps up to 1 + log2 n gradients at once.
 //
 // Over ranks, by recursive halving and doubling (Rabenseifner 2004): at every level two partners each add up
-// one half of what both hold; afterwards the parts come back the same way. A rank sends 2 (1 - 1/W) gradients.
+// one half of what both hold; afterwards the parts come back the same way. A rank sends 2 (1 - 1/W)
+// gradients.
 #pragma once
 #include <vector>
 

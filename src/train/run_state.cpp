@@ -31,8 +31,8 @@ constexpr std::array kRules = {
     FieldRule{"/train/seed", Rule::fixed},
     FieldRule{"/train/seq_len", Rule::fixed},
     FieldRule{"/train/sequences_per_step", Rule::fixed},  // not a key: see check_resumable
-    FieldRule{"/train/grad_accum", Rule::free},  // with the same sequences per step: other ranks, or
-    FieldRule{"/train/global_batch", Rule::free},  // other micro-batches, which are noted
+    FieldRule{"/train/grad_accum", Rule::free},           // with the same sequences per step: other ranks, or
+    FieldRule{"/train/global_batch", Rule::free},         // other micro-batches, which are noted
     FieldRule{"/train/", Rule::noted},
     FieldRule{"/eval/", Rule::free},
     FieldRule{"/checkpoint/", Rule::free},

@@ -83,7 +83,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 template <class T>
 void Trainer<T>::agree() const {
   nlohmann::json mine = nlohmann::json::parse(to_json(config_));
-  for (const char* where : {"data", "runtime"}) mine.erase(where);  // may be elsewhere, and other, on every machine
+  for (const char* where : {"data", "runtime"})
+    mine.erase(where);  // may be elsewhere, and other, on every machine
   mine["ranks"] = config_.train.ranks;
   mine["fingerprint of data.train"] = train_set_.fingerprint();
   mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
@@ -98,7 +99,8 @@ void Trainer<T>::agree() const {
     nlohmann::json keys = wanted;
     keys.update(theirs);
     for (const auto& [key, unused] : keys.items()) {
-      const nlohmann::json here = wanted.value(key, nlohmann::json()), there = theirs.value(key, nlohmann::json());
+      const nlohmann::json here = wanted.value(key, nlohmann::json()),
+                           there = theirs.value(key, nlohmann::json());
       if (here == there) continue;
       if (!comm_.first()) throw PeerError();
       throw ConfigError("the ranks were not started alike: " + key.substr(1) + " is " + here.dump() +

@@ -51,7 +51,8 @@ template <class T>
 class Trainer {
  public:
   // With several ranks every one makes its own; the first alone touches the directory and has something to
-  // say. Ranks that were given different things to do are refused: ConfigError, on all but the first PeerError.
+  // say. Ranks that were given different things to do are refused: ConfigError, on all but the first
+  // PeerError.
   //
   // Checks config, data, directory and checkpoint, allocates, restores: everything that can be refused is
   // refused here, before any training. Errors as in core/error.h.
@@ -66,7 +67,7 @@ class Trainer {
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
-  void agree() const;                            // that all ranks are about to do the same
+  void agree() const;                               // that all ranks are about to do the same
   std::unique_ptr<RunLock> agree_and_lock() const;  // the first rank's
   void restore();
   std::optional<Checkpoint> find_checkpoint();  // the first rank's
@@ -89,7 +90,8 @@ class Trainer {
   Plan plan_;
   TokenSet train_set_;
   std::optional<TokenSet> val_set_;
-  std::unique_ptr<RunLock> lock_;  // the first rank's; after the data: a refused run leaves no directory behind
+  std::unique_ptr<RunLock>
+      lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
   Engine<T> engine_;

@@ -14,7 +14,8 @@ TEST(Accumulate, AddsEveryElementAndNoOther) {
     for (int64_t i = 0; i < size; ++i) y[size_t(i)] = float(i % 7), x[size_t(i)] = float(i % 5) / 4;
     y.back() = 3;
     cpu::accumulate<float>({}, {.y = {y.data(), size}, .x = {x.data(), size}});
-    for (int64_t i = 0; i < size; ++i) ASSERT_EQ(y[size_t(i)], float(i % 7) + float(i % 5) / 4) << i << " of " << size;
+    for (int64_t i = 0; i < size; ++i)
+      ASSERT_EQ(y[size_t(i)], float(i % 7) + float(i % 5) / 4) << i << " of " << size;
     EXPECT_EQ(y.back(), 3);
   }
 }
