@@ -61,6 +61,7 @@ void add_bench_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine");
   bench->require_subcommand(1);
+  add_bench_kernels_command(*bench, run);
   CLI::App* step = bench->add_subcommand("step", "Time whole training steps of a config, on random tokens");
   step->add_option("CONFIG", o->config, "The run's JSON file")->required();
   add_set_option(*step, o->set);
