@@ -90,11 +90,11 @@ int bench_step(const Options& o) {
   for (const std::string& path : o.configs) {
     const Timed timed = time_config(o, path);
     if (o.json)
-      all["steps"].push_back(as_json(timed));
+      all["runs"].push_back(as_json(timed));
     else
       print_text(timed);
   }
-  if (o.json) std::cout << (o.configs.size() == 1 ? all["steps"][0] : all).dump() << "\n";
+  if (o.json) std::cout << (o.configs.size() == 1 ? all["runs"][0] : all).dump() << "\n";
   return kDone;
 }
 

@@ -63,14 +63,14 @@ class Kernels(AppTest):
 class Step(AppTest):
     def test_several_configs_are_timed_in_one_call(self):
         configs = [self.write_config(tiny_config(kind)) for kind in ("mha", "gqa")]
-        found = self.run_json("bench", "step", *configs, "--steps", "3", "--warmup", "1")["steps"]
-        self.assertEqual([step["kind"] for step in found], ["mha", "gqa"])
-        for step, config in zip(found, configs):
+        found = self.run_json("bench", "step", *configs, "--steps", "3", "--warmup", "1")["runs"]
+        self.assertEqual([run["kind"] for run in found], ["mha", "gqa"])
+        for run, config in zip(found, configs):
             plan = self.run_json("plan", config)
-            self.assertEqual(step["memory_bytes"], plan["arena_bytes"])
-            self.assertEqual(step["flops_per_token"], plan["flops_per_token"])
-            self.assertIn("measured", step["peak_from"])
-            self.assertAlmostEqual(step["percent_of_peak"] / (100 * step["gflop_per_s"] / step["peak_gflop_per_s"]), 1)
+            self.assertEqual(run["memory_bytes"], plan["arena_bytes"])
+            self.assertEqual(run["flops_per_token"], plan["flops_per_token"])
+            self.assertIn("measured", run["peak_from"])
+            self.assertAlmostEqual(run["percent_of_peak"] / (100 * run["gflop_per_s"] / run["peak_gflop_per_s"]), 1)
 
     def test_a_given_peak_is_what_percent_is_of(self):
         step = self.run_json("bench", "step", self.write_config(tiny_config("mha")), "--steps", "1", "--warmup", "0",
