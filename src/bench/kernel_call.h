@@ -46,6 +46,9 @@ struct KernelCall {
 
   using Launch = std::function<void(const Ops<T>&, Stream)>;
   std::function<Launch(const Packing&, std::byte* block)> moved_to;
+
+  std::shared_ptr<const void> recorded;  // the addresses it was made for: kept, so that a view which
+                                         // describe() forgot, and which is therefore never moved, faults
 };
 
 // Addresses to plan with: memory that nobody may touch.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "train/engine.h"
 #include "train/optimizer.h"
@@ -51,8 +52,10 @@ Ops<T> recording_ops() {
 template <class T>
 std::vector<KernelCall<T>> calls_of(const Config& config) {
   const TrainConfig& train = config.train;
-  const Ops<T> ops = recording_ops<T>();
-  const Engine<T> engine(config.model, {train.micro_batch, train.seq_len}, Mode::train, ops);
+  static const Ops<T> kOps = recording_ops<T>();
+  const auto held = std::make_shared<Engine<T>>(config.model, RunShape{train.micro_batch, train.seq_len},
+                                                Mode::train, kOps);
+  const Engine<T>& engine = *held;
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
   calls.clear();  // the constants of a run are made once
   const std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len));
@@ -61,7 +64,8 @@ std::vector<KernelCall<T>> calls_of(const Config& config) {
       {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()},
       1 / double(tokens.size()));
   AdamWOptimizer<T>(engine, config.optim).update(config.optim.lr, engine.end_step().grad_norm, 1);
-  return std::move(calls);
+  for (KernelCall<T>& call : calls) call.recorded = held;
+  return std::exchange(calls, {});
 }
 
 }  // namespace
