@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "bench/recording.h"
-#include "core/error.h"
 #include "bench/time_kernels.h"
+#include "core/error.h"
 
 namespace saslm {
 namespace {
