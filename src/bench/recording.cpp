@@ -53,8 +53,7 @@ template <class T>
 std::vector<KernelCall<T>> calls_of(const Config& config) {
   const TrainConfig& train = config.train;
   static const Ops<T> kOps = recording_ops<T>();
-  const auto held = std::make_shared<Engine<T>>(config.model, RunShape{train.micro_batch, train.seq_len},
-                                                Mode::train, kOps);
+  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(config), Mode::train, kOps);
   const Engine<T>& engine = *held;
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
   calls.clear();  // the constants of a run are made once

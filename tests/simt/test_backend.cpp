@@ -2,7 +2,7 @@
 // models trained end to end, in fp32 as closely as on the CPU, and in bf16.
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
-#include "tests/train/golden.h"
+#include "tests/train/recompute.h"
 
 namespace saslm {
 namespace {
@@ -31,6 +31,10 @@ TEST_P(CudaBackend, RunsEveryCallOnMemoryOfTheBench) {
   for (const KernelCall<bf16>& call : record_calls<bf16>({config}))
     EXPECT_GT(time_kernel(call, cuda_ops<bf16>(), {.samples = 1, .sample_ms = 0, .rotate_bytes = 1}).ms, 0)
         << call.op << " " << call.shape;
+}
+
+TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
+  for (const char* name : {"gqa_sas", "moh_authors"}) expect_recompute_changes_no_bit(name, cuda_ops<bf16>());
 }
 
 std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {
