@@ -93,6 +93,8 @@ Table time_table(const Options& o, const std::vector<Config>& configs, const Ops
          .repeats = call.repeats,
          .time = time_kernel(call, ops, o.timing)});
   }
+  if (table.lines.empty())
+    throw ConfigError("--only: a training step of these configs calls none of these operations");
   return table;
 }
 

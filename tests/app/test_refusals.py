@@ -195,6 +195,7 @@ ARGUMENTS = [  # {run} is where something may be written, {model} a checkpoint, 
     (["bench", "step", "{config}", "--steps", "0"], ["--steps"]),
     (["bench", "kernels"], ["CONFIG"]),
     (["bench", "kernels", "{config}", "--only", "atention_fwd"], ["atention_fwd", "attention_fwd"]),
+    (["bench", "kernels", "{config}", "--only", "rope_fill"], ["--only", "calls none"]),
     (["bench", "kernels", "{config}", "--seq-len", "64,0"], ["--seq-len"]),
     (["bench", "kernels", "{config}", "--device", "tpu"], ["--device", "tpu"]),
 ]
