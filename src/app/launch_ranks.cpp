@@ -31,21 +31,13 @@ std::vector<std::string> own_arguments() {
 }
 
 std::vector<std::string> mpirun_command(int ranks) {
-  std::vector<std::string> command = {"mpirun",
-                                      "-np",
-                                      std::to_string(ranks),
-                                      "--oversubscribe",
-                                      "--bind-to",
-                                      "none",
-                                      "--mca",
-                                      "btl",
-                                      "self,vader",  // this machine's memory; no network is looked for
-                                      "--mca",
-                                      "plm",
-                                      "isolated",  // nor ssh
-                                      "--mca",
-                                      "orte_abort_on_non_zero_status",
-                                      "0"};  // all stop together with 75: that is no failure
+  std::vector<std::string> command = {"mpirun", "-np", std::to_string(ranks), "--oversubscribe"};
+  const std::pair<const char*, const char*> settings[] = {
+      {"hwloc_base_binding_policy", "none"},    // threads go where there is room
+      {"btl", "self,vader"},                    // this machine's memory; no network is looked for
+      {"plm", "isolated"},                      // nor ssh
+      {"orte_abort_on_non_zero_status", "0"}};  // all stop together with 75: that is no failure
+  for (const auto& [key, value] : settings) command.insert(command.end(), {"--mca", key, value});
   if (geteuid() == 0) command.push_back("--allow-run-as-root");
   std::vector<std::string> own = own_arguments();
   own[0] = std::filesystem::read_symlink("/proc/self/exe");

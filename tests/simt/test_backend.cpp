@@ -1,5 +1,7 @@
 // The whole CUDA backend on the SIMT layer (matrix products by plain loops, memory by the host): golden
 // models trained end to end, in fp32 as closely as on the CPU, and in bf16.
+#include "bench/recording.h"
+#include "bench/time_kernels.h"
 #include "tests/train/recompute.h"
 
 namespace saslm {
@@ -22,6 +24,13 @@ TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
   const GoldenRun<bf16> run(GetParam(), cuda_ops<bf16>(), kBf16);
   run.expect_first_gradients();
   run.expect_every_step();
+}
+
+TEST_P(CudaBackend, RunsEveryCallOnMemoryOfTheBench) {
+  const Config config = load_config(std::string(SASLM_GOLDEN_DIR) + "/" + GetParam() + "/config.json", {});
+  for (const KernelCall<bf16>& call : record_calls<bf16>({config}))
+    EXPECT_GT(time_kernel(call, cuda_ops<bf16>(), {.samples = 1, .sample_ms = 0, .rotate_bytes = 1}).ms, 0)
+        << call.op << " " << call.shape;
 }
 
 TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
