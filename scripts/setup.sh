@@ -8,6 +8,7 @@ packages=(
   g++ cmake ninja-build pkg-config
   "${libraries[@]}"
   clang  # the race build of the kernels
+  libopenmpi-dev openmpi-bin  # CPU ranks; the program builds without
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )
 

@@ -10,7 +10,7 @@ namespace {
 
 TEST(Accumulate, AddsEveryElementAndNoOther) {
   for (const int64_t size : {0, 1, 15, 16, 17, 16384, 40000}) {
-    std::vector<float> y(size_t(size) + 1), x(size_t(size));
+    std::vector<float> y(size_t(size + 1)), x(size_t(size + 1));
     for (int64_t i = 0; i < size; ++i) y[size_t(i)] = float(i % 7), x[size_t(i)] = float(i % 5) / 4;
     y.back() = 3;
     cpu::accumulate<float>({}, {.y = {y.data(), size}, .x = {x.data(), size}});
