@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Drops each synchronisation of a kernel, one at a time, and wants the race build of its test to turn red.
+"""Drops each synchronisation of a kernel, one at a time, and wants the race build of a test to turn red.
 
-    scripts/mutate_kernels.py KERNEL TEST [--build-dir build] [--filter GTEST_FILTER] [--list]
+    scripts/mutate_kernels.py KERNEL TEST... [--build-dir build] [--filter GTEST_FILTER] [--list]
 
 KERNEL is a .cu file among the sources of the saslm_simt_test() TEST, or a header that they include by its path from
 the root. Works on a copy that holds all mutants and a variable which chooses one, compiled with the commands that
@@ -75,17 +75,18 @@ def commands(build_dir, target, source):
     return compiles, links[0]
 
 
-def build(text, source, compiles, link, build_dir, folder):
-    """The path of the program with all mutants in it."""
+def build(text, source, build_dir, target, folder):
+    """The path of the test with all mutants in it."""
+    compiles, link = commands(build_dir, target, source)
     copy = folder / "include" / source.relative_to(ROOT)
-    copy.parent.mkdir(parents=True)
+    copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(text)
-    program = folder / "mutants"
+    program = folder / target
     changes = {link[link.index("-o") + 1]: str(program)}
     steps = []
     for number, command in enumerate(compiles):
         at = command.index("-o") + 1
-        made = folder / f"{number}.o"
+        made = folder / f"{target}{number}.o"
         replaced = {str(source): str(copy), command[at]: str(made), command[at] + ".d": f"{made}.d"}
         first = next(i for i, word in enumerate(command) if word.startswith("-"))  # before all other options
         overlays = [f"-I{folder / 'include' / part}" for part in ("", "src", "tests")]
@@ -102,24 +103,26 @@ def build(text, source, compiles, link, build_dir, folder):
     return program
 
 
-def verdict(program, mutant, args):
-    run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"]
-    run += [f"--gtest_filter={args.filter}"] if args.filter else []
-    try:
-        done = subprocess.run(run, capture_output=True, text=True, errors="replace", timeout=args.timeout,
-                              env=os.environ | {"SIMT_MUTANT": str(mutant)})
-    except subprocess.TimeoutExpired:
-        return "red", "still running after the time limit"
-    if done.returncode == 0:
-        return "GREEN", ""
-    says = [line for line in done.stdout.splitlines() if "SIMT layer:" in line or "Failure" in line]
-    return "red", next((line for line in says if "SIMT layer:" in line), says[0] if says else "crashed").strip()
+def verdict(programs, mutant, args):
+    """Of the first program that the mutant turns red."""
+    for program in programs:
+        run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"]
+        run += [f"--gtest_filter={args.filter}"] if args.filter else []
+        try:
+            done = subprocess.run(run, capture_output=True, text=True, errors="replace", timeout=args.timeout,
+                                  env=os.environ | {"SIMT_MUTANT": str(mutant)})
+        except subprocess.TimeoutExpired:
+            return "red", "still running after the time limit"
+        if done.returncode:
+            says = [line for line in done.stdout.splitlines() if "SIMT layer:" in line or "Failure" in line]
+            return "red", next((line for line in says if "SIMT layer:" in line), says[0] if says else "crashed").strip()
+    return "GREEN", ""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kernel", type=pathlib.Path)
-    parser.add_argument("test")
+    parser.add_argument("tests", nargs="+", metavar="TEST")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--filter", default="")
     parser.add_argument("--timeout", type=float, default=120, help="seconds per mutant")
@@ -136,14 +139,13 @@ def main():
         return 0
 
     args.build_dir = args.build_dir.resolve()
-    compiles, link = commands(args.build_dir, args.test + "_race", source)
     bad = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        program = build(text, source, compiles, link, args.build_dir, pathlib.Path(folder))
-        state, why = verdict(program, -1, args)
+        programs = [build(text, source, args.build_dir, test + "_race", pathlib.Path(folder)) for test in args.tests]
+        state, why = verdict(programs, -1, args)
         if state != "GREEN":
             sys.exit(f"{source.name}: the kernel itself is not green ({state}): {why}")
-        verdicts = pool.map(lambda mutant: verdict(program, mutant, args), range(len(every)))
+        verdicts = pool.map(lambda mutant: verdict(programs, mutant, args), range(len(every)))
         for (line, what), (state, why) in zip(every, verdicts):
             bad += state != "red"
             print(f"{source.name}:{line}: {what}: {state}{': ' + why if why else ''}", flush=True)
