@@ -20,7 +20,6 @@
 namespace saslm {
 namespace {
 
-
 struct Shape {
   int64_t B = 1, T = 1, start = 0, H = 1, Hp = 1, Gk = 1, Gv = 1, v_modulo = 0, E = 8, D = 8;
   enum Layout { BTHD, BHTD, fused } layout = BTHD;  // fused: q, k and v of a token side by side, E = D
@@ -321,6 +320,15 @@ TEST(SimtAttentionTiles, DealsOutUnits) {
   for (const Shape& s : std::vector<Shape>{
            {.B = 265}, {.B = 64, .T = 2, .H = 3, .Hp = 3}, {.B = 64, .T = 2, .H = 3, .Gk = 3, .v_modulo = 1}})
     expect_twin<bf16>(s, one_schedule, backward);
+}
+
+// As models have them: sas at 12 channels of 36 heads, and sequences of 1024 and 2048.
+TEST(SimtAttentionTiles, DISABLED_IsItsTwinAtTheSizesOfModels) {
+  expect_twin<bf16>({.B = 2, .T = 300, .H = 36, .Hp = 12, .Gk = 36, .Gv = 36, .E = 96, .D = 64});
+  expect_twin<bf16>({.T = 1024, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .E = 96, .D = 64});
+  expect_twin<bf16>({.T = 2048, .E = 96, .D = 64, .layout = Shape::BHTD});
+  expect_twin<bf16>({.T = 1024, .H = 3, .Hp = 3, .Gk = 3, .Gv = 3, .E = 64, .D = 64, .layout = Shape::fused});
+  expect_twin<bf16>({.T = 2048, .H = 2, .Hp = 2, .E = 64, .D = 64});
 }
 
 TEST(AttentionPlan, DealsEveryBlockOnceHeaviestFirst) {

@@ -306,6 +306,15 @@ TEST(SimtSas, BackwardOfUnalignedViews) {
   expect_backward<bf16>(with(few, [](Sizes& s) { s.x = Order::BHTD, s.y = Order::BTHD, s.rope = false; }));
 }
 
+// As models have them: more tokens than blocks of any GPU take at once.
+TEST(SimtSas, DISABLED_AtTheSizesOfModels) {
+  for (const Sizes& s : {with(kSmall, [](Sizes& many) { many.B = 2, many.T = 1027; }),
+                         with(values(kSmall), [](Sizes& many) { many.T = 2048; })}) {
+    expect_forward<bf16>(s);
+    expect_backward<bf16>(s);
+  }
+}
+
 // Sizes that no tensor-core kernel is compiled for.
 const Sizes kOdd = {.B = 2, .T = 9, .H = 3, .D = 10, .Hs = 7, .E = 14, .K = 7, .y = Order::gaps};
 

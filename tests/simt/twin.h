@@ -1,7 +1,7 @@
 // Kernels against their CPU twins. A Twin<T> holds one tensor twice: as the kernel sees it (T, in memory of
-// support.h), and as the twin in double sees it (kernels/cpu, whose own tests hold it to the plain formula and
-// to numerical slopes). Inputs are drawn once and rounded to T, so both
-// sides start from the same numbers and differ only by how they round on the way.
+// support.h), and as the twin in double sees it (kernels/cpu, whose own tests hold it to the plain formula
+// and to numerical slopes). Inputs are drawn once and rounded to T, so both sides start from the same numbers
+// and differ only by how they round on the way.
 //
 //   Twin<T> x(n), y(n), w(C);  x.draw(1);  w.draw(2);         // y is poisoned: NaN on both sides
 //   const auto args = [&]<class S>(S) {                        // S: T for the kernel, double for the twin
@@ -41,15 +41,9 @@ class Twin {
   Twin(const Twin&) = delete;
   Twin& operator=(const Twin&) = delete;
 
-  int64_t size() const {
-    return size_;
-  }
-  T& operator[](int64_t i) const {
-    return data_[i];
-  }
-  double& twin(int64_t i) {
-    return twin_[size_t(i)];
-  }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) const { return data_[i]; }
+  double& twin(int64_t i) { return twin_[size_t(i)]; }
 
   // N(mean, deviation), rounded to T on both sides.
   void draw(unsigned seed, double deviation = 1, double mean = 0) {
@@ -118,9 +112,7 @@ class Twin {
       return double(x);
   }
 
-  size_t bytes() const {
-    return size_t(size_) * sizeof(T);
-  }
+  size_t bytes() const { return size_t(size_) * sizeof(T); }
 
   int64_t size_;
   T* data_;

@@ -1,5 +1,7 @@
-// The whole CUDA backend on the SIMT layer (matrix products by plain loops, memory by the host): golden
-// models trained end to end, in fp32 as closely as on the CPU, and in bf16.
+// The whole CUDA backend: golden models trained end to end, in fp32 as closely as on the CPU, and in bf16;
+// and what a run promises of its bits. Linked for the SIMT layer (matrix products by plain loops, memory by
+// the host) and for a GPU.
+#include "core/file.h"
 #include "tests/train/golden.h"
 
 namespace saslm {
@@ -24,6 +26,67 @@ TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
   run.expect_every_step();
 }
 
+// The last save of a run from the config's seed that was stopped after `stops` steps, each time anew.
+template <class T>
+std::string saved_by_run(const std::string& name, const std::vector<int64_t>& stops) {
+  const std::filesystem::path run_dir =
+      std::filesystem::path(testing::TempDir()) / ("saslm_saved_" + name + std::to_string(sizeof(T)));
+  std::filesystem::remove_all(run_dir);
+  const Config config = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / name / "config.json");
+  TrainObserver nobody;
+  for (const int64_t stop : stops) {
+    int64_t done = 0;
+    const auto stop_now = [&] { return ++done == stop; };
+    Trainer<T> trainer(config, {.run_dir = run_dir, .stop = stop_now}, cuda_ops<T>(), nobody);
+    EXPECT_EQ(trainer.run(), TrainEnd::stopped);
+  }
+  Trainer<T> trainer(config, {.run_dir = run_dir}, cuda_ops<T>(), nobody);
+  EXPECT_EQ(trainer.run(), TrainEnd::finished);
+  std::string saved;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(run_dir / "checkpoints"))
+    if (entry.path().filename() == "model.safetensors") {
+      EXPECT_TRUE(saved.empty()) << "only the last save is kept";
+      saved = read_file(entry.path()) + read_file(entry.path().parent_path() / "optimizer.safetensors");
+    }
+  std::filesystem::remove_all(run_dir);
+  EXPECT_FALSE(saved.empty());
+  return saved;
+}
+
+class CudaRuns : public CudaBackend {};
+
+// What is saved is what the device holds, and all of it: else a resumed run would part from the other.
+TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
+  const std::string saved = saved_by_run<bf16>(GetParam(), {});
+  EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {})) << "the same run twice";
+  EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {3, 4})) << "stopped twice";
+}
+
+TEST_P(CudaRuns, HoldWhatIsStored) {
+  const Config c = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / GetParam() / "config.json");
+  const Engine<bf16> engine(c.model, {c.train.micro_batch, c.train.seq_len}, Mode::train, cuda_ops<bf16>());
+  const Region regions[] = {Region::masters, Region::moment1, Region::moment2};
+  const auto value = [](Region region, size_t tensor, size_t i) {
+    return float(int(region)) + float(tensor) / 128 + float(i) / (1 << 20);
+  };
+  for (const Region region : regions) {
+    size_t tensor = 0;
+    for (const NamedTensor& t : engine.fetch(region)) {
+      for (size_t i = 0; i < t.data.size(); ++i) t.data[i] = value(region, tensor, i);
+      ++tensor;
+    }
+    engine.store(region);
+  }
+  for (const Region region : regions) {
+    size_t tensor = 0;
+    for (const NamedTensor& t : engine.fetch(region)) {
+      for (size_t i = 0; i < t.data.size(); ++i)
+        ASSERT_EQ(t.data[i], value(region, tensor, i)) << name_of(region) << " " << t.name << " " << i;
+      ++tensor;
+    }
+  }
+}
+
 std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {
   return test.param;
 }
@@ -34,6 +97,8 @@ INSTANTIATE_TEST_SUITE_P(Some, CudaBackend,
                          testing::Values("mha_learned", "gqa_sas", "mla_sas", "tpa_odd", "mhe_mul",
                                          "moh_authors"),
                          name_of_golden);
+INSTANTIATE_TEST_SUITE_P(Some, CudaRuns, testing::Values("mhe_mul"), name_of_golden);
+INSTANTIATE_TEST_SUITE_P(DISABLED_All, CudaRuns, testing::ValuesIn(golden_cases()), name_of_golden);
 INSTANTIATE_TEST_SUITE_P(DISABLED_All, CudaBackend, testing::ValuesIn(golden_cases()), name_of_golden);
 
 }  // namespace

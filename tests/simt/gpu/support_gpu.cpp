@@ -1,9 +1,9 @@
 // A GPU as the device of the tests (support.h).
 //
-// Memory is the host's, pinned: kernels reach it by the same address. Every launch waits for its kernel, so that
-// the host never touches what a kernel still writes, and an error is that of the launch which caused it; a test
-// may also ask for a device with less shared memory. For both, the linker puts the two functions below in
-// place of the runtime's (-Wl,--wrap in CMakeLists.txt).
+// Memory is the host's, pinned: kernels reach it by the same address. Every launch waits for its kernel, so
+// that the host never touches what a kernel still writes, and an error is that of the launch which caused it;
+// a test may also ask for a device with less shared memory. For both, the linker puts the two functions below
+// in place of the runtime's (-Wl,--wrap in CMakeLists.txt).
 //
 //   SASLM_TEST_REPEATS=100   how often each test runs; 3 when not set
 //   SASLM_TEST_GUARDS=0      blocks without guards, for compute-sanitizer to see the first byte beyond them
