@@ -2,12 +2,19 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "ops/ops.h"
 
 int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  GTEST_FLAG_SET(also_run_disabled_tests, true);  // what the SIMT layer takes too long for
+  char all[] = "--gtest_also_run_disabled_tests";  // those that the SIMT layer takes too long for
+  std::vector<char*> args(argv, argv + argc);
+  args.insert(args.begin() + 1, all);
+  int count = int(args.size());
+  args.push_back(nullptr);
+  testing::InitGoogleTest(&count, args.data());
   const auto found = saslm::find_gpu();
   if (const auto* const why = std::get_if<std::string>(&found)) {
     std::printf("SKIPPED: no GPU: %s\n", why->c_str());
