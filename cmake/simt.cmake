@@ -153,7 +153,8 @@ if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
     -Xptxas=--warning-as-error,-v
     -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
   find_package(CUDAToolkit REQUIRED)
-  if(TARGET CUDA::cublasLt AND NOT SASLM_SANITIZE)
+  find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # the library is loaded when a GPU is used
+  if(CUBLASLT_INCLUDE_DIR AND NOT SASLM_SANITIZE)
     set(SASLM_HAS_CUDA ON)
   endif()
 endif()
@@ -170,5 +171,6 @@ function(saslm_cuda_objects name)
   endif()
   add_library(${name} OBJECT ${CUDA_SOURCES})
   target_link_libraries(${name} PRIVATE saslm_cuda_options)
-  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}")
+  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}"
+    RULE_LAUNCH_COMPILE "${PROJECT_SOURCE_DIR}/cmake/keep_log.sh <OBJECT>.log")  # scripts/kernel_resources.py reads it
 endfunction()

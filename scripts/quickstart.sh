@@ -15,9 +15,7 @@ rm -rf "$work"
 mkdir -p "$work"
 
 echo "== text: the King James Bible, references stripped; the last 240 kB are for validation"
-bible -f gen1:1-rev22:21 | sed 's/^[^ ]* //' >"$work/kjv.txt"
-head -c -240000 "$work/kjv.txt" >"$work/train.txt"
-tail -c 240000 "$work/kjv.txt" >"$work/val.txt"
+scripts/sample_text.sh "$work"
 for part in train val; do
   $saslm tokenize --input "$work/$part.txt" --tokenizer bytes --out "$work/data" --prefix "$part"
 done

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what saslm is built from, by name, from the distribution (Debian 12 or newer, Ubuntu 22.04 or newer).
 set -euo pipefail
+cd "$(dirname "$0")"
 
+mapfile -t libraries <libraries.txt
 packages=(
   g++ cmake ninja-build pkg-config
-  libdnnl-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libxxhash-dev libpcre2-dev libgtest-dev
+  "${libraries[@]}"
   clang  # the race build of the kernels
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )

@@ -38,6 +38,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"flops_per_token", plan.flops_per_token},
           {"flops_per_token_by_part",
            {{"attention", plan.flops_attention}, {"mlp", plan.flops_mlp}, {"head", plan.flops_head}}},
+          {"recompute", name_of(p.config.runtime.recompute)},
+          {"flops_recomputed_per_token", plan.flops_recomputed},
           {"arena_bytes", plan.arena_bytes},
           {"bytes_by_region", regions},
           {"checkpoint_bytes", plan.checkpoint_bytes},
@@ -120,7 +122,13 @@ void print_text(const std::vector<Planned>& plans) {
   count("head", &Plan::flops_head);
   count("total", &Plan::flops_per_token);
   table.distance(&Plan::flops_per_token);
+  count("beside it, recomputed", &Plan::flops_recomputed);
   table.heading("memory, one block");
+  table.row("runtime.recompute", [](const Planned& p) {
+    const Recompute recompute = p.config.runtime.recompute;
+    const bool idle = recompute == Recompute::sim && !p.config.model.attention.sas;
+    return name_of(recompute) + std::string(idle ? " (no effect)" : "");
+  });
   table.rows(&Plan::bytes_by_region, [](int64_t n) { return human_bytes(n); });
   table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });

@@ -25,6 +25,7 @@ enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class OptimKind { adamw };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class Precision { automatic, bf16, fp32 };
+enum class Recompute { none, sim, block };
 
 // Simulated attention (DESIGN section 2, arXiv 2507.07694): a stage between projection and attention core.
 struct SasConfig {
@@ -201,6 +202,9 @@ struct RuntimeConfig {
   Precision precision = Precision::automatic;
   int64_t threads = 0;     // CPU threads; 0 = OMP_NUM_THREADS or all cores. Results do not depend on it.
   double peak_tflops = 0;  // what MFU is measured against; 0 = unknown, mfu is null
+  // What forward does not keep and backward makes again: less memory, the same bits. sim: the simulated q, k
+  // and v; of no effect where nothing is simulated. block: all but the residual stream between blocks.
+  Recompute recompute = Recompute::none;
   bool operator==(const RuntimeConfig&) const = default;
 };
 
@@ -239,5 +243,6 @@ const char* name_of(PositionKind kind);
 const char* name_of(NormKind kind);
 const char* name_of(MlpKind kind);
 const char* name_of(ScheduleKind kind);
+const char* name_of(Recompute recompute);
 
 }  // namespace saslm

@@ -75,6 +75,10 @@ template <>
 struct Words<Precision> {
   static constexpr std::array all{"auto", "bf16", "fp32"};
 };
+template <>
+struct Words<Recompute> {
+  static constexpr std::array all{"none", "sim", "block"};
+};
 
 template <class E>
 const char* word_of(E value) {
@@ -345,6 +349,9 @@ void visit_fields(V& v, RuntimeConfig& c) {
           {.help = "CPU threads; 0 = OMP_NUM_THREADS or all cores", .min = 0, .max = 1024});
   v.field("peak_tflops", c.peak_tflops,
           {.help = "what MFU is measured against; 0 = unknown", .min = 0, .max = 1e9});
+  v.field("recompute", c.recompute,
+          {.help = "what backward makes again instead of memory keeping it, to the same bits; sim: the "
+                   "simulated q, k, v, where there are any; block: all but the stream between blocks"});
 }
 
 template <class V>

@@ -173,5 +173,8 @@ const char* name_of(MlpKind kind) {
 const char* name_of(ScheduleKind kind) {
   return word_of(kind);
 }
+const char* name_of(Recompute recompute) {
+  return word_of(recompute);
+}
 
 }  // namespace saslm

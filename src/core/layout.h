@@ -12,7 +12,9 @@
 //   moment1/2   Accum<T>
 //   tables      constants for the run: rope angles, the batch, key/value caches
 //   activations kept from forward to backward
-//   scratch     dead after the call that wrote it; mark() and rewind() let modules share it
+//   scratch     dead after the call that wrote it
+//
+// mark() and rewind() let modules share scratch, and layers share activations where nothing is kept.
 //
 // The parameter table (`params`) is the one list that initialiser, optimizer, checkpoint and counts read.
 #pragma once
@@ -119,6 +121,12 @@ class Layout {
   Slot<Mat<X>> mat(Region region, const std::string& name, int64_t rows, int64_t cols) {
     return {region, reserve(region, name, rows * cols * int64_t(sizeof(X))), {nullptr, rows, cols, cols}};
   }
+  // The same, every row on a boundary that device transactions begin at, as fast matrix products want.
+  template <class X = T>
+  Slot<Mat<X>> mat_of_aligned_rows(Region region, const std::string& name, int64_t rows, int64_t cols) {
+    const int64_t stride = round_up(cols, kAlignRowBytes / int64_t(sizeof(X)));
+    return {region, reserve(region, name, rows * stride * int64_t(sizeof(X))), {nullptr, rows, cols, stride}};
+  }
   // Contiguous [B,T,H,D]: rows of all heads of a token, as a linear layer writes and reads them.
   Slot<Heads<T>> heads_BTHD(Region region, const std::string& name, int64_t B, int64_t T_, int64_t H,
                             int64_t D) {
@@ -167,6 +175,7 @@ class Layout {
  private:
   static constexpr int64_t kAlignBytes = 256;  // a device transaction, and four cache lines
   static constexpr int64_t kAlignElements = 64;
+  static constexpr int64_t kAlignRowBytes = 128;
 
   int64_t reserve(Region region, const std::string& name, int64_t bytes) {
     check(region >= Region::tables, "weights are declared with param()");

@@ -24,7 +24,15 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   qkv_ = projection_->out();
   dqkv_ = projection_->out_grads();
   if (simulated) {
-    sas_.emplace(typename Sas<T>::Spec{layout, model, run, name, rope, qkv_, cache});
+    resimulates_ = layout.training() && run.recompute == Recompute::sim;
+    sas_.emplace(typename Sas<T>::Spec{.layout = layout,
+                                       .model = model,
+                                       .run = run,
+                                       .name = name,
+                                       .rope = rope,
+                                       .in = qkv_,
+                                       .q_region = resimulates_ ? Region::scratch : Region::activations,
+                                       .kv_region = resimulates_ ? Region::scratch : cache});
     if (!config.sas->values) v_modulo_ = qkv_.q.shape.H;
     qkv_ = sas_->out();
     dqkv_ = sas_->out_grads(dqkv_);
@@ -63,8 +71,12 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
 template <class T>
 double Attention<T>::macs(int64_t T_) const {
   const double core = double(qkv_.q.shape.H * (qkv_.q.shape.D + qkv_.v.shape.D)) * double(T_) / 2;
-  return double(projection_->macs() + (sas_ ? sas_->macs() : 0) + (moh_ ? moh_->macs() : 0) + out_.macs()) +
-         core;
+  return double(projection_->macs() + (moh_ ? moh_->macs() : 0) + out_.macs()) + simulation_macs() + core;
+}
+
+template <class T>
+double Attention<T>::simulation_macs() const {
+  return sas_ ? double(sas_->macs()) : 0;
 }
 
 template <class T>
@@ -90,6 +102,7 @@ template <class T>
 void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const {
   out_.bwd(e, e.flat(dy_), dx, e.flat(result()));
   if (moh_) moh_->bwd_heads(e, dy_, core_out());
+  if (resimulates_) sas_->fwd(e, projection_->out());
   e.ops.attention_bwd(e.stream, {.dq = e.heads_of(dqkv_.q),
                                  .dk = e.heads_of(dqkv_.k),
                                  .dv = e.heads_of(dqkv_.v),

@@ -30,6 +30,7 @@ class Attention {
 
   // Multiply-adds per token, forward, the causal half of T positions counted.
   double macs(int64_t T_) const;
+  double simulation_macs() const;  // of which SAS
 
   // x_out = x_in + attention(h)
   void fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const;
@@ -51,6 +52,7 @@ class Attention {
   Slot<Heads<T>> dy_;  // gradient of result(), then of core_out()
   Slot<Vec<Accum<T>>> lse_;
   Slot<Vec<Accum<T>>> core_scratch_;  // of the core's backward
+  bool resimulates_ = false;          // Recompute::sim: qkv_ is scratch, and made again by bwd
   int64_t v_modulo_ = 0;
   double scale_ = 0;
 };

@@ -39,13 +39,17 @@ Ffn<T>::Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, co
 }
 
 template <class T>
-void Ffn<T>::fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const {
+void Ffn<T>::fwd_hidden(const Exec<T>& e, Mat<const T> h) const {
   if (gate_) gate_.fwd(e, e.rows_of(gate_out_), h);
   up_.fwd(e, e.rows_of(up_out_), h);
   e.ops.activation_fwd(e.stream, {.kind = kind_,
                                   .y = e.rows_of(act_),
                                   .gate = gate_ ? e.rows_of(gate_out_) : Mat<T>{},
                                   .up = e.rows_of(up_out_)});
+}
+
+template <class T>
+void Ffn<T>::fwd_out(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in) const {
   down_.fwd(e, x_out, e.rows_of(act_), x_in);
 }
 

@@ -10,12 +10,14 @@ class Ffn {
  public:
   Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name);
 
-  int64_t macs() const {
-    return up_.macs() + down_.macs() + (gate_ ? gate_.macs() : 0);
-  }  // per token, forward
+  // Per token, forward; hidden: without down.
+  int64_t macs() const { return hidden_macs() + down_.macs(); }
+  int64_t hidden_macs() const { return up_.macs() + (gate_ ? gate_.macs() : 0); }
 
-  // x_out = x_in + mlp(h)
-  void fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const;
+  // activation(gate h, up h), which is kept, and all that bwd needs
+  void fwd_hidden(const Exec<T>& e, Mat<const T> h) const;
+  // After that: x_out = x_in + mlp(h)
+  void fwd_out(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in) const;
   // dh = from dx, the gradient of x_out; the weights' gradients +=
   void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
 

@@ -3,11 +3,17 @@
 namespace saslm {
 namespace {
 
-// Rows a chunk: as many as keep its logits near 8M numbers, so that the products stay large and the memory
-// small.
+// Rows a chunk. Every chunk's product reads and writes the weight's whole gradient, 8 bytes for 2 * rows
+// FLOPs. A CPU has enough with few rows, and 8M logits stay small beside a model. A GPU, the only one that
+// computes in bf16, wants more than 200 FLOPs a byte: 2^30 logits (2 GiB, which lie where the blocks'
+// gradients are scratch) are 21k rows of GPT-2's vocabulary, 5k FLOPs a byte. There the chunks are made
+// equal, none a small rest.
+template <class T>
 int64_t chunk_rows(int64_t rows, int64_t vocab) {
-  constexpr int64_t kLogits = int64_t(8) << 20;
-  return std::clamp<int64_t>(kLogits / vocab, std::min<int64_t>(64, rows), rows);
+  constexpr bool kGpu = std::is_same_v<T, bf16>;
+  constexpr int64_t kLogits = int64_t(1) << (kGpu ? 30 : 23);
+  const int64_t most = std::clamp<int64_t>(kLogits / vocab, std::min<int64_t>(64, rows), rows);
+  return kGpu ? ceil_div(rows, ceil_div(rows, most)) : most;
 }
 
 }  // namespace
@@ -22,7 +28,7 @@ Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, 
   if (weight_.offset < 0) weight_ = layout.param("head.weight", {V, C}, "head", Init::normal(0.02));
   h_ = layout.mat(Region::activations, "final_norm.y", N, C);
   loss_ = layout.template vec<Accum<T>>(Region::activations, "head.loss", N);
-  logits_ = layout.mat(Region::scratch, "head.logits", chunk_rows(N, V), V);
+  logits_ = layout.mat_of_aligned_rows(Region::scratch, "head.logits", chunk_rows<T>(N, V), V);
 }
 
 template <class T>

@@ -2,9 +2,10 @@
 // and turns them into views through the Exec it is given. fwd and bwd are explicit pairs, written beside each
 // other.
 //
-// Modes. Mode::train keeps what backward needs and treats whole sequences (start 0). Mode::infer shares
-// activations between layers and may continue a sequence: keys and values of positions 0 .. start-1 are
-// already in the cache, and the call computes T more. With start > 0 the batch is one sequence.
+// Modes. Mode::train keeps what backward needs (or what it can make that from: RunShape::recompute) and
+// treats whole sequences (start 0). Mode::infer shares activations between layers and may continue a
+// sequence: keys and values of positions 0 .. start-1 are already in the cache, and the call computes T more.
+// With start > 0 the batch is one sequence.
 #pragma once
 #include <cmath>
 #include <string>
@@ -18,10 +19,14 @@ namespace saslm {
 
 // The most a model will be asked for at once; buffers are declared for it.
 struct RunShape {
-  int64_t batch = 1;    // B
-  int64_t seq_len = 1;  // T, and the capacity of the key/value cache
+  int64_t batch = 1;                      // B
+  int64_t seq_len = 1;                    // T, and the capacity of the key/value cache
+  Recompute recompute = Recompute::none;  // training only: what is not kept for backward
   int64_t rows() const { return batch * seq_len; }
 };
+inline RunShape training_shape(const Config& config) {
+  return {config.train.micro_batch, config.train.seq_len, config.runtime.recompute};
+}
 
 // Angles of rotary embedding, one table for all layers; without slots there is no rotation.
 template <class T>

@@ -138,7 +138,7 @@ Sas<T>::Sas(const Spec& s)
       q_(s.layout, s.run,
          {s.name + "sas.q.", *s.model.attention.sas,
           stream_shape(s.model, s.run, s.in.q.shape, s.model.attention.sas->features),
-          s.model.attention.n_head, Region::activations, s.rope}),
+          s.model.attention.n_head, s.q_region, s.rope}),
       k_(s.layout, s.run,
          {s.name + "sas.k.", *s.model.attention.sas,
           stream_shape(s.model, s.run, s.in.k.shape, s.model.attention.sas->features),

@@ -16,7 +16,7 @@ class SasStream {
     const SasConfig& sas;
     SasShape shape;      // channels in and out, widths in and out
     int64_t n_head = 0;  // real query heads: which channel a simulated head copies at first
-    Region y_region;     // tables when y serves as the cache
+    Region y_region;     // tables when y serves as the cache, scratch when backward has fwd called again
     RopeSlots<T> rope;
   };
   SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec);
@@ -53,8 +53,8 @@ class Sas {
     RunShape run;
     std::string name;  // "layers.0.attn."
     RopeSlots<T> rope;
-    Qkv<T> in;  // the projection's buffers
-    Region kv_region;
+    Qkv<T> in;                   // the projection's buffers
+    Region q_region, kv_region;  // of what is made of them; scratch: to be made again for backward
   };
   explicit Sas(const Spec& spec);
 

@@ -11,10 +11,10 @@ Slot<Mat<T>> Block<T>::buffer(Layout<T>& layout, Region region, const std::strin
 
 template <class T>
 Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-                const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in)
+                const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in, const Slot<Mat<T>>& x_out)
     : x_in_(x_in),
       x_mid_(layout.training() ? buffer(layout, Region::activations, name + "x_mid") : x_in),
-      x_out_(layout.training() ? buffer(layout, Region::activations, name + "x_out") : x_in),
+      x_out_(x_out),
       attn_h_(buffer(layout, Region::activations, name + "attn_norm.y")),
       mlp_h_(buffer(layout, Region::activations, name + "mlp_norm.y")),
       dh_(layout.training() ? buffer(layout, Region::scratch, name + "dh") : Slot<Mat<T>>{}),
@@ -25,11 +25,17 @@ Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run
 
 template <class T>
 void Block<T>::fwd(const Exec<T>& e) const {
+  fwd_inside(e);
+  ffn_.fwd_out(e, e.rows_of(x_out_), e.rows_of(x_mid_));
+}
+
+template <class T>
+void Block<T>::fwd_inside(const Exec<T>& e) const {
   const Mat<T> x_in = e.rows_of(x_in_), x_mid = e.rows_of(x_mid_);
   attn_norm_.fwd(e, e.rows_of(attn_h_), x_in);
   attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
   mlp_norm_.fwd(e, e.rows_of(mlp_h_), x_mid);
-  ffn_.fwd(e, e.rows_of(x_out_), x_mid, e.rows_of(mlp_h_));
+  ffn_.fwd_hidden(e, e.rows_of(mlp_h_));
 }
 
 template <class T>
@@ -57,26 +63,30 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   tokens_ = layout.template vec<int32_t>(Region::tables, "tokens", N);
   targets_ = layout.template vec<int32_t>(Region::tables, "targets", N);
   totals_ = layout.template vec<double>(Region::tables, "totals", kTotals);
-  x_ = layout.mat(Region::activations, "embed.x", N, C);
+  x_.push_back(layout.mat(Region::activations, "embed.x", N, C));
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
     if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
-    by_token_ = layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
+    by_token_ =
+        layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
 
-  Slot<Mat<T>> x = x_;
-  blocks_.reserve(size_t(model.n_layer));
+  const auto layer = [](int64_t i) { return "layers." + std::to_string(i) + "."; };
+  for (int64_t i = 0; i < model.n_layer; ++i)
+    x_.push_back(training ? layout.mat(Region::activations, layer(i) + "x_out", N, C) : x_[0]);
+
+  const bool shared = !training || run.recompute == Recompute::block;
   const int64_t scratch = layout.mark(Region::scratch), kept = layout.mark(Region::activations);
+  blocks_.reserve(size_t(model.n_layer));
   for (int64_t i = 0; i < model.n_layer; ++i) {
     layout.rewind(Region::scratch, scratch);
-    if (!training) layout.rewind(Region::activations, kept);
-    blocks_.emplace_back(layout, model, run, "layers." + std::to_string(i) + ".", rope_, x);
-    x = blocks_.back().x_out();
+    if (shared) layout.rewind(Region::activations, kept);
+    blocks_.emplace_back(layout, model, run, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
   }
   layout.rewind(Region::scratch, scratch);
-  if (!training) layout.rewind(Region::activations, kept);
+  if (!training) layout.rewind(Region::activations, kept);  // else the last block's are for backward
   head_.emplace(layout, model, run, model.tie_embeddings ? embed_ : Param{});
 }
 
@@ -103,14 +113,14 @@ Exec<T> Transformer<T>::begin(const Backend<T>& backend, const TokenBatch& batch
 
 template <class T>
 Mat<T> Transformer<T>::fwd(const Exec<T>& e) const {
-  e.ops.embedding_fwd(e.stream, {.x = e.rows_of(x_),
+  e.ops.embedding_fwd(e.stream, {.x = e.rows_of(x_.front()),
                                  .tokens = {e.arena.at(tokens_).data, e.rows()},
                                  .embed = e.arena.weight(embed_),
                                  .pos = e.arena.weight(pos_embed_),
                                  .seq_len = e.T_,
                                  .start = e.start});
   for (const Block<T>& block : blocks_) block.fwd(e);
-  return e.rows_of(blocks_.back().x_out());
+  return e.rows_of(x_.back());
 }
 
 template <class T>
@@ -130,7 +140,10 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
   const Vec<double> sums = totals(e.arena);
   head_->add_loss_and_grads(e, sums.data + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) block->bwd(e, dx);
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
+    if (run_.recompute == Recompute::block && block != blocks_.rbegin()) block->fwd_inside(e);
+    block->bwd(e, dx);
+  }
   e.ops.embedding_bwd(e.stream, {.dembed = e.arena.weight_grad(embed_),
                                  .dpos = e.arena.weight_grad(pos_embed_),
                                  .dx = dx,
@@ -155,9 +168,15 @@ void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& ba
 template <class T>
 typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
   const double layers = double(model_.n_layer);
-  return {.attention = layers * blocks_[0].attention().macs(T_),
-          .mlp = layers * double(blocks_[0].ffn().macs()),
-          .head = double(head_->macs())};
+  const Attention<T>& attention = blocks_[0].attention();
+  const Ffn<T>& ffn = blocks_[0].ffn();
+  Macs macs{.attention = layers * attention.macs(T_),
+            .mlp = layers * double(ffn.macs()),
+            .head = double(head_->macs())};
+  if (run_.recompute == Recompute::sim) macs.recomputed = layers * attention.simulation_macs();
+  if (run_.recompute == Recompute::block)
+    macs.recomputed = (layers - 1) * (attention.macs(T_) + double(ffn.hidden_macs()));
+  return macs;
 }
 
 template class Block<float>;

@@ -22,13 +22,14 @@ template <class T>
 class Block {
  public:
   Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-        const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in);
+        const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in, const Slot<Mat<T>>& x_out);
 
-  Slot<Mat<T>> x_out() const { return x_out_; }
   const Attention<T>& attention() const { return attention_; }
   const Ffn<T>& ffn() const { return ffn_; }
 
   void fwd(const Exec<T>& e) const;
+  // What bwd reads, = from x_in: fwd without its last product, which makes x_out.
+  void fwd_inside(const Exec<T>& e) const;
   void bwd(const Exec<T>& e, Mat<T> dx) const;  // dx: gradient of x_out on entry, of x_in on return
 
  private:
@@ -74,6 +75,7 @@ class Transformer {
   // Multiply-adds per token, forward, by part, for sequences of T (causal half counted).
   struct Macs {
     double attention = 0, mlp = 0, head = 0;
+    double recomputed = 0;  // beside these: what backward makes again
     double total() const { return attention + mlp + head; }
   };
   Macs macs(int64_t T_) const;
@@ -88,7 +90,8 @@ class Transformer {
   RopeSlots<T> rope_;
   Slot<Vec<int32_t>> tokens_, targets_, by_token_;
   Slot<Vec<double>> totals_;
-  Slot<Mat<T>> x_, dx_, next_logits_;
+  std::vector<Slot<Mat<T>>> x_;  // (N, C): what enters each block and what leaves the last
+  Slot<Mat<T>> dx_, next_logits_;
   Slot<Vec<Accum<T>>> aux_loss_;  // (N), absent when no module has such a term
   std::vector<Block<T>> blocks_;
   std::optional<Head<T>> head_;  // always there; built after the blocks

@@ -20,13 +20,50 @@ int64_t checkpoint_bytes(const std::vector<ParamSpec>& params) {
   return predict_checkpoint_bytes(shapes_of(params, ""), moments);
 }
 
+template <class T>
+int64_t arena_bytes(const Config& config) {
+  Layout<T> layout(Mode::train);
+  const Transformer<T> model(layout, config.model, training_shape(config));
+  return layout.bytes();
+}
+
+// From the given setting on, every one that lets a larger micro-batch fit than those before it.
+template <class T>
+std::string what_would_fit(const Config& config, int64_t available) {
+  Config smaller = config;
+  int64_t& micro_batch = smaller.train.micro_batch;
+  std::string options;
+  int64_t largest = 0;
+  for (const Recompute recompute : {Recompute::none, Recompute::sim, Recompute::block}) {
+    if (recompute < config.runtime.recompute) continue;
+    smaller.runtime.recompute = recompute;
+    for (micro_batch = config.train.micro_batch; micro_batch > largest; micro_batch /= 2) {
+      const int64_t bytes = arena_bytes<T>(smaller);
+      if (bytes > available) continue;
+      largest = micro_batch;
+      const std::string fewer = "train.micro_batch " + std::to_string(micro_batch),
+                        again = "runtime.recompute \"" + std::string(name_of(recompute)) + "\"";
+      options += options.empty() ? "" : ", or ";
+      if (recompute == config.runtime.recompute)
+        options += fewer;
+      else
+        options += micro_batch == config.train.micro_batch ? again : fewer + " with " + again;
+      options += " (" + std::to_string(bytes) + " bytes)";
+    }
+  }
+  if (options.empty())
+    return "not even train.micro_batch 1 with runtime.recompute \"block\" would fit: the model itself is too "
+           "large for this machine";
+  return "these would fit: " + options + "; train.grad_accum makes up for a smaller micro_batch";
+}
+
 }  // namespace
 
 template <class T>
 Plan make_plan(const Config& config) {
   const TrainConfig& train = config.train;
   Layout<T> layout(Mode::train);
-  const Transformer<T> model(layout, config.model, {train.micro_batch, train.seq_len});
+  const Transformer<T> model(layout, config.model, training_shape(config));
 
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {
@@ -42,6 +79,7 @@ Plan make_plan(const Config& config) {
   plan.flops_mlp = 6 * macs.mlp;
   plan.flops_head = 6 * macs.head;
   plan.flops_per_token = 6 * macs.total();
+  plan.flops_recomputed = 2 * macs.recomputed;
 
   plan.arena_bytes = layout.bytes();
   for (int r = 0; r < kRegions; ++r)
@@ -57,19 +95,9 @@ Plan make_plan(const Config& config) {
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available) {
   if (available == 0 || plan.arena_bytes <= available) return;
-  std::string advice =
-      "; not even train.micro_batch 1 would fit: the model itself is too large for this machine";
-  Config smaller = config;
-  while (smaller.train.micro_batch > 1) {
-    smaller.train.micro_batch /= 2;
-    const int64_t bytes = make_plan<T>(smaller).arena_bytes;
-    if (bytes > available) continue;
-    advice = "; train.micro_batch " + std::to_string(smaller.train.micro_batch) + " would fit (" +
-             std::to_string(bytes) + " bytes), with train.grad_accum raised to keep the batch";
-    break;
-  }
   throw ConfigError("this run does not fit into memory: it needs " + std::to_string(plan.arena_bytes) +
-                    " bytes, there are " + std::to_string(available) + advice);
+                    " bytes, there are " + std::to_string(available) + "; " +
+                    what_would_fit<T>(config, available));
 }
 
 template Plan make_plan<float>(const Config&);

@@ -17,6 +17,7 @@ struct Plan {
   // causal half of attention at seq_len. Recomputation is not counted.
   double flops_per_token = 0;
   double flops_attention = 0, flops_mlp = 0, flops_head = 0;  // of which
+  double flops_recomputed = 0;  // per token, beside these: what runtime.recompute makes again
 
   int64_t arena_bytes = 0;  // the one allocation, exactly
   std::vector<std::pair<std::string, int64_t>> bytes_by_region;

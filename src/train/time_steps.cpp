@@ -10,7 +10,7 @@ namespace saslm {
 template <class T>
 std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const TimeStepsOptions& options) {
   const TrainConfig& train = config.train;
-  const Engine<T> engine(config.model, {train.micro_batch, train.seq_len}, Mode::train, ops);
+  const Engine<T> engine(config.model, training_shape(config), Mode::train, ops);
   engine.initialise(train.seed);
   const AdamWOptimizer<T> optimizer(engine, config.optim);
   std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len + 1));

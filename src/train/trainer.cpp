@@ -62,7 +62,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       val_set_(open_val_set(config)),
       lock_(options.run_dir),
       loader_(train_set_, config.data.shuffle, config.train.seed),
-      engine_(config.model, {config.train.micro_batch, config.train.seq_len}, Mode::train, ops),
+      engine_(config.model, training_shape(config), Mode::train, ops),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
       inputs_(size_t(config.train.micro_batch * config.train.seq_len)),

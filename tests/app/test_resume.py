@@ -115,6 +115,15 @@ class Reference(ResumeTest):
                     self.assertIn(f"{threads} threads", done.err)
 
 
+class Recomputed(ResumeTest):
+    def test_a_run_goes_on_with_the_same_bits_whatever_each_start_recomputes(self):
+        run = self.fresh()
+        for setting in ("block", "sim", "none", "block"):
+            done = self.finish("sas", run, "--set", f"runtime.recompute={setting}")
+            self.assertNotIn("changed", done.err)
+            shutil.rmtree(checkpoints(run)[-1])
+
+
 class Killed(ResumeTest):
     KILLS = 20
 

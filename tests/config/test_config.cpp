@@ -47,7 +47,7 @@ Config unusual() {
   c.train.max_bad_steps = 9, c.train.spike_threshold = 6.5, c.train.spike_window = 64;
   c.eval = {3, 4};
   c.checkpoint = {5, 6, 7};
-  c.runtime = {DeviceKind::cuda, Precision::bf16, 8, 989.5};
+  c.runtime = {DeviceKind::cuda, Precision::bf16, 8, 989.5, Recompute::block};
   return c;
 }
 

@@ -323,7 +323,7 @@ TEST(SimtAttentionTiles, DealsOutUnits) {
 }
 
 // As models have them: sas at 12 channels of 36 heads, and sequences of 1024 and 2048.
-TEST(SimtAttentionTiles, DISABLED_IsItsTwinAtTheSizesOfModels) {
+TEST(SimtAttentionTiles, DISABLED_LargeShapesAreTheirTwins) {
   expect_twin<bf16>({.B = 2, .T = 300, .H = 36, .Hp = 12, .Gk = 36, .Gv = 36, .E = 96, .D = 64});
   expect_twin<bf16>({.T = 1024, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .E = 96, .D = 64});
   expect_twin<bf16>({.T = 2048, .E = 96, .D = 64, .layout = Shape::BHTD});

@@ -40,7 +40,7 @@ class GoldenRun {
 
   void expect_first_gradients() const {
     const Config c = config();
-    const Engine<T> engine(c.model, {c.train.micro_batch, c.train.seq_len}, Mode::train, ops_);
+    const Engine<T> engine(c.model, training_shape(c), Mode::train, ops_);
     load_weights(folder(), engine.fetch(Region::masters));
     engine.store(Region::masters);
     const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);

@@ -232,6 +232,16 @@ TEST_F(CompareFileTest, TheSameComparisonIsNoChangeAndSeedsAndVariantsMayBeAdded
   EXPECT_TRUE(changes_since(before, to_json(plan(root))).empty());
 }
 
+TEST_F(CompareFileTest, ARecordFromBeforeTheChoiceOfRecomputeMeansNone) {
+  ordered_json before = to_json(plan(valid()));
+  for (const char* name : {"mha", "sas"}) before["variants"][name]["config"]["runtime"].erase("recompute");
+  json root = valid();
+  EXPECT_TRUE(changes_since(before, to_json(plan(root))).empty());
+  root["base"]["runtime"]["recompute"] = "block";
+  EXPECT_EQ(changes_since(before, to_json(plan(root))).front(),
+            "variants.mha.config.runtime.recompute: \"none\" before, \"block\" now");
+}
+
 TEST_F(CompareFileTest, EveryOtherChangeIsNamed) {
   const ordered_json before = to_json(plan(valid()));
   const auto change_of = [&](const json& root) {

@@ -2,7 +2,7 @@
 // and what a run promises of its bits. Linked for the SIMT layer (matrix products by plain loops, memory by
 // the host) and for a GPU.
 #include "core/file.h"
-#include "tests/train/golden.h"
+#include "tests/train/recompute.h"
 
 namespace saslm {
 namespace {
@@ -26,13 +26,17 @@ TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
   run.expect_every_step();
 }
 
+TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
+  for (const char* name : {"gqa_sas", "moh_authors"}) expect_recompute_changes_no_bit(name, cuda_ops<bf16>());
+}
+
 // The last save of a run from the config's seed that was stopped after `stops` steps, each time anew.
 template <class T>
 std::string saved_by_run(const std::string& name, const std::vector<int64_t>& stops) {
   const std::filesystem::path run_dir =
       std::filesystem::path(testing::TempDir()) / ("saslm_saved_" + name + std::to_string(sizeof(T)));
   std::filesystem::remove_all(run_dir);
-  const Config config = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / name / "config.json");
+  const Config config = golden_config(name);
   TrainObserver nobody;
   for (const int64_t stop : stops) {
     int64_t done = 0;
@@ -63,8 +67,8 @@ TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
 }
 
 TEST_P(CudaRuns, HoldWhatIsStored) {
-  const Config c = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / GetParam() / "config.json");
-  const Engine<bf16> engine(c.model, {c.train.micro_batch, c.train.seq_len}, Mode::train, cuda_ops<bf16>());
+  const Config c = golden_config(GetParam());
+  const Engine<bf16> engine(c.model, training_shape(c), Mode::train, cuda_ops<bf16>());
   const Region regions[] = {Region::masters, Region::moment1, Region::moment2};
   const auto value = [](Region region, size_t tensor, size_t i) {
     return float(int(region)) + float(tensor) / 128 + float(i) / (1 << 20);
@@ -91,15 +95,17 @@ std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {
   return test.param;
 }
 
-// A model of every kind of attention and of every operation: what CI has time for.
-// --gtest_also_run_disabled_tests runs them all.
+// A model of every kind of attention and of every operation: what CI has time for. Programs for a GPU run
+// them all, as --gtest_also_run_disabled_tests does.
 INSTANTIATE_TEST_SUITE_P(Some, CudaBackend,
                          testing::Values("mha_learned", "gqa_sas", "mla_sas", "tpa_odd", "mhe_mul",
                                          "moh_authors"),
                          name_of_golden);
-INSTANTIATE_TEST_SUITE_P(Some, CudaRuns, testing::Values("mhe_mul"), name_of_golden);
-INSTANTIATE_TEST_SUITE_P(DISABLED_All, CudaRuns, testing::ValuesIn(golden_cases()), name_of_golden);
 INSTANTIATE_TEST_SUITE_P(DISABLED_All, CudaBackend, testing::ValuesIn(golden_cases()), name_of_golden);
+INSTANTIATE_TEST_SUITE_P(One, CudaRuns, testing::Values("mhe_mul"), name_of_golden);
+INSTANTIATE_TEST_SUITE_P(DISABLED_Some, CudaRuns,
+                         testing::Values("mha_learned", "gqa_sas", "mla_sas", "tpa_odd", "moh_authors"),
+                         name_of_golden);
 
 }  // namespace
 }  // namespace saslm

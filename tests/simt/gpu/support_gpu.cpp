@@ -5,8 +5,8 @@
 // a test may also ask for a device with less shared memory. For both, the linker puts the two functions below
 // in place of the runtime's (-Wl,--wrap in CMakeLists.txt).
 //
-//   SASLM_TEST_REPEATS=100   how often each test runs; 3 when not set
-//   SASLM_TEST_GUARDS=0      blocks without guards, for compute-sanitizer to see the first byte beyond them
+//   SASLM_GPU_REPEATS=100   how often each test runs; 3 when not set
+//   SASLM_GPU_GUARDS=0      blocks without guards, for compute-sanitizer to see the first byte beyond them
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -36,7 +36,7 @@ int setting(const char* name, int otherwise) {
 // writes it, changes it.
 constexpr unsigned char kGuard = 0xff;
 size_t guard_bytes() {
-  return setting("SASLM_TEST_GUARDS", 1) ? 256 : 0;  // blocks stay aligned as cudaMalloc aligns
+  return setting("SASLM_GPU_GUARDS", 1) ? 256 : 0;  // blocks stay aligned as cudaMalloc aligns
 }
 
 void expect_guard(const unsigned char* guard, size_t size, const char* where, size_t bytes) {
@@ -50,7 +50,7 @@ void expect_guard(const unsigned char* guard, size_t size, const char* where, si
 
 void for_schedules(Schedules, size_t shared_bytes, const std::function<void(Stream)>& test) {
   const SharedBytesLimit limit(shared_bytes);
-  const int repeats = setting("SASLM_TEST_REPEATS", 3);
+  const int repeats = setting("SASLM_GPU_REPEATS", 3);
   for (int repeat = 1; repeat <= repeats; ++repeat) {
     SCOPED_TRACE("repeat " + std::to_string(repeat) + " of " + std::to_string(repeats));
     try {

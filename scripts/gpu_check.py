@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""What saslm must show on a GPU, part by part: called by gpu_check.sh, which builds for that GPU first.
+
+layout     the primitives' register and memory layouts (gpu_layout)
+kernels    every kernel against its CPU twin over ragged shapes, outputs poisoned, memory around them guarded (gpu_kernels)
+backend    golden models trained end to end in fp32 and bf16 (gpu_backend)
+curve      a short run whose losses follow the CPU's, step by step, in fp32 and bf16; twice with the same bits
+train      mha and sas of 124M parameters on real text: losses fall; tokens/s
+bench      saslm bench step and saslm bench kernels
+yardstick  a PyTorch program timed in the same session (--yardstick FILE)
+repeat     every kernel's bits over 100 runs
+memcheck   compute-sanitizer over a model's steps and the kernels: addresses
+racecheck  the same: shared memory
+
+Parts run in this order until --minutes are over; what has not begun by then is "not run". Everything goes to --out:
+results.json (rewritten after every part), one log a part. Exit 1 if any part failed.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+HOUSE = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Failed(Exception):
+    pass
+
+
+class Checks:
+    def __init__(self, options):
+        self.build, self.out = pathlib.Path(options.build).resolve(), pathlib.Path(options.out).resolve()
+        self.text = options.text and pathlib.Path(options.text).resolve()
+        self.yardstick_program = options.yardstick
+        self.deadline = time.monotonic() + 60 * options.minutes - options.build_seconds
+        self.saslm = self.build / "saslm"
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    # --- running things
+
+    def seconds_left(self):
+        return self.deadline - time.monotonic()
+
+    def call(self, log, command, limit=600, env=None, fatal=True):
+        """Runs `command` with its output appended to OUT/log; returns (exit code or None when cut off, output)."""
+        path = self.out / (log + ".log")
+        start = path.stat().st_size if path.exists() else 0
+        with open(path, "a") as stream:
+            print("$", *command, file=stream, flush=True)
+            process = subprocess.Popen([str(word) for word in command], stdout=stream, stderr=subprocess.STDOUT, cwd=HOUSE,
+                                       env=dict(os.environ, **(env or {})), start_new_session=True)
+            try:
+                code = process.wait(timeout=max(1, min(limit, self.seconds_left())))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                code = None
+        output = path.read_bytes()[start:].decode(errors="replace")
+        if fatal and code != 0:
+            how = "was cut off" if code is None else f"ended with {code}"
+            raise Failed(f"{pathlib.Path(str(command[0])).name} {how}: " + " | ".join(output.strip().splitlines()[-3:]))
+        return code, output
+
+    def program(self, name):
+        found = next((p for p in self.build.rglob(name) if p.is_file() and os.access(p, os.X_OK)), None)
+        if found is None:
+            raise Failed(f"{name} was not built in {self.build}")
+        return found
+
+    def tests(self, log, program, *arguments, wrapper=(), env=None, limit=600, sample=False):
+        """Runs a GoogleTest program; every test must pass, or, of a sample, those that the time allows."""
+        code, output = self.call(log, [*wrapper, self.program(program), *arguments], limit=limit, env=env, fatal=False)
+        passed = sum(line.startswith("[       OK ]") for line in output.splitlines())
+        failed = sorted({line.split("] ")[1].split(",")[0].split(" (")[0] for line in output.splitlines()
+                         if line.startswith("[  FAILED  ] ") and "." in line})
+        if "SKIPPED: no GPU" in output:
+            raise Failed("no GPU was found")
+        if failed or code not in (0, None):
+            raise Failed(f"{len(failed)} of {passed + len(failed)} tests failed: {', '.join(failed[:8])}; exit code {code}")
+        if code is None and not sample:
+            raise Failed(f"cut off by the clock after {passed} tests")
+        if passed == 0:
+            raise Failed("no test ran" + (" within the time" if code is None else ""))
+        return {"tests_passed": passed, **({} if code == 0 else {"note": "as far as the time went"})}
+
+    def data(self):
+        """Shards of real text, as bytes."""
+        shards = self.out / "data"
+        if not (shards / "val.json").exists():
+            text = self.text
+            if text is None:
+                text = self.out / "text"
+                self.call("data", ["scripts/sample_text.sh", text])
+            for part in ("train", "val"):
+                self.call("data", [self.saslm, "tokenize", "--input", text / f"{part}.txt", "--tokenizer", "bytes",
+                                   "--out", shards, "--prefix", part])
+        return {"data.train": f"{shards}/train_*.bin", "data.val": f"{shards}/val_*.bin", "data.tokenizer": ""}
+
+    def run_training(self, log, config, run, limit=300, **settings):
+        """Trains afresh; returns the step and the eval events. optim__lr stands for optim.lr."""
+        folder = self.out / "runs" / run
+        shutil.rmtree(folder, ignore_errors=True)
+        settings = {**self.data(), "checkpoint.every_steps": 0, **{key.replace("__", "."): v for key, v in settings.items()}}
+        words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        self.call(log, [self.saslm, "train", f"configs/{config}.json", "--run-dir", folder,
+                        *[word for pair in words for word in ("--set", pair)]], limit=limit)
+        events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return ([e for e in events if e["event"] == "step"], [e for e in events if e["event"] == "eval"])
+
+    # --- the parts
+
+    def layout(self):
+        _, output = self.call("layout", [self.program("gpu_layout")])
+        if "SKIPPED" in output:
+            raise Failed("no GPU was found")
+        return {"note": output.strip().splitlines()[-1]}
+
+    def kernels(self):
+        return self.tests("kernels", "gpu_kernels")
+
+    def backend(self):
+        return self.tests("backend", "gpu_backend", "--gtest_also_run_disabled_tests")
+
+    def curve(self):
+        """fp32 follows the CPU's fp32 to the rounding that 40 steps amplify; bf16 to a few per cent of a nat."""
+        result = {}
+        for kind in ("mha", "sas"):
+            def losses(run, **settings):
+                steps, _ = self.run_training("curve", f"quickstart_{kind}", f"curve_{kind}_{run}", train__steps=40,
+                                      eval__every_steps=0, **settings)
+                return [step["loss"] for step in steps]
+
+            cpu = losses("cpu", runtime__device="cpu")
+            for precision, allowed in (("fp32", 5e-3), ("bf16", 5e-2)):
+                gpu = losses(precision, runtime__device="cuda", runtime__precision=precision)
+                again = losses(precision + "_again", runtime__device="cuda", runtime__precision=precision)
+                apart = max(abs(a - b) for a, b in zip(cpu, gpu))
+                result[f"{kind}_{precision}_max_difference"] = apart
+                if len(gpu) != 40 or not apart <= allowed:
+                    raise Failed(f"{kind} in {precision} leaves the CPU's losses by {apart:.4f} nats, wanted {allowed}")
+                if gpu != again:
+                    raise Failed(f"{kind} in {precision}: the same run twice is not the same run")
+            if not cpu[-1] < cpu[0] - 1:
+                raise Failed(f"{kind}: the loss did not fall: {cpu[0]:.3f} to {cpu[-1]:.3f}")
+        return result
+
+    def train(self):
+        result = {}
+        for kind in ("mha", "sas"):
+            steps, evals = self.run_training("train", f"124m_{kind}", f"train_{kind}", train__steps=30, train__grad_accum=2,
+                                      optim__schedule__warmup_steps=10, eval__every_steps=0, eval__max_sequences=64)
+            losses, speeds = [s["loss"] for s in steps], sorted(s["tokens_per_s"] for s in steps[5:])
+            result[kind] = {"loss_first": losses[0], "loss_last": losses[-1], "val_loss": evals[-1]["val_loss"],
+                            "tokens_per_s": speeds[len(speeds) // 2]}
+            if not losses[-1] < losses[0] - 2:
+                raise Failed(f"{kind}: the loss did not fall: {losses[0]:.3f} to {losses[-1]:.3f}")
+        return result
+
+    def bench(self):
+        result = {}
+        for size in ("124m", "353m"):
+            for kind in ("mha", "sas"):
+                _, output = self.call("bench", [self.saslm, "bench", "step", f"configs/{size}_{kind}.json", "--json",
+                                                "--steps", 10, "--set", "train.grad_accum=1"], limit=90)
+                result[f"{size}_{kind}"] = json.loads(output.strip().splitlines()[-1])
+        _, output = self.call("bench", [self.saslm, "bench", "kernels", "--json"], limit=200)
+        result["kernels"] = json.loads(output.strip().splitlines()[-1])
+        return result
+
+    def yardstick(self):
+        if not self.yardstick_program:
+            return None
+        file = self.out / "yardstick.json"
+        self.call("yardstick", [sys.executable, self.yardstick_program, "--device", "cuda", "--json", file], limit=240)
+        return {"results": json.loads(file.read_text())}
+
+    def repeat(self):
+        return self.tests("repeat", "gpu_kernels", env={"SASLM_GPU_REPEATS": "100"}, limit=120, sample=True)
+
+    def sanitizer(self, tool):
+        path = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+        if not os.path.exists(path):
+            return None
+        wrapper = (path, "--tool", tool, "--error-exitcode", "9")
+        once = {"SASLM_GPU_REPEATS": "1", "SASLM_GPU_GUARDS": "0"}  # guards hide the first bytes beyond a block
+        model = self.tests(tool, "gpu_backend", "--gtest_filter=*Bf16*gqa_sas", wrapper=wrapper, env=once, limit=60,
+                           sample=True)
+        kernels = self.tests(tool, "gpu_kernels", "--gtest_filter=-*DISABLED_*", wrapper=wrapper, env=once, limit=120,
+                             sample=True)
+        return {**kernels, "model_tests_passed": model["tests_passed"]}
+
+    def memcheck(self):
+        return self.sanitizer("memcheck")
+
+    def racecheck(self):
+        return self.sanitizer("racecheck")
+
+
+PARTS = ("layout", "kernels", "backend", "curve", "train", "bench", "yardstick", "repeat", "memcheck", "racecheck")
+
+
+def first_line(command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=HOUSE).stdout.strip().splitlines()[0]
+    except (OSError, IndexError):
+        return None
+
+
+def short(result):
+    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
+                     if isinstance(value, (int, float, str)) and key not in ("status", "seconds"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build_gpu", help="where gpu_check.sh built")
+    parser.add_argument("--build-seconds", type=float, default=0, help="how long that took: it counts")
+    parser.add_argument("--out", default="build_gpu/check", help="where results go")
+    parser.add_argument("--minutes", type=float, default=9.5, help="the build included")
+    parser.add_argument("--text", help="a folder with train.txt and val.txt; default: scripts/sample_text.sh makes it")
+    parser.add_argument("--yardstick", help="a PyTorch program taking --device cuda --json FILE")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    for name in names:
+        if name not in PARTS:
+            parser.error(f"--only: no part is named {name!r}; there are {', '.join(PARTS)}")
+
+    checks = Checks(options)
+    results = {"device": first_line(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]),
+               "date": datetime.datetime.now().isoformat(timespec="seconds"),
+               "commit": first_line(["git", "rev-parse", "HEAD"]), "build_seconds": options.build_seconds, "parts": {}}
+    for name in names:
+        began = time.monotonic()
+        if checks.seconds_left() < 5:
+            part = {"status": "not run", "note": "no time left"}
+        else:
+            try:
+                found = getattr(checks, name)()
+                part = {"status": "not run", "note": "nothing to run it with"} if found is None else {"status": "passed", **found}
+            except (Failed, OSError, ValueError, KeyError, IndexError) as error:
+                part = {"status": "failed", "note": f"{type(error).__name__}: {error}" if type(error) is not Failed else str(error)}
+        part["seconds"] = round(time.monotonic() - began, 1)
+        results["parts"][name] = part
+        (checks.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        print(f"{name:<10} {part['status']:<8} {part['seconds']:7.1f} s  {short(part)}", flush=True)
+    statuses = [part["status"] for part in results["parts"].values()]
+    print(f"{statuses.count('passed')} passed, {statuses.count('failed')} failed, {statuses.count('not run')} not run; "
+          f"{checks.out}/results.json")
+    return 1 if "failed" in statuses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

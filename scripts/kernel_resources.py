@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Registers, shared memory and spills of every GPU kernel, as ptxas reported them when the build folder was made.
+
+  scripts/kernel_resources.py BUILD [--all]
+
+One line a kernel and architecture: of the attention and SAS kernels at the shipped shapes, or of all. Exit 1 if one of
+the former spills: a training step spends its time there.
+"""
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+Kernel = collections.namedtuple("Kernel", "file name architecture registers stack stores loads shared")
+
+ENTRY = re.compile(
+    r"Compiling entry function '(?P<name>\w+)' for '(?P<architecture>\w+)'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)", re.DOTALL)
+MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd")
+
+
+def kernels_of(build):
+    for log in sorted(pathlib.Path(build).rglob("*.cu.o.log")):
+        for found in ENTRY.finditer(log.read_text()):
+            shared = re.search(r"(\d+) bytes smem", found["rest"])
+            yield Kernel(log.name.removesuffix(".cu.o.log"), found["name"], found["architecture"], int(found["registers"]),
+                         int(found["stack"]), int(found["stores"]), int(found["loads"]), int(shared[1]) if shared else 0)
+
+
+def plain(names):
+    """Demangled, without return type, namespaces and arguments: norm_fwd_kernel<bf16, 8>."""
+    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
+    result = []
+    for name in text.splitlines():
+        name = re.sub(r"\((?:int|bool|unsigned int|long)\)", "", name.removeprefix("void "))
+        name = re.sub(r"\b(?:saslm|cuda|simt)::|\(anonymous namespace\)::", "", name)
+        depth, end = 0, len(name)
+        for i, c in enumerate(name):
+            depth += (c == "<") - (c == ">")
+            if c == "(" and depth == 0:
+                end = i
+                break
+        result.append(name[:end])
+    return result
+
+
+def main():
+    arguments = sys.argv[1:]
+    every = "--all" in arguments
+    folders = [word for word in arguments if word != "--all"]
+    if len(folders) != 1:
+        sys.exit(__doc__)
+    kernels = list(kernels_of(folders[0]))
+    if not kernels:
+        sys.exit(f"{folders[0]} holds no report of ptxas: was it built with nvcc?")
+    shown = [kernel for kernel in kernels if every or kernel.file in MUST_NOT_SPILL]
+    names = plain([kernel.name for kernel in shown])
+    width = max(map(len, names))
+    print(f"{'file':<14} {'kernel':<{width}} {'for':<7} {'regs':>4} {'stack':>6} {'spill':>11} {'smem':>6}")
+    spilling = []
+    for kernel, name in zip(shown, names):
+        spills = kernel.stores + kernel.loads > 0
+        print(f"{kernel.file:<14} {name:<{width}} {kernel.architecture:<7} {kernel.registers:>4} {kernel.stack:>6} "
+              f"{kernel.stores:>5}/{kernel.loads:<5} {kernel.shared:>6}")
+        if spills and kernel.file in MUST_NOT_SPILL:
+            spilling.append(f"{kernel.file}: {name} for {kernel.architecture}")
+    others = sum(k.stores + k.loads > 0 for k in kernels) - len(spilling)
+    print(f"{len(kernels)} kernels; spills in {len(spilling)} where none may be, in {others} others")
+    if spilling:
+        sys.exit("These must not spill:\n  " + "\n  ".join(spilling))
+
+
+if __name__ == "__main__":
+    main()
