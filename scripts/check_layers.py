@@ -18,7 +18,8 @@ ALLOWED = {
     "ops": {"core", "kernels"},
     "model": {"core", "config", "ops"},
     "train": {"core", "config", "data", "checkpoint", "metrics", "model", "ops"},
-    "app": {"core", "config", "data", "checkpoint", "metrics", "model", "ops", "train"},
+    "bench": {"core", "config", "ops", "train"},
+    "app": {"core", "config", "data", "checkpoint", "metrics", "model", "ops", "train", "bench"},
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -169,7 +169,8 @@ class Checks:
                 _, output = self.call("bench", [self.saslm, "bench", "step", f"configs/{size}_{kind}.json", "--json",
                                                 "--steps", 10, "--set", "train.grad_accum=1"], limit=90)
                 result[f"{size}_{kind}"] = json.loads(output.strip().splitlines()[-1])
-        _, output = self.call("bench", [self.saslm, "bench", "kernels", "--json"], limit=200)
+        _, output = self.call("bench", [self.saslm, "bench", "kernels", "configs/124m_mha.json", "configs/124m_sas.json",
+                                        "--device", "cuda", "--json"], limit=200)
         result["kernels"] = json.loads(output.strip().splitlines()[-1])
         return result
 

@@ -22,9 +22,9 @@ Hs and Ds the simulated ones, C and W channels and width of whatever passes thro
 """
 import argparse
 import glob
+import importlib
 import json
 import math
-import runpy
 import struct
 import sys
 import zlib
@@ -75,11 +75,8 @@ def read_config(path):
     train = part("train", top.get("train", {}))
     train.seq_len = getattr(train, "seq_len", model.max_seq_len)
     train.grad_accum = train.grad_accum or (train.global_batch or train.micro_batch) // train.micro_batch
-    data = top["data"]
-    if data.get("shuffle", True):
-        sys.exit(f"{path}: data.shuffle: this reference reads in file order and wants false")
     return SimpleNamespace(model=model, optim=optim, train=train, eval=part("eval", top.get("eval", {})),
-                           data=data, folder=Path(path).parent)
+                           data=top["data"], folder=Path(path).parent)
 
 
 # ------------------------------------------------------------------------------------------------------- parameters
@@ -180,6 +177,8 @@ def write_shard(path, tokens):
 
 def read_samples(config, patterns):
     """All samples in file order: [n, T + 1]. Sample i of a shard is tokens[i*T .. i*T+T]; the tail is dropped."""
+    if config.data.get("shuffle", True):
+        sys.exit(f"{config.folder}: data.shuffle: this reference reads in file order and wants false")
     T, samples = config.train.seq_len, []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         for path in sorted(glob.glob(str(config.folder / pattern))):
@@ -272,7 +271,8 @@ class Grouped:
 
 # Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases;
 # moh is a stage: it has router_shape and gate instead.
-VARIANTS = {path.stem: runpy.run_path(str(path)) for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
+VARIANTS = {path.stem: vars(importlib.import_module(f"golden.{path.stem}"))
+            for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
 PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "moh": Grouped,
                **{kind: SimpleNamespace(biases=False, **v) for kind, v in VARIANTS.items() if "project" in v}}
 

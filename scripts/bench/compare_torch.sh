@@ -38,8 +38,8 @@ trap 'rm -f "$lines"' EXIT
 for config in "${configs[@]}"; do
   for ((round = 1; round <= rounds; ++round)); do
     echo "$(basename "$config") round $round of $rounds" >&2
-    printf '%s\t%s\t' saslm "$config"; "$saslm" bench step "$config" --steps "$steps" --json | tr -d '\n'; echo
-    printf '%s\t%s\t' torch "$config"; "$python" "$here/torch_step.py" "$config" --threads "$threads" --steps "$steps" --json
+    printf '%s\t%s\t' saslm "$config"; "$saslm" bench step "$config" --set runtime.device=cpu --steps "$steps" --json | tr -d '\n'; echo
+    printf '%s\t%s\t' torch "$config"; "$python" "$here/torch_step.py" "$config" --device cpu --threads "$threads" --steps "$steps" --json
   done
 done > "$lines"
 

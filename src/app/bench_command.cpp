@@ -7,6 +7,8 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "bench/time_kernels.h"
+#include "metrics/progress.h"
 #include "train/plan.h"
 #include "train/time_steps.h"
 
@@ -14,44 +16,85 @@ namespace saslm {
 namespace {
 
 struct Options {
-  std::string config;
-  std::vector<std::string> set;
+  std::vector<std::string> configs, set;
   int64_t steps = 10, warmup = 3;
   bool json = false;
 };
 
-int bench_step(const Options& o) {
-  const Config config = load_config(o.config, o.set);
-  const Device device = choose_device(config.runtime);
+struct Timed {
+  std::string path, kind, device;
   Plan plan;
-  std::vector<double> ms = on_device(device, [&]<class T>(const Ops<T>& ops) {
-    plan = make_plan<T>(config);
-    check_plan_fits<T>(config, plan, ops.available_bytes());
-    return time_steps(config, ops, {.warmup = o.warmup, .steps = o.steps});
+  int64_t steps = 0;
+  double ms = 0, ms_min = 0, ms_max = 0;  // of a step: median and range
+  double peak = 0;                        // FLOP/s
+  std::string peak_from;
+
+  double tokens_per_s() const { return double(plan.tokens_per_step) / ms * 1e3; }
+  double flop_per_s() const { return plan.flops_per_token * tokens_per_s(); }
+  double percent_of_peak() const { return 100 * flop_per_s() / peak; }
+};
+
+Timed time_config(const Options& o, const std::string& path) {
+  const Config config = load_config(path, o.set);
+  const Device device = choose_device(config.runtime);
+  Timed t{.path = path, .kind = name_of(config.model.attention.kind), .device = device.description};
+  on_device(device, [&]<class T>(const Ops<T>& ops) {
+    t.plan = make_plan<T>(config);
+    check_plan_fits<T>(config, t.plan, ops.available_bytes());
+    std::vector<double> ms = time_steps(config, ops, {.warmup = o.warmup, .steps = o.steps});
+    std::sort(ms.begin(), ms.end());
+    t.steps = int64_t(ms.size());
+    t.ms = ms[ms.size() / 2];
+    t.ms_min = ms.front();
+    t.ms_max = ms.back();
+    const bool given = config.runtime.peak_tflops > 0;
+    const Ceilings measured = given ? Ceilings{} : measure_ceilings(ops, {});
+    t.peak = given ? config.runtime.peak_tflops * 1e12 : measured.flop_per_s;
+    t.peak_from = given ? "runtime.peak_tflops" : measured.flops_from;
   });
-  std::sort(ms.begin(), ms.end());
-  const double median = ms[ms.size() / 2], tokens = double(plan.tokens_per_step);
-  const double gflops = plan.flops_per_token * tokens / median / 1e6;
-  if (o.json) {
-    std::cout << nlohmann::ordered_json{{"config", o.config},
-                                        {"kind", name_of(config.model.attention.kind)},
-                                        {"device", device.description},
-                                        {"parameters", plan.parameters},
-                                        {"tokens_per_step", plan.tokens_per_step},
-                                        {"tokens_per_s", tokens / median * 1e3},
-                                        {"step_ms", median},
-                                        {"step_ms_min", ms.front()},
-                                        {"step_ms_max", ms.back()},
-                                        {"steps", o.steps},
-                                        {"flops_per_token", plan.flops_per_token},
-                                        {"gflop_per_s", gflops}}
-                     .dump()
-              << "\n";
-    return kDone;
+  return t;
+}
+
+nlohmann::ordered_json as_json(const Timed& t) {
+  return {{"config", t.path},
+          {"kind", t.kind},
+          {"device", t.device},
+          {"parameters", t.plan.parameters},
+          {"tokens_per_step", t.plan.tokens_per_step},
+          {"tokens_per_s", t.tokens_per_s()},
+          {"step_ms", t.ms},
+          {"step_ms_min", t.ms_min},
+          {"step_ms_max", t.ms_max},
+          {"steps", t.steps},
+          {"flops_per_token", t.plan.flops_per_token},
+          {"gflop_per_s", t.flop_per_s() / 1e9},
+          {"peak_gflop_per_s", t.peak / 1e9},
+          {"peak_from", t.peak_from},
+          {"percent_of_peak", t.percent_of_peak()},
+          {"memory_bytes", t.plan.arena_bytes}};
+}
+
+void print_text(const Timed& t) {
+  std::printf(
+      "%s  %s\n  %.0f tokens/s   step %.1f ms (median of %lld, %.1f to %.1f)   %.0f GFLOP/s, %.1f %% of %.0f "
+      "(%s)"
+      "   memory %s\n",
+      t.path.c_str(), t.device.c_str(), t.tokens_per_s(), t.ms, static_cast<long long>(t.steps), t.ms_min,
+      t.ms_max, t.flop_per_s() / 1e9, t.percent_of_peak(), t.peak / 1e9, t.peak_from.c_str(),
+      human_bytes(t.plan.arena_bytes).c_str());
+  std::fflush(stdout);
+}
+
+int bench_step(const Options& o) {
+  nlohmann::ordered_json all;
+  for (const std::string& path : o.configs) {
+    const Timed timed = time_config(o, path);
+    if (o.json)
+      all["runs"].push_back(as_json(timed));
+    else
+      print_text(timed);
   }
-  std::printf("%s  %s\n  %.0f tokens/s   step %.1f ms (median of %lld, %.1f to %.1f)   %.0f GFLOP/s\n",
-              o.config.c_str(), device.description.c_str(), tokens / median * 1e3, median,
-              static_cast<long long>(o.steps), ms.front(), ms.back(), gflops);
+  if (o.json) std::cout << (o.configs.size() == 1 ? all["runs"][0] : all).dump() << "\n";
   return kDone;
 }
 
@@ -61,8 +104,9 @@ void add_bench_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine");
   bench->require_subcommand(1);
-  CLI::App* step = bench->add_subcommand("step", "Time whole training steps of a config, on random tokens");
-  step->add_option("CONFIG", o->config, "The run's JSON file")->required();
+  add_bench_kernels_command(*bench, run);
+  CLI::App* step = bench->add_subcommand("step", "Time whole training steps of configs, on random tokens");
+  step->add_option("CONFIG", o->configs, "The runs' JSON files, timed one after another")->required();
   add_set_option(*step, o->set);
   step->add_option("--steps", o->steps, "Timed steps")->check(integer_in(1))->capture_default_str();
   step->add_option("--warmup", o->warmup, "Steps before them")->check(integer_in(0))->capture_default_str();

@@ -193,6 +193,11 @@ ARGUMENTS = [  # {run} is where something may be written, {model} a checkpoint, 
     (["schema", "extra"], ["extra"]),
     (["bench", "step", "{folder}/none.json"], ["none.json"]),
     (["bench", "step", "{config}", "--steps", "0"], ["--steps"]),
+    (["bench", "kernels"], ["CONFIG"]),
+    (["bench", "kernels", "{config}", "--only", "atention_fwd"], ["atention_fwd", "attention_fwd"]),
+    (["bench", "kernels", "{config}", "--only", "rope_fill"], ["--only", "calls none"]),
+    (["bench", "kernels", "{config}", "--seq-len", "64,0"], ["--seq-len"]),
+    (["bench", "kernels", "{config}", "--device", "tpu"], ["--device", "tpu"]),
 ]
 
 TOKENS = sample_tokens(500, seed=4)

@@ -1,6 +1,8 @@
 // The whole CUDA backend: golden models trained end to end, in fp32 as closely as on the CPU, and in bf16;
 // and what a run promises of its bits. Linked for the SIMT layer (matrix products by plain loops, memory by
 // the host) and for a GPU.
+#include "bench/recording.h"
+#include "bench/time_kernels.h"
 #include "core/file.h"
 #include "tests/train/recompute.h"
 
@@ -24,6 +26,12 @@ TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
   const GoldenRun<bf16> run(GetParam(), cuda_ops<bf16>(), kBf16);
   run.expect_first_gradients();
   run.expect_every_step();
+}
+
+TEST_P(CudaBackend, RunsEveryCallOnMemoryOfTheBench) {
+  for (const KernelCall<bf16>& call : record_calls<bf16>({golden_config(GetParam())}))
+    EXPECT_GT(time_kernel(call, cuda_ops<bf16>(), {.samples = 1, .sample_ms = 0, .rotate_bytes = 1}).ms, 0)
+        << call.op << " " << call.shape;
 }
 
 TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {

@@ -1,0 +1,362 @@
+// What one call of an operation touches and computes, for every operation of the backend table: the bench
+// reads shapes, bytes and FLOPs off the arguments themselves.
+//
+//   Work describe(Args& a, view)     calls view(use, v...) for every view of a, absent ones too
+//
+// FLOPs    2 per multiply-add of a product; element-wise work counts as none. Of attention the causal half;
+//          recomputed products count where nobody keeps the result: scores in attention_bwd (5 products), all
+//          but the last product in sas_bwd.
+// Bytes    what no kernel can avoid: every input once, every output once, += twice, scratch never.
+#pragma once
+#include <cmath>
+#include <string>
+#include <tuple>
+
+#include "ops/ops.h"
+
+namespace saslm {
+
+struct Use {
+  enum class Access { in, out, in_out, scratch };
+  Access access = Access::in;
+  int64_t rows = -1;  // of a matrix that is gathered from: how many are touched
+  // What to fill it with: draws of mean 0 and deviation 1, unless one of these says otherwise.
+  int64_t below = 0;  // integers: indices from 0 to below - 1
+  double value = 0;   // everywhere this
+};
+constexpr Use kIn, kOut{Use::Access::out}, kInOut{Use::Access::in_out}, kScratch{Use::Access::scratch};
+constexpr Use indices(int64_t below) {
+  return {.below = below};
+}
+
+struct Work {
+  std::string shape;
+  double flops = 0;
+};
+
+template <class X>
+std::string dims(const Mat<X>& v) {
+  return std::to_string(v.rows) + "x" + std::to_string(v.cols);
+}
+template <class X>
+std::string dims(const Heads<X>& v) {  // B x T x H x D
+  return std::to_string(v.B) + "x" + std::to_string(v.T) + "x" + std::to_string(v.H) + "x" +
+         std::to_string(v.D);
+}
+
+template <class T, class View>
+Work describe(EmbeddingFwd<T>& a, View view) {
+  view(kOut, a.x);
+  view(indices(a.embed.rows), a.tokens);
+  view(Use{.rows = a.x.rows}, a.embed);
+  view(Use{.rows = a.seq_len}, a.pos);
+  return {.shape = dims(a.x)};
+}
+
+template <class T, class View>
+Work describe(EmbeddingBwd<T>& a, View view) {
+  view(Use{Use::Access::in_out, a.dx.rows}, a.dembed);
+  view(Use{Use::Access::in_out, a.seq_len}, a.dpos);
+  view(kIn, a.dx);
+  view(indices(a.dembed.rows), a.tokens);
+  view(kScratch, a.scratch);
+  return {.shape = dims(a.dx)};
+}
+
+template <class T, class View>
+Work describe(NormFwd<T>& a, View view) {
+  view(kOut, a.rstd, a.mean, a.y);
+  view(kIn, a.x, a.w, a.b);
+  return {.shape = dims(a.x)};
+}
+
+template <class T, class View>
+Work describe(NormBwd<T>& a, View view) {
+  view(kInOut, a.dx, a.dw, a.db);
+  view(kIn, a.dy, a.x, a.w);
+  view(Use{.value = 1}, a.rstd);
+  view(kIn, a.mean);
+  view(kScratch, a.partial);
+  return {.shape = dims(a.x)};
+}
+
+template <class T, class View>
+Work describe(MatmulFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.x, a.w, a.residual, a.bias);
+  return {.shape = dims(a.x) + " -> " + std::to_string(a.w.rows) + (a.residual ? " +=" : ""),
+          .flops = 2.0 * double(a.x.rows) * double(a.w.rows * a.w.cols)};
+}
+
+template <class T, class View>
+Work describe(MatmulBwd<T>& a, View view) {
+  view(a.dx_accumulate ? kInOut : kOut, a.dx);
+  view(kInOut, a.dw, a.dbias);
+  view(kIn, a.dy, a.x, a.w);
+  const int products = int(bool(a.dx)) + int(bool(a.dw));
+  return {.shape = dims(a.x) + " -> " + std::to_string(a.w.rows) + (a.dx_accumulate ? " dx +=" : ""),
+          .flops = 2.0 * products * double(a.x.rows) * double(a.w.rows * a.w.cols)};
+}
+
+inline std::string name_of(Activation kind) {
+  return kind == Activation::swiglu ? " swiglu" : kind == Activation::gelu ? " gelu" : " relu2";
+}
+template <class T, class View>
+Work describe(ActivationFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.gate, a.up);
+  return {.shape = dims(a.up) + name_of(a.kind)};
+}
+template <class T, class View>
+Work describe(ActivationBwd<T>& a, View view) {
+  view(kOut, a.dgate, a.dup);
+  view(kIn, a.dy, a.gate, a.up);
+  return {.shape = dims(a.up) + name_of(a.kind)};
+}
+
+// A turn by 45 degrees keeps lengths, however often it is repeated in place.
+template <class S, class View>
+void describe_turn(RopeTable<S>& table, View view) {
+  view(Use{.value = std::sqrt(0.5)}, table.cos, table.sin);
+}
+template <class T, class View>
+Work describe(RopeFill<T>& a, View view) {
+  view(kOut, a.table.cos, a.table.sin);
+  return {.shape = dims(a.table.cos)};
+}
+template <class T, class View>
+Work describe(Rope<T>& a, View view) {
+  view(kInOut, a.x);
+  describe_turn(a.table, view);
+  return {.shape = dims(a.x)};
+}
+
+template <class T, class View>
+Work describe(RepeatHeadsFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.x);
+  return {.shape = dims(a.y) + " of " + std::to_string(a.x.H)};
+}
+template <class T, class View>
+Work describe(RepeatHeadsBwd<T>& a, View view) {
+  view(kOut, a.dx);
+  view(kIn, a.dy);
+  return {.shape = dims(a.dy) + " of " + std::to_string(a.dx.H)};
+}
+
+template <class X>
+double elements(const Heads<X>& v) {
+  return double(v.B * v.T) * double(v.H * v.D);
+}
+template <class T, class View>
+Work describe(TensorProductFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.a, a.b);
+  return {.shape = dims(a.y) + " rank " + std::to_string(a.a.H),
+          .flops = 2 * double(a.a.H) * elements(a.y)};  // heads of a: the R rows
+}
+template <class T, class View>
+Work describe(TensorProductBwd<T>& a, View view) {
+  view(kOut, a.da, a.db);
+  view(kIn, a.dy, a.a, a.b);
+  return {.shape = dims(a.dy) + " rank " + std::to_string(a.a.H),
+          .flops = 4 * double(a.a.H) * elements(a.dy)};
+}
+
+inline std::string name_of(HeadEmbeddingForm form) {
+  return form == HeadEmbeddingForm::add ? " add" : " mul";
+}
+template <class T, class View>
+Work describe(HeadEmbeddingFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.x, a.e);
+  return {.shape = dims(a.y) + name_of(a.form)};
+}
+template <class T, class View>
+Work describe(HeadEmbeddingBwd<T>& a, View view) {
+  view(kOut, a.dx);
+  view(kInOut, a.de);
+  view(kIn, a.dy, a.x, a.e);
+  view(kScratch, a.partial);
+  return {.shape = dims(a.dy) + name_of(a.form)};
+}
+
+// Multiply-adds of a token: {all, those that backward repeats}.
+struct SasMacs {
+  double all = 0, repeated = 0;
+};
+inline SasMacs sas_macs(const SasShape& s) {
+  const double conv1 = s.convs ? double(s.K * s.D * s.Hs * s.H) : 0;
+  const double conv2 = s.convs ? double(s.K * s.D * s.Hs * s.Hs) : 0;
+  const double proj1 = s.projections ? double(s.Hs * s.D * s.E) : 0;
+  const double proj2 = s.projections ? double(s.Hs * s.E * s.E) : 0;
+  const double all = conv1 + conv2 + proj1 + proj2;
+  return {all, all - (s.projections ? proj2 : conv2)};
+}
+template <class S, class View>
+void describe_params(SasParams<S>& p, const Use& use, View view) {
+  view(use, p.conv1_w, p.conv2_w, p.proj1_w, p.proj2_w);
+  view(use, p.conv1_b, p.conv2_b, p.proj1_b, p.proj2_b);
+}
+template <class X, class Y>
+std::string widened(const Heads<X>& x, const Heads<Y>& y) {
+  return dims(x) + " -> " + std::to_string(y.H) + "x" + std::to_string(y.D);
+}
+template <class T, class View>
+Work describe(SasFwd<T>& a, View view) {
+  view(kOut, a.y);
+  view(kIn, a.x);
+  describe_params(a.w, kIn, view);
+  describe_turn(a.rope, view);
+  const SasShape s = sas_shape(a.x, a.y, a.w);
+  return {.shape = widened(a.x, a.y), .flops = 2 * double(s.tokens) * sas_macs(s).all};
+}
+template <class T, class View>
+Work describe(SasBwd<T>& a, View view) {
+  view(kOut, a.dx);
+  describe_params(a.dw, kInOut, view);
+  view(kIn, a.dy, a.x);
+  describe_params(a.w, kIn, view);
+  describe_turn(a.rope, view);
+  view(kScratch, a.partial);
+  const SasShape s = sas_shape(a.x, a.dy, a.w);
+  const SasMacs macs = sas_macs(s);
+  return {.shape = widened(a.x, a.dy), .flops = 2 * double(s.tokens) * (2 * macs.all + macs.repeated)};
+}
+
+// Multiply-adds per feature of all scores: B * H * T^2 / 2.
+template <class X>
+double causal_pairs(const Heads<X>& q) {
+  return double(q.B * q.H) * double(q.T) * double(q.T) / 2;
+}
+template <class X>
+std::string attention_shape(const Heads<X>& q, const Heads<X>& k, const Heads<X>& v) {
+  return dims(q) + " k " + std::to_string(k.H) + " v " + std::to_string(v.H) + "x" + std::to_string(v.D);
+}
+template <class T, class View>
+Work describe(AttentionFwd<T>& a, View view) {
+  view(kOut, a.o, a.y, a.lse);
+  view(kIn, a.q, a.k, a.v);
+  return {.shape = attention_shape(a.q, a.k, a.v), .flops = 2 * causal_pairs(a.q) * double(a.q.D + a.v.D)};
+}
+template <class T, class View>
+Work describe(AttentionBwd<T>& a, View view) {
+  view(kOut, a.dq, a.dk, a.dv);
+  view(kIn, a.dy, a.q, a.k, a.v, a.o);
+  view(Use{.value = std::log(double(a.q.T))}, a.lse);  // so that probabilities are near 1/T
+  view(kScratch, a.scratch);
+  return {.shape = attention_shape(a.q, a.k, a.v),
+          .flops = 2 * causal_pairs(a.q) * double(3 * a.q.D + 2 * a.v.D)};
+}
+
+template <class T, class View>
+Work describe(HeadGatesFwd<T>& a, View view) {
+  view(kOut, a.y, a.chosen);
+  view(kIn, a.x, a.z);
+  return {.shape = dims(a.x)};
+}
+template <class T, class View>
+Work describe(HeadGatesBwd<T>& a, View view) {
+  view(kInOut, a.dy, a.z, a.aux_loss);
+  view(kOut, a.load);
+  view(kIn, a.x);
+  view(indices(a.x.H - a.routing.n_shared), a.chosen);
+  return {.shape = dims(a.x)};
+}
+
+template <class T, class View>
+Work describe(CrossEntropy<T>& a, View view) {
+  view(kOut, a.loss);
+  view(a.scale != 0 ? kInOut : kIn, a.logits);
+  view(indices(a.logits.cols), a.targets);
+  return {.shape = dims(a.logits)};
+}
+
+template <class T, class View>
+Work describe(AdamW<T>& a, View view) {
+  view(kInOut, a.master, a.m);
+  view(Use{.access = Use::Access::in_out, .value = 1}, a.v);
+  view(kOut, a.param);
+  view(kIn, a.grad);
+  return {.shape = std::to_string(a.master.size)};
+}
+
+// The two sums, whose arguments the table takes one by one.
+template <class T>
+struct AddSum {
+  Vec<double> total;
+  Vec<const Accum<T>> x;
+};
+template <class T>
+struct AddSumSquares : AddSum<T> {};
+template <class T, class View>
+Work describe(AddSum<T>& a, View view) {
+  view(kInOut, a.total);
+  view(kIn, a.x);
+  return {.shape = std::to_string(a.x.size)};
+}
+
+// An operation with one struct of arguments: its name and its place in the table.
+template <class T, class Args>
+struct Operation {
+  const char* name;
+  void (*Ops<T>::*entry)(Stream, const Args&);
+};
+template <class T, class Args>
+constexpr Operation<T, Args> operation(const char* name, void (*Ops<T>::*entry)(Stream, const Args&)) {
+  return {name, entry};
+}
+template <class T>
+constexpr auto kOperations = std::tuple(
+    operation("embedding_fwd", &Ops<T>::embedding_fwd), operation("embedding_bwd", &Ops<T>::embedding_bwd),
+    operation("norm_fwd", &Ops<T>::norm_fwd), operation("norm_bwd", &Ops<T>::norm_bwd),
+    operation("matmul_fwd", &Ops<T>::matmul_fwd), operation("matmul_bwd", &Ops<T>::matmul_bwd),
+    operation("activation_fwd", &Ops<T>::activation_fwd),
+    operation("activation_bwd", &Ops<T>::activation_bwd), operation("rope_fill", &Ops<T>::rope_fill),
+    operation("rope", &Ops<T>::rope), operation("repeat_heads_fwd", &Ops<T>::repeat_heads_fwd),
+    operation("repeat_heads_bwd", &Ops<T>::repeat_heads_bwd),
+    operation("tensor_product_fwd", &Ops<T>::tensor_product_fwd),
+    operation("tensor_product_bwd", &Ops<T>::tensor_product_bwd),
+    operation("head_embedding_fwd", &Ops<T>::head_embedding_fwd),
+    operation("head_embedding_bwd", &Ops<T>::head_embedding_bwd), operation("sas_fwd", &Ops<T>::sas_fwd),
+    operation("sas_bwd", &Ops<T>::sas_bwd), operation("attention_fwd", &Ops<T>::attention_fwd),
+    operation("attention_bwd", &Ops<T>::attention_bwd), operation("head_gates_fwd", &Ops<T>::head_gates_fwd),
+    operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
+    operation("adamw", &Ops<T>::adamw));
+constexpr int kSums = 2, kMemoryVerbs = 7;  // allocate .. zero, which compute nothing: not timed
+
+template <class T>
+constexpr bool knows_every_operation() {
+  return sizeof(Ops<T>) ==
+         (std::tuple_size_v<decltype(kOperations<T>)> + kSums + kMemoryVerbs) * sizeof(void (*)());
+}
+static_assert(
+    knows_every_operation<float>(),
+    "Ops has an entry that the bench does not know: give it a describe() and a line in kOperations, "
+    "or count it among the memory verbs");
+
+// The operation of these arguments: its name, and how to call it.
+template <class T, class Args>
+struct Launcher {
+  static constexpr auto kOperation = std::get<Operation<T, Args>>(kOperations<T>);
+  static constexpr const char* kName = kOperation.name;
+  static void launch(const Ops<T>& ops, Stream stream, const Args& args) {
+    (ops.*kOperation.entry)(stream, args);
+  }
+};
+template <class T>
+struct Launcher<T, AddSum<T>> {
+  static constexpr const char* kName = "add_sum";
+  static void launch(const Ops<T>& ops, Stream stream, const AddSum<T>& a) {
+    ops.add_sum(stream, a.total.data, a.x);
+  }
+};
+template <class T>
+struct Launcher<T, AddSumSquares<T>> {
+  static constexpr const char* kName = "add_sum_squares";
+  static void launch(const Ops<T>& ops, Stream stream, const AddSumSquares<T>& a) {
+    ops.add_sum_squares(stream, a.total.data, a.x);
+  }
+};
+
+}  // namespace saslm

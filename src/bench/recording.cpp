@@ -1,0 +1,102 @@
+#include "bench/recording.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "train/engine.h"
+#include "train/optimizer.h"
+
+namespace saslm {
+namespace {
+
+// A queue whose work is only written down; calls find it in Stream::backend.
+template <class T>
+struct Recorder {
+  Stream stream{nullptr, this};
+  std::vector<KernelCall<T>> calls;
+};
+
+template <class T, class Args>
+void record(Stream stream, const Args& args) {
+  static_cast<Recorder<T>*>(stream.backend)->calls.push_back(make_call<T>(args));
+}
+
+template <class T>
+Ops<T> recording_ops() {
+  using A = Accum<T>;
+  Ops<T> ops{};
+  std::apply(
+      [&]<class... Args>(const Operation<T, Args>&... op) { ((ops.*op.entry = record<T, Args>), ...); },
+      kOperations<T>);
+  ops.add_sum = [](Stream stream, double* total, Vec<const A> x) {
+    record<T>(stream, AddSum<T>{{total, 1}, x});
+  };
+  ops.add_sum_squares = [](Stream stream, double* total, Vec<const A> x) {
+    record<T>(stream, AddSumSquares<T>{{{total, 1}, x}});
+  };
+  ops.allocate = reserve_addresses;
+  ops.available_bytes = [] { return int64_t(0); };
+  ops.open_stream = [] {
+    const auto recorder = std::make_shared<Recorder<T>>();
+    return std::shared_ptr<const Stream>(recorder, &recorder->stream);
+  };
+  ops.host_memory = false;
+  ops.copy_in = [](Stream, void*, const void*, size_t) {};
+  ops.copy_out = [](Stream, void* host, const void*, size_t bytes) { std::memset(host, 0, bytes); };
+  ops.zero = [](Stream, void*, size_t) {};
+  return ops;
+}
+
+template <class T>
+std::vector<KernelCall<T>> calls_of(const Config& config) {
+  const TrainConfig& train = config.train;
+  static const Ops<T> kOps = recording_ops<T>();
+  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(config), Mode::train, kOps);
+  const Engine<T>& engine = *held;
+  auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
+  calls.clear();  // the constants of a run are made once
+  const std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len));
+  engine.begin_step();
+  engine.add_loss_and_grads(
+      {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()},
+      1 / double(tokens.size()));
+  AdamWOptimizer<T>(engine, config.optim).update(config.optim.lr, engine.end_step().grad_norm, 1);
+  for (KernelCall<T>& call : calls) call.recorded = held;
+  return std::exchange(calls, {});
+}
+
+}  // namespace
+
+template <class T>
+std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs) {
+  std::vector<KernelCall<T>> distinct;
+  std::map<std::string, size_t> place;
+  for (size_t i = 0; i < configs.size(); ++i)
+    for (KernelCall<T>& call : calls_of<T>(configs[i])) {
+      const auto [at, is_new] = place.emplace(call.key, distinct.size());
+      if (is_new) {
+        call.repeats.assign(configs.size(), 0);
+        distinct.push_back(std::move(call));
+      }
+      ++distinct[at->second].repeats[i];
+    }
+  std::map<std::string, size_t> first;  // of the operation's calls
+  for (const KernelCall<T>& call : distinct) first.emplace(call.op, first.size());
+  std::stable_sort(distinct.begin(), distinct.end(),
+                   [&](const auto& a, const auto& b) { return first.at(a.op) < first.at(b.op); });
+  return distinct;
+}
+
+std::vector<std::string> operation_names() {
+  std::vector<std::string> names = {Launcher<float, AddSum<float>>::kName,
+                                    Launcher<float, AddSumSquares<float>>::kName};
+  std::apply([&](const auto&... op) { (names.push_back(op.name), ...); }, kOperations<float>);
+  return names;
+}
+
+template std::vector<KernelCall<float>> record_calls(const std::vector<Config>&);
+template std::vector<KernelCall<bf16>> record_calls(const std::vector<Config>&);
+
+}  // namespace saslm
