@@ -5,8 +5,9 @@
 #       ctest entries NAME_plain (optimised), NAME_asan (AddressSanitizer and UBSan) and NAME_race (clang++, our own
 #       race detector) from the same sources: kernels (.cu), compiled anew for each, and
 #       GoogleTest files (.cpp), compiled once.
-#   saslm_simt_mutations(NAME KERNELS ...)
-#       ctest entries NAME_mutants_of_KERNEL: without any one of its synchronisations the kernel turns NAME_race red.
+#   saslm_simt_mutations(NAME KERNELS ... [FILTER tests] [OR NAME ...])
+#       ctest entries NAME_mutants_of_KERNEL: without any one of its synchronisations the kernel turns NAME_race red, or
+#       that of another. FILTER: GoogleTest's, where not all tests are needed for that.
 #   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES 80-real 90a-real)
 #       an object library that nvcc compiles, with its warnings and those of ptxas as errors. Nothing without nvcc.
 
@@ -108,7 +109,7 @@ function(saslm_simt_test name)
     set_tests_properties(${name}_race PROPERTIES LABELS simt SKIP_REGULAR_EXPRESSION "SKIPPED")
   endif()
   foreach(build ${builds})
-    target_link_libraries(${name}_${build} PRIVATE ${name}_host simt_${build} ${TEST_USES} GTest::gtest_main)
+    target_link_libraries(${name}_${build} PRIVATE ${name}_host simt_test_support simt_${build} ${TEST_USES} GTest::gtest_main)
     add_test(NAME ${name}_${build} COMMAND ${name}_${build})
     set_tests_properties(${name}_${build} PROPERTIES LABELS simt TIMEOUT 300)  # a kernel that spins must not hang CI
   endforeach()
@@ -116,14 +117,15 @@ endfunction()
 
 # Drops each synchronisation of these kernels in turn; the race build of the test must turn red (scripts/mutate_kernels.py).
 function(saslm_simt_mutations test)
+  cmake_parse_arguments(MUTATIONS "" "FILTER" "OR" ${ARGN})
   if(NOT SASLM_CLANGXX OR NOT CMAKE_GENERATOR STREQUAL "Ninja")
     return()
   endif()
-  foreach(kernel ${ARGN})
+  foreach(kernel ${MUTATIONS_UNPARSED_ARGUMENTS})
     get_filename_component(base ${kernel} NAME_WE)
     add_test(NAME ${test}_mutants_of_${base}
-             COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/mutate_kernels.py ${kernel} ${test}
-                     --build-dir ${PROJECT_BINARY_DIR}
+             COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/mutate_kernels.py ${kernel} ${test} ${MUTATIONS_OR}
+                     --build-dir ${PROJECT_BINARY_DIR} --filter=${MUTATIONS_FILTER}
              WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(${test}_mutants_of_${base} PROPERTIES LABELS simt TIMEOUT 600 RUN_SERIAL ON)
   endforeach()

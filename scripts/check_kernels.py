@@ -3,8 +3,9 @@
 
     scripts/check_kernels.py [ROOT]       exit 1 and a line per gap; it first shows to itself that it can fail
 
-Every kernels/cuda/*.cu must be among the sources of a saslm_simt_test(), which makes its plain, sanitized and race
-tests, and every other file of that folder must keep the rules of kernels/simt/README.md that a text search can see.
+Every kernels/cuda/X*.cu must have a tests/simt/test_X.cpp, which makes its plain, sanitized and race tests; in every
+file of that folder that synchronises, dropping that must be tried by a saslm_simt_mutations(); and each must keep the
+rules of kernels/simt/README.md that a text search can see.
 """
 import pathlib
 import re
@@ -13,7 +14,6 @@ import sys
 import mutate_kernels
 
 MUTANTS = re.compile(r"saslm_simt_mutations\(\s*(\w+)\s+([^)]*)\)")
-TEST = re.compile(r"saslm_simt_test\(\s*(\w+)\s+([^)]*)\)")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 RULES = [
     (re.compile(r"\basm\b"), "inline assembly belongs in kernels/simt/gpu_*.h"),
@@ -25,15 +25,14 @@ RULES = [
 ]
 
 
-def tests_of(cmake_texts, kernels, call=TEST):
-    """{kernel: [tests]} from the saslm_simt_test() calls, or from saslm_simt_mutations()."""
-    found = {k: [] for k in kernels}
-    for text in cmake_texts:
-        for name, rest in call.findall(re.sub(r"#[^\n]*", "", text)):
-            for kernel in kernels:
-                if re.search(rf"kernels/cuda/{re.escape(kernel)}(?![\w.])", rest):
-                    found[kernel].append(name)
-    return found
+def tests_of(kernel, tests):
+    return [t for t in tests if kernel.startswith(t)]
+
+
+def mutations_of(cmake_texts, name):
+    """The tests named by the saslm_simt_mutations() calls that name this file."""
+    calls = [call for text in cmake_texts for call in MUTANTS.findall(re.sub(r"#[^\n]*", "", text))]
+    return [test for test, rest in calls if re.search(rf"/{re.escape(name)}(?![\w.])", rest)]
 
 
 def broken_rules(name, text):
@@ -44,8 +43,9 @@ def broken_rules(name, text):
 
 
 def self_test():
-    cmake = ["saslm_simt_test(simt_a SOURCES ${PROJECT_SOURCE_DIR}/kernels/cuda/a.cu test_a.cpp)  # kernels/cuda/b.cu"]
-    assert tests_of(cmake, ["a.cu", "b.cu"]) == {"a.cu": ["simt_a"], "b.cu": []}
+    assert tests_of("a_fwd.cu", ["a", "b"]) == ["a"] and not tests_of("c.cu", ["a"])
+    cmake = ["saslm_simt_mutations(simt_a ${dir}/a.cu FILTER *.B)  # ${dir}/b.cu"]
+    assert mutations_of(cmake, "a.cu") == ["simt_a"] and not mutations_of(cmake, "b.cu")
     assert len(list(broken_rules("x.cu", "// asm\nk<<<1, 2>>>(); asm(\"x\"); __syncthreads();"))) == 3
     assert not list(broken_rules("x.cu", "SIMT_SHARED(float, s); simt::block_sync();"))
 
@@ -55,21 +55,21 @@ def main():
     root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent
     folder = root / "kernels" / "cuda"
     files = sorted(p for p in folder.glob("*") if p.suffix in {".cu", ".h", ".cuh"}) if folder.is_dir() else []
-    kernels = [p.name for p in files if p.suffix == ".cu"]
+    names = [p.stem.removeprefix("test_") for p in sorted((root / "tests" / "simt").glob("test_*.cpp"))]
     cmake = [p.read_text() for p in sorted((root / "tests").rglob("CMakeLists.txt"))]
-    names = [p.name for p in files]
-    tests, mutants = tests_of(cmake, kernels), tests_of(cmake, names, MUTANTS)
     gaps = [line for p in files for line in broken_rules(f"kernels/cuda/{p.name}", p.read_text())]
     for p in files:
-        synchronises = next(mutate_kernels.mutants(p.read_text()), None) is not None
-        tried = " ".join(mutants[p.name]) or "NOT TRIED" if synchronises else "none to drop"
-        print(f"{p.name:28} tests: {' '.join(tests[p.name]) or 'NONE' if p.name in tests else 'with its users':32} "
-              f"synchronisations dropped in: {tried}")
-        if p.name in tests and not tests[p.name]:
-            gaps.append(f"kernels/cuda/{p.name}: no saslm_simt_test() has it among its SOURCES")
+        tests, mutations = tests_of(p.stem, names), mutations_of(cmake, p.name)
+        synchronises = bool(mutate_kernels.switched(p.read_text())[1])
+        print(f"{p.name:28} tests: {' '.join(tests) if p.suffix == '.cu' else 'with its users':32} "
+              f"synchronisations dropped in: {' '.join(mutations) or ('NONE' if synchronises else 'none to drop')}")
+        if p.suffix == ".cu" and not tests:
+            gaps.append(f"kernels/cuda/{p.name}: no tests/simt/test_X.cpp whose X begins its name")
+        if synchronises and not mutations:
+            gaps.append(f"kernels/cuda/{p.name}: no saslm_simt_mutations() drops its synchronisations")
     for gap in gaps:
         print(gap)
-    print(f"{len(kernels)} kernels, {len(gaps)} gaps")
+    print(f"{len(files)} files, {len(gaps)} gaps")
     return 1 if gaps else 0
 
 

@@ -21,7 +21,7 @@ namespace saslm::simt {
 inline void check_cuda(cudaError_t error, const LaunchGrid& grid, const char* call) {
   if (error != cudaSuccess)
     throw CudaError(std::string(call) + " for the kernel of " + grid.launcher + " with grid " + grid.text() +
-                    ": " + cudaGetErrorString(error));
+                    ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")");
 }
 
 // Of the current device.

@@ -51,9 +51,11 @@ Ops<T> recording_ops() {
 
 template <class T>
 std::vector<KernelCall<T>> calls_of(const Config& config) {
-  const TrainConfig& train = config.train;
+  Config one = config;  // micro-batch a step: further ones make the same calls again, and add up gradients
+  one.train.grad_accum = 1;
+  const TrainConfig& train = one.train;
   static const Ops<T> kOps = recording_ops<T>();
-  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(config), Mode::train, kOps);
+  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(one), Mode::train, kOps);
   const Engine<T>& engine = *held;
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
   calls.clear();  // the constants of a run are made once

@@ -32,6 +32,7 @@ TEST(Recording, ShippedKindsCallEveryOperationButTheOneOfARunsStart) {
   const std::vector<std::string> names = operation_names();
   std::set<std::string> expected(names.begin(), names.end());
   expected.erase("rope_fill");
+  expected.erase("accumulate");  // only where a step has several micro-batches
   EXPECT_EQ(called, expected);
 }
 

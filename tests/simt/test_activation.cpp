@@ -1,3 +1,4 @@
+#include "core/error.h"
 #include "kernels/activation.h"
 #include "simt/views.h"
 

@@ -1,3 +1,4 @@
+#include "core/error.h"
 #include "kernels/embedding.h"
 #include "simt/views.h"
 
@@ -30,7 +31,7 @@ class Embeddings {
  public:
   explicit Embeddings(const Shape& shape)
       : s_(shape),
-        tokens_(size_t(N())),
+        tokens_(N()),
         x_(N() * (s_.C + s_.gap) + 1),
         embed_(s_.V * s_.C + 1),
         pos_(positions() * s_.C + 1),
@@ -39,8 +40,8 @@ class Embeddings {
         dpos_(positions() * s_.C + 1),
         scratch_(embedding_bwd_scratch(N())) {
     std::mt19937 random(7);
-    for (int32_t& token : tokens_)  // few of them often, as in text
-      token = int32_t(double(s_.V) * std::pow(std::uniform_real_distribution<double>(0, 1)(random), 3));
+    for (int64_t i = 0; i < N(); ++i)  // few of them often, as in text
+      tokens_[i] = int32_t(double(s_.V) * std::pow(std::uniform_real_distribution<double>(0, 1)(random), 3));
     embed_.draw(1), pos_.draw(2), dx_.draw(3);
     x_.fill(kStart), dembed_.fill(kStart), dpos_.fill(kStart);
   }
@@ -48,7 +49,7 @@ class Embeddings {
   template <class S>
   EmbeddingFwd<S> fwd() {
     return {.x = mat<S>(x_, kX),
-            .tokens = {tokens_.data(), N()},
+            .tokens = tokens_.template vec<int32_t>(),
             .embed = embed_.template mat<S>(s_.V, s_.C, 0, start(kEmbed)),
             .pos = s_.has_pos ? pos_.template mat<S>(positions(), s_.C, 0, start(kPos)) : Mat<S>{},
             .seq_len = s_.T,
@@ -60,7 +61,7 @@ class Embeddings {
             .dpos = s_.has_pos ? dpos_.template mat<Accum<S>>(positions(), s_.C, 0, start(kDpos))
                                : Mat<Accum<S>>{},
             .dx = mat<S>(dx_, kDx),
-            .tokens = {tokens_.data(), N()},
+            .tokens = tokens_.template vec<int32_t>(),
             .scratch = scratch_.template vec<int32_t>(),
             .seq_len = s_.T};
   }
@@ -102,7 +103,7 @@ class Embeddings {
   int64_t start(View view) const { return s_.odd >> view & 1; }
 
   Shape s_;
-  std::vector<int32_t> tokens_;
+  Twin<int32_t> tokens_;
   Twin<T> x_, embed_, pos_, dx_;
   Twin<float> dembed_, dpos_;
   Twin<int32_t> scratch_;

@@ -1,7 +1,7 @@
-// Kernels against their CPU twins. A Twin<T> holds one tensor twice: as the kernel sees it (T, in memory that
-// a GPU reads too when the test runs on one), and as the twin in double sees it (kernels/cpu, whose own tests
-// hold it to the plain formula and to numerical slopes). Inputs are drawn once and rounded to T, so both
-// sides start from the same numbers and differ only by how they round on the way.
+// Kernels against their CPU twins. A Twin<T> holds one tensor twice: as the kernel sees it (T, in memory of
+// support.h), and as the twin in double sees it (kernels/cpu, whose own tests hold it to the plain formula
+// and to numerical slopes). Inputs are drawn once and rounded to T, so both sides start from the same numbers
+// and differ only by how they round on the way.
 //
 //   Twin<T> x(n), y(n), w(C);  x.draw(1);  w.draw(2);         // y is poisoned: NaN on both sides
 //   const auto args = [&]<class S>(S) {                        // S: T for the kernel, double for the twin
@@ -23,9 +23,6 @@
 #include "core/bf16.h"
 #include "core/view.h"
 #include "simt/support.h"
-#ifdef SASLM_ON_GPU
-#include <cuda_runtime_api.h>
-#endif
 
 namespace saslm {
 
@@ -36,33 +33,17 @@ constexpr double kEpsilon = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-24;
 template <class T>
 class Twin {
  public:
-  explicit Twin(int64_t size) : size_(size), twin_(size_t(size), kPoison) {
-#ifdef SASLM_ON_GPU
-    if (cudaMallocManaged(&data_, size_t(size) * sizeof(T)) != cudaSuccess) throw std::bad_alloc();
-#else
-    data_ = new T[size_t(size)];  // its own block, so that AddressSanitizer sees one step too far
-#endif
+  explicit Twin(int64_t size)
+      : size_(size), data_(static_cast<T*>(simt::allocate(bytes()))), twin_(size_t(size), kPoison) {
     poison();
   }
-  ~Twin() {
-#ifdef SASLM_ON_GPU
-    cudaFree(data_);
-#else
-    delete[] data_;
-#endif
-  }
+  ~Twin() { simt::release(data_, bytes()); }
   Twin(const Twin&) = delete;
   Twin& operator=(const Twin&) = delete;
 
-  int64_t size() const {
-    return size_;
-  }
-  T& operator[](int64_t i) const {
-    return data_[i];
-  }
-  double& twin(int64_t i) {
-    return twin_[size_t(i)];
-  }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) const { return data_[i]; }
+  double& twin(int64_t i) { return twin_[size_t(i)]; }
 
   // N(mean, deviation), rounded to T on both sides.
   void draw(unsigned seed, double deviation = 1, double mean = 0) {
@@ -131,8 +112,10 @@ class Twin {
       return double(x);
   }
 
+  size_t bytes() const { return size_t(size_) * sizeof(T); }
+
   int64_t size_;
-  T* data_ = nullptr;
+  T* data_;
   std::vector<double> twin_;
 };
 

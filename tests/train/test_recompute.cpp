@@ -75,6 +75,7 @@ class WhatFits : public testing::Test {
   int64_t bytes(Recompute recompute, int64_t micro_batch = 8) const {
     Config c = config_;
     c.runtime.recompute = recompute, c.train.micro_batch = micro_batch;
+    c.train.grad_accum = config_.train.grad_accum * config_.train.micro_batch / micro_batch;
     return make_plan<float>(c).arena_bytes;
   }
   std::string refusal(int64_t available) const {

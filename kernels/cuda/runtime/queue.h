@@ -1,8 +1,8 @@
 // The GPU's memory and queue: what a backend needs beside its kernels. A queue is a CUDA stream with what
 // belongs to it: staging memory for copies, scratch for sums, the matrix library's state.
 //
-// The SIMT layer has the same functions over the host's memory (tests/simt/host_queue.cpp), so that the whole
-// backend runs there too.
+// The SIMT layer has the same functions over the host's memory (tests/simt/backend/host_queue.cpp), so that
+// the whole backend runs there too.
 //
 // Errors   MachineError when memory is short, CudaError with the call and CUDA's own words.
 #pragma once

@@ -1,5 +1,6 @@
-// kernels/cuda/runtime/queue.h over the host's memory: the whole CUDA backend on the SIMT layer. Memory is handed out
-// as a GPU's would be: the backend must not rely on the host's reading it (Ops::host_memory stays false).
+// kernels/cuda/runtime/queue.h over the host's memory: the whole CUDA backend on the SIMT layer. Memory is
+// handed out as a GPU's would be: the backend must not rely on the host's reading it (Ops::host_memory stays
+// false).
 #include <cstdlib>
 #include <cstring>
 #include <vector>

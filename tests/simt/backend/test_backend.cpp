@@ -1,0 +1,119 @@
+// The whole CUDA backend: golden models trained end to end, in fp32 as closely as on the CPU, and in bf16;
+// and what a run promises of its bits. Linked for the SIMT layer (matrix products by plain loops, memory by
+// the host) and for a GPU.
+#include "bench/recording.h"
+#include "bench/time_kernels.h"
+#include "core/file.h"
+#include "tests/train/recompute.h"
+
+namespace saslm {
+namespace {
+
+// In bf16 a weight is rounded by up to 2^-9 of itself, anew after every update, and so is every activation on
+// its way: a loss near log V keeps two and a half digits, a gradient's norm one and a half.
+constexpr GoldenTolerance kFp32{.loss = 2e-4, .grad_norm = 2e-4, .grad_floor = 1e-6},
+    kBf16{.loss = 5e-3, .grad_norm = 5e-2, .grad_floor = 0x1p-8};
+
+class CudaBackend : public testing::TestWithParam<std::string> {};
+
+TEST_P(CudaBackend, TrainsInFp32AsTheGoldenNumbersSay) {
+  const GoldenRun<float> run(GetParam(), cuda_ops<float>(), kFp32);
+  run.expect_first_gradients();
+  run.expect_every_step();
+}
+
+TEST_P(CudaBackend, TrainsInBf16NearTheGoldenNumbers) {
+  const GoldenRun<bf16> run(GetParam(), cuda_ops<bf16>(), kBf16);
+  run.expect_first_gradients();
+  run.expect_every_step();
+}
+
+TEST_P(CudaBackend, RunsEveryCallOnMemoryOfTheBench) {
+  for (const KernelCall<bf16>& call : record_calls<bf16>({golden_config(GetParam())}))
+    EXPECT_GT(time_kernel(call, cuda_ops<bf16>(), {.samples = 1, .sample_ms = 0, .rotate_bytes = 1}).ms, 0)
+        << call.op << " " << call.shape;
+}
+
+TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
+  for (const char* name : {"gqa_sas", "moh_authors"}) expect_recompute_changes_no_bit(name, cuda_ops<bf16>());
+}
+
+// The last save of a run from the config's seed that was stopped after `stops` steps, each time anew.
+template <class T>
+std::string saved_by_run(const std::string& name, const std::vector<int64_t>& stops) {
+  const std::filesystem::path run_dir =
+      std::filesystem::path(testing::TempDir()) / ("saslm_saved_" + name + std::to_string(sizeof(T)));
+  std::filesystem::remove_all(run_dir);
+  const Config config = golden_config(name);
+  TrainObserver nobody;
+  for (const int64_t stop : stops) {
+    int64_t done = 0;
+    const auto stop_now = [&] { return ++done == stop; };
+    Trainer<T> trainer(config, {.run_dir = run_dir, .stop = stop_now}, cuda_ops<T>(), nobody);
+    EXPECT_EQ(trainer.run(), TrainEnd::stopped);
+  }
+  Trainer<T> trainer(config, {.run_dir = run_dir}, cuda_ops<T>(), nobody);
+  EXPECT_EQ(trainer.run(), TrainEnd::finished);
+  std::string saved;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(run_dir / "checkpoints"))
+    if (entry.path().filename() == "model.safetensors") {
+      EXPECT_TRUE(saved.empty()) << "only the last save is kept";
+      saved = read_file(entry.path()) + read_file(entry.path().parent_path() / "optimizer.safetensors");
+    }
+  std::filesystem::remove_all(run_dir);
+  EXPECT_FALSE(saved.empty());
+  return saved;
+}
+
+class CudaRuns : public CudaBackend {};
+
+// What is saved is what the device holds, and all of it: else a resumed run would part from the other.
+TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
+  const std::string saved = saved_by_run<bf16>(GetParam(), {});
+  EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {})) << "the same run twice";
+  EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {3, 4})) << "stopped twice";
+}
+
+TEST_P(CudaRuns, HoldWhatIsStored) {
+  const Config c = golden_config(GetParam());
+  const Engine<bf16> engine(c.model, training_shape(c), Mode::train, cuda_ops<bf16>());
+  const Region regions[] = {Region::masters, Region::moment1, Region::moment2};
+  const auto value = [](Region region, size_t tensor, size_t i) {
+    return float(int(region)) + float(tensor) / 128 + float(i) / (1 << 20);
+  };
+  for (const Region region : regions) {
+    size_t tensor = 0;
+    for (const NamedTensor& t : engine.fetch(region)) {
+      for (size_t i = 0; i < t.data.size(); ++i) t.data[i] = value(region, tensor, i);
+      ++tensor;
+    }
+    engine.store(region);
+  }
+  for (const Region region : regions) {
+    size_t tensor = 0;
+    for (const NamedTensor& t : engine.fetch(region)) {
+      for (size_t i = 0; i < t.data.size(); ++i)
+        ASSERT_EQ(t.data[i], value(region, tensor, i)) << name_of(region) << " " << t.name << " " << i;
+      ++tensor;
+    }
+  }
+}
+
+std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {
+  return test.param;
+}
+
+// A model of every kind of attention and of every operation: what CI has time for. Programs for a GPU run
+// them all, as --gtest_also_run_disabled_tests does.
+INSTANTIATE_TEST_SUITE_P(Some, CudaBackend,
+                         testing::Values("mha_learned", "gqa_sas", "mla_sas", "tpa_odd", "mhe_mul",
+                                         "moh_authors"),
+                         name_of_golden);
+INSTANTIATE_TEST_SUITE_P(DISABLED_All, CudaBackend, testing::ValuesIn(golden_cases()), name_of_golden);
+INSTANTIATE_TEST_SUITE_P(One, CudaRuns, testing::Values("mhe_mul"), name_of_golden);
+INSTANTIATE_TEST_SUITE_P(DISABLED_Some, CudaRuns,
+                         testing::Values("mha_learned", "gqa_sas", "mla_sas", "tpa_odd", "moh_authors"),
+                         name_of_golden);
+
+}  // namespace
+}  // namespace saslm
