@@ -7,7 +7,8 @@ backend    golden models trained end to end in fp32 and bf16 (gpu_backend)
 curve      a short run whose losses follow the CPU's, step by step, in fp32 and bf16; twice with the same bits
 train      mha and sas of 124M parameters on real text: losses fall; tokens/s
 bench      saslm bench step and saslm bench kernels
-yardstick  a PyTorch program timed in the same session (--yardstick FILE)
+pytorch    scripts/bench/torch_step.py at the same shapes, where this Python has PyTorch with CUDA; a table of both
+yardstick  another PyTorch program timed in the same session (--yardstick FILE)
 repeat     every kernel's bits over 100 runs
 memcheck   compute-sanitizer over a model's steps and the kernels: addresses
 racecheck  the same: shared memory
@@ -162,17 +163,44 @@ class Checks:
                 raise Failed(f"{kind}: the loss did not fall: {losses[0]:.3f} to {losses[-1]:.3f}")
         return result
 
+    def bench_config(self, name):
+        """The shipped config with one micro-batch a step, for saslm and PyTorch alike."""
+        path = self.out / "configs" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        config = json.loads((HOUSE / "configs" / f"{name}.json").read_text())
+        config["train"]["grad_accum"] = 1
+        path.write_text(json.dumps(config, indent=1))
+        return path
+
+    def json_of(self, log, command, limit):
+        _, output = self.call(log, command, limit=limit)
+        return json.loads(output.strip().splitlines()[-1])
+
     def bench(self):
-        result = {}
-        for size in ("124m", "353m"):
-            for kind in ("mha", "sas"):
-                _, output = self.call("bench", [self.saslm, "bench", "step", f"configs/{size}_{kind}.json", "--json",
-                                                "--steps", 10, "--set", "train.grad_accum=1"], limit=90)
-                result[f"{size}_{kind}"] = json.loads(output.strip().splitlines()[-1])
-        _, output = self.call("bench", [self.saslm, "bench", "kernels", "configs/124m_mha.json", "configs/124m_sas.json",
-                                        "--device", "cuda", "--json"], limit=200)
-        result["kernels"] = json.loads(output.strip().splitlines()[-1])
-        return result
+        names = [f"{size}_{kind}" for size in ("124m", "353m") for kind in ("mha", "sas")]
+        steps = self.json_of("bench", [self.saslm, "bench", "step", *map(self.bench_config, names), "--json"], 150)
+        (self.out / "bench_step.json").write_text(json.dumps(steps))
+        kernels = self.json_of("bench", [self.saslm, "bench", "kernels", *map(self.bench_config, names[:2]), "--device", "cuda",
+                                         "--json"], 200)
+        return {**{f"{name}_tokens_per_s": run["tokens_per_s"] for name, run in zip(names, steps["runs"])},
+                "steps": steps, "kernels": kernels}
+
+    def pytorch(self):
+        if subprocess.run([sys.executable, "-c", "import torch; assert torch.cuda.is_available()"],
+                          capture_output=True).returncode != 0:
+            return None
+        configs = [self.bench_config(f"124m_{kind}") for kind in ("mha", "sas")]
+        found = self.json_of("pytorch", [sys.executable, "scripts/bench/torch_step.py", *configs, "--device", "cuda",
+                                         "--steps", 8, "--json"], 200)
+        (self.out / "pytorch.json").write_text(json.dumps(found))
+        if (self.out / "bench_step.json").exists():
+            ours = json.loads((self.out / "bench_step.json").read_text())
+            ours["runs"] = [run for run in ours["runs"] if "124m" in run["config"]]
+            (self.out / "ours.json").write_text(json.dumps(ours))
+            _, table = self.call("pytorch", [sys.executable, "scripts/bench/speed_table.py", self.out / "ours.json",
+                                             self.out / "pytorch.json"], fatal=False)
+            return {"results": found, "table": table.splitlines()}
+        return {"results": found}
 
     def yardstick(self):
         if not self.yardstick_program:
@@ -203,7 +231,7 @@ class Checks:
         return self.sanitizer("racecheck")
 
 
-PARTS = ("layout", "kernels", "backend", "curve", "train", "bench", "yardstick", "repeat", "memcheck", "racecheck")
+PARTS = ("layout", "kernels", "backend", "curve", "train", "bench", "pytorch", "yardstick", "repeat", "memcheck", "racecheck")
 
 
 def first_line(command):
