@@ -26,6 +26,7 @@ enum class OptimKind { adamw };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class Precision { automatic, bf16, fp32 };
 enum class Recompute { none, sim, block };
+enum class MatmulChoice { ranked, timed };
 
 // Simulated attention (DESIGN section 2, arXiv 2507.07694): a stage between projection and attention core.
 struct SasConfig {
@@ -206,6 +207,9 @@ struct RuntimeConfig {
   // What forward does not keep and backward makes again: less memory, the same bits. sim: the simulated q, k
   // and v; of no effect where nothing is simulated. block: all but the residual stream between blocks.
   Recompute recompute = Recompute::none;
+  // How the GPU's library computes matrix products: as it ranks its algorithms, so that every run has the same
+  // bits; or by whichever is fastest here, timed once per shape and kept with the run.
+  MatmulChoice matmul = MatmulChoice::ranked;
   double comm_timeout_s = 600;  // a rank that has not answered for so long is given up, and the run with it
   bool operator==(const RuntimeConfig&) const = default;
 };

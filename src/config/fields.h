@@ -79,6 +79,10 @@ template <>
 struct Words<Recompute> {
   static constexpr std::array all{"none", "sim", "block"};
 };
+template <>
+struct Words<MatmulChoice> {
+  static constexpr std::array all{"ranked", "timed"};
+};
 
 template <class E>
 const char* word_of(E value) {
@@ -356,6 +360,10 @@ void visit_fields(V& v, RuntimeConfig& c) {
   v.field("recompute", c.recompute,
           {.help = "what backward makes again instead of memory keeping it, to the same bits; sim: the "
                    "simulated q, k, v, where there are any; block: all but the stream between blocks"});
+  v.field(
+      "matmul", c.matmul,
+      {.help = "how the GPU's matrix products are chosen; ranked: by the library, so that every run has the "
+               "same bits; timed: the fastest, kept with the run"});
   v.field("comm_timeout_s", c.comm_timeout_s,
           {.help = "seconds without an answer after which a rank is given up", .min = 0.1, .max = 1e6});
 }

@@ -66,6 +66,11 @@ struct Ops {
   std::shared_ptr<std::byte> (*allocate)(int64_t bytes);
   int64_t (*available_bytes)();
   std::shared_ptr<const Stream> (*open_stream)();
+  // Matrix products by algorithms that are chosen by timing, from now on: with the choices of an earlier
+  // run's table, "" for none. False: the table holds for another library or device and is not used. Before
+  // the first product. The table as it has grown: product_table; "" where nothing is chosen.
+  bool (*time_products)(Stream, const std::string& table);
+  std::string (*product_table)(Stream);
   bool host_memory;  // the host may read and write it
 
   // copy_in has read the host's memory on return; copy_out waits for all queued work and has written it; zero

@@ -77,6 +77,8 @@ const Ops<T>& cpu_ops() {
       .allocate = allocate_host,
       .available_bytes = available_bytes,
       .open_stream = open_stream,
+      .time_products = [](Stream, const std::string&) { return true; },
+      .product_table = [](Stream) { return std::string(); },
       .host_memory = true,
       .copy_in = copy,
       .copy_out = copy,

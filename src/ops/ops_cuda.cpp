@@ -49,6 +49,8 @@ const Ops<T>& cuda_ops() {
       .allocate = cuda::allocate,
       .available_bytes = cuda::available_bytes,
       .open_stream = cuda::open_stream,
+      .time_products = cuda::time_products,
+      .product_table = cuda::product_table,
       .host_memory = false,
       .copy_in = cuda::copy_in,
       .copy_out = cuda::copy_out,

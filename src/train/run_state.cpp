@@ -54,7 +54,7 @@ std::string dotted(const std::string& pointer) {
 }  // namespace
 
 std::string to_json(const RunState& state) {
-  const json j = {
+  json j = {
       {"version", kVersion},
       {"step", state.step},
       {"updates", state.updates},
@@ -64,6 +64,7 @@ std::string to_json(const RunState& state) {
       {"recent_losses", std::vector<double>(state.detector.losses.begin(), state.detector.losses.end())},
       {"data", {{"train", state.train_fingerprint}, {"val", state.val_fingerprint}}},
       {"ranks", state.ranks}};
+  if (!state.product_table.empty()) j["product_table"] = state.product_table;
   return j.dump(2) + "\n";
 }
 
@@ -81,6 +82,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     state.detector.bad_in_row = j.at("bad_steps_in_row").get<int64_t>();
     const auto losses = j.at("recent_losses").get<std::vector<double>>();
     state.detector.losses.assign(losses.begin(), losses.end());
+    state.product_table = j.value("product_table", "");
     state.train_fingerprint = j.at("data").at("train").get<std::string>();
     state.val_fingerprint = j.at("data").at("val").get<std::string>();
     return state;

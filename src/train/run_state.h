@@ -16,6 +16,7 @@ struct RunState {
   int64_t tokens = 0;         // seen
   uint64_t sample_index = 0;  // of the training stream, the next to read
   BadStepDetector::State detector;
+  std::string product_table;                       // Ops::product_table(); "" where products were not timed
   int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
 };

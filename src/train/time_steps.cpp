@@ -11,6 +11,7 @@ template <class T>
 std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const TimeStepsOptions& options) {
   const TrainConfig& train = config.train;
   const Engine<T> engine(config.model, training_shape(config), Mode::train, ops);
+  if (config.runtime.matmul == MatmulChoice::timed) ops.time_products(engine.stream(), "");
   engine.initialise(train.seed);
   const AdamWOptimizer<T> optimizer(engine, config.optim);
   std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len + 1));

@@ -77,6 +77,11 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.ranks = comm.size();
   restore();
+  if (config_.runtime.matmul == MatmulChoice::timed &&
+      !engine_.ops().time_products(engine_.stream(), state_.product_table))
+    observer_.warning(
+        "the checkpoint's matrix products were timed on another GPU or with another library: they are timed "
+        "anew, and the run's last bits may change");
   if (metrics_) log_start();
 }
 
@@ -340,6 +345,7 @@ void Trainer<T>::save() {
   saved_at_ = state_.step;
   if (!comm_.first()) return;
   const double begin_s = now_s();
+  state_.product_table = engine_.ops().product_table(engine_.stream());
   metrics_->sync();
   std::vector<ConstNamedTensor> model, moments;
   for (const NamedTensor& t : engine_.fetch(Region::masters)) model.push_back(t);

@@ -14,6 +14,7 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   state.detector.losses = {1.0 / 3, 2.7182818284590452, 0x1.fffffffffffffp-3};
   state.detector.bad_in_row = 1;
   state.train_fingerprint = "a";
+  state.product_table = "a GPU\n1 : 2\n";
   const RunState back = run_state_from_json(to_json(state), "here");
   EXPECT_EQ(back.step, state.step);
   EXPECT_EQ(back.updates, state.updates);
@@ -22,6 +23,7 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   EXPECT_EQ(back.detector.losses, state.detector.losses);
   EXPECT_EQ(back.detector.bad_in_row, 1);
   EXPECT_EQ(back.train_fingerprint, "a");
+  EXPECT_EQ(back.product_table, state.product_table);
 }
 
 TEST(RunState, AnythingElseIsRefused) {

@@ -4,6 +4,9 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <bit>
+#include <memory>
 #include <string>
 #include <type_traits>
 
@@ -18,6 +21,7 @@ struct CublasLt {
   decltype(&cublasLtCreate) create;
   decltype(&cublasLtDestroy) destroy;
   decltype(&cublasLtGetStatusString) get_status_string;
+  decltype(&cublasLtGetVersion) get_version;
   decltype(&cublasLtMatmul) matmul;
   decltype(&cublasLtMatmulAlgoGetHeuristic) matmul_algo_get_heuristic;
   decltype(&cublasLtMatmulDescCreate) matmul_desc_create;
@@ -47,6 +51,7 @@ const CublasLt& cublas_lt() {
     find(found.create, "cublasLtCreate");
     find(found.destroy, "cublasLtDestroy");
     find(found.get_status_string, "cublasLtGetStatusString");
+    find(found.get_version, "cublasLtGetVersion");
     find(found.matmul, "cublasLtMatmul");
     find(found.matmul_algo_get_heuristic, "cublasLtMatmulAlgoGetHeuristic");
     find(found.matmul_desc_create, "cublasLtMatmulDescCreate");
@@ -100,6 +105,33 @@ uint32_t alignment(const void* p) {
   return uint32_t(address & (~address + 1));
 }
 
+// The GPU's own clock around what is queued between start() and milliseconds(), which waits for it.
+class Stopwatch {
+ public:
+  explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
+    check(cudaEventCreate(&begin_)), check(cudaEventCreate(&end_));
+  }
+  ~Stopwatch() { cudaEventDestroy(begin_), cudaEventDestroy(end_); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  void start() { check(cudaEventRecord(begin_, stream_)); }
+  float milliseconds() {
+    float time = 0;
+    check(cudaEventRecord(end_, stream_)), check(cudaEventSynchronize(end_));
+    check(cudaEventElapsedTime(&time, begin_, end_));
+    return time;
+  }
+
+ private:
+  static void check(cudaError_t error) {
+    if (error != cudaSuccess)
+      throw CudaError(std::string("timing of a product: ") + cudaGetErrorString(error));
+  }
+  cudaStream_t stream_;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
 }  // namespace
 
 Gemm::Gemm() {
@@ -140,7 +172,7 @@ Gemm::Shape Gemm::shape_of(const GemmCall& c) {
           int64_t{alignment(c.c)} * 512 + alignment(c.d)};
 }
 
-Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
+Gemm::Plan Gemm::make_plan(cudaStream_t stream, const GemmCall& c) {
   Plan plan;
   check_blas(cublas_lt().matmul_desc_create(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
              "cublasLtMatmulDescCreate", c);
@@ -155,6 +187,23 @@ Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
   plan.c = layout(c.cd_type, c.m, c.n, c.c ? c.ldc : c.ldd, c);
   plan.d = layout(c.cd_type, c.m, c.n, c.ldd, c);
 
+  const GemmTable::Algorithm* const known = table_ ? table_->find(shape_of(c)) : nullptr;
+  if (known != nullptr) {
+    plan.algorithm = std::bit_cast<cublasLtMatmulAlgo_t>(*known);
+    return plan;
+  }
+  const std::vector<cublasLtMatmulAlgo_t> ranked = candidates(plan, c);
+  plan.algorithm = ranked[0];
+  if (table_) {
+    plan.algorithm = fastest(stream, plan, c, ranked);
+    table_->put(shape_of(c), std::bit_cast<GemmTable::Algorithm>(plan.algorithm));
+  }
+  return plan;
+}
+
+// As the library ranks them: one, or several to choose from.
+std::vector<cublasLtMatmulAlgo_t> Gemm::candidates(const Plan& plan, const GemmCall& c) const {
+  constexpr int kTimed = 8;
   cublasLtMatmulPreference_t preference = nullptr;
   check_blas(cublas_lt().matmul_preference_create(&preference), "cublasLtMatmulPreferenceCreate", c);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes, c);
@@ -165,28 +214,75 @@ Gemm::Plan Gemm::make_plan(const GemmCall& c) const {
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(c.b), c);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(c.c ? c.c : c.d), c);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(c.d), c);
-  cublasLtMatmulHeuristicResult_t best{};
+  std::vector<cublasLtMatmulHeuristicResult_t> results(table_ ? kTimed : 1);
   int found = 0;
-  const cublasStatus_t status = cublas_lt().matmul_algo_get_heuristic(
-      handle_, plan.operation, plan.a, plan.b, plan.c, plan.d, preference, 1, &best, &found);
+  const cublasStatus_t status =
+      cublas_lt().matmul_algo_get_heuristic(handle_, plan.operation, plan.a, plan.b, plan.c, plan.d,
+                                            preference, int(results.size()), results.data(), &found);
   cublas_lt().matmul_preference_destroy(preference);
   check_blas(status, "cublasLtMatmulAlgoGetHeuristic", c);
   if (found == 0) throw CudaError("cuBLASLt has no algorithm for a product with " + text(c));
-  plan.algorithm = best.algo;
-  return plan;
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (int i = 0; i < found; ++i)
+    if (i == 0 || results[size_t(i)].state == CUBLAS_STATUS_SUCCESS)
+      algorithms.push_back(results[size_t(i)].algo);
+  return algorithms;
 }
 
-void Gemm::run(cudaStream_t stream, const GemmCall& c) {
-  const Shape shape = shape_of(c);
-  auto found = plans_.find(shape);
-  if (found == plans_.end()) found = plans_.emplace(shape, make_plan(c)).first;
-  const Plan& plan = found->second;
+// Each computes the product as it stands, into scratch: D may be what C is read from. Where there is no
+// memory for that, the first must do.
+cublasLtMatmulAlgo_t Gemm::fastest(cudaStream_t stream, Plan plan, const GemmCall& c,
+                                   const std::vector<cublasLtMatmulAlgo_t>& of) const {
+  constexpr int kRuns = 5;
+  GemmCall into_scratch = c;
+  const size_t bytes = size_t(c.n * c.ldd) * (c.cd_type == CUDA_R_16BF ? 2 : 4);
+  if (of.size() < 2) return of[0];
+  if (cudaMalloc(&into_scratch.d, bytes) != cudaSuccess) {
+    cudaGetLastError();
+    return of[0];
+  }
+  const std::unique_ptr<void, decltype(&cudaFree)> freed(into_scratch.d, cudaFree);
+  Stopwatch watch(stream);
+  std::vector<float> times;
+  for (const cublasLtMatmulAlgo_t& algorithm : of) {
+    plan.algorithm = algorithm;
+    multiply(stream, plan, into_scratch);  // whatever is made or loaded at first
+    std::vector<float> runs;
+    for (int run = 0; run < kRuns; ++run) {
+      watch.start();
+      multiply(stream, plan, into_scratch);
+      runs.push_back(watch.milliseconds());
+    }
+    std::nth_element(runs.begin(), runs.begin() + kRuns / 2, runs.end());
+    times.push_back(runs[kRuns / 2]);
+  }
+  return of[choose(times)];
+}
+
+void Gemm::multiply(cudaStream_t stream, const Plan& plan, const GemmCall& c) const {
   if (c.bias) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, c.bias, c);
   const float alpha = 1, beta = c.c ? 1 : 0;
   check_blas(
       cublas_lt().matmul(handle_, plan.operation, &alpha, c.a, plan.a, c.b, plan.b, &beta, c.c ? c.c : c.d,
                          plan.c, c.d, plan.d, &plan.algorithm, workspace_, kWorkspaceBytes, stream),
       "cublasLtMatmul", c);
+}
+
+void Gemm::run(cudaStream_t stream, const GemmCall& c) {
+  const Shape shape = shape_of(c);
+  auto found = plans_.find(shape);
+  if (found == plans_.end()) found = plans_.emplace(shape, make_plan(stream, c)).first;
+  multiply(stream, found->second, c);
+}
+
+bool Gemm::use_table(const std::string& text) {
+  cudaDeviceProp gpu{};
+  int device = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaGetDeviceProperties(&gpu, device);
+  if (error != cudaSuccess) throw CudaError(std::string("the name of the GPU: ") + cudaGetErrorString(error));
+  table_.emplace("cuBLASLt " + std::to_string(cublas_lt().get_version()) + " " + gpu.name);
+  return table_->add(text);
 }
 
 }  // namespace saslm::cuda

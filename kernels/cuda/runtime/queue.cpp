@@ -81,6 +81,13 @@ std::shared_ptr<const Stream> open_stream() {
   return {state, &state->view};
 }
 
+bool time_products(Stream stream, const std::string& table) {
+  return queue_state(stream).gemm.use_table(table);
+}
+std::string product_table(Stream stream) {
+  return queue_state(stream).gemm.table();
+}
+
 void copy_in(Stream stream, void* device, const void* host, size_t bytes) {
   QueueState& queue = queue_state(stream);
   queue.staging.send(queue.stream, device, host, bytes);

@@ -22,6 +22,10 @@ int64_t available_bytes();
 
 std::shared_ptr<const Stream> open_stream();
 
+// Ops::time_products and Ops::product_table (src/ops/ops.h).
+bool time_products(Stream, const std::string& table);
+std::string product_table(Stream);
+
 // The host's memory has been read on return, but the copy may still be on its way: work queued later sees it.
 void copy_in(Stream, void* device, const void* host, size_t bytes);
 // Waits for all that was queued.

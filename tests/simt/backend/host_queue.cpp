@@ -12,11 +12,18 @@
 namespace saslm::cuda {
 namespace {
 
+constexpr const char* kProductTable = "the layer\n";
+
 struct HostQueue {
   simt::LaunchOptions options{.order = simt::Order::random};
   std::vector<double> partials = std::vector<double>(kSumPartials);
   Stream view{&options, this};
+  std::string table;
 };
+
+HostQueue& host_queue(Stream stream) {
+  return *static_cast<HostQueue*>(stream.backend);
+}
 
 }  // namespace
 
@@ -32,6 +39,16 @@ std::shared_ptr<const Stream> open_stream() {
   return {queue, &queue->view};
 }
 
+// A table that only its first holder can use, and that says so.
+bool time_products(Stream stream, const std::string& table) {
+  const bool usable = table.empty() || table == kProductTable;
+  host_queue(stream).table = kProductTable;
+  return usable;
+}
+std::string product_table(Stream stream) {
+  return host_queue(stream).table;
+}
+
 void copy_in(Stream, void* device, const void* host, size_t bytes) {
   std::memcpy(device, host, bytes);
 }
@@ -43,7 +60,7 @@ void zero(Stream, void* device, size_t bytes) {
 }
 
 Vec<double> sum_partials(Stream stream) {
-  std::vector<double>& partials = static_cast<HostQueue*>(stream.backend)->partials;
+  std::vector<double>& partials = host_queue(stream).partials;
   return {partials.data(), int64_t(partials.size())};
 }
 

@@ -74,6 +74,38 @@ TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
   EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {3, 4})) << "stopped twice";
 }
 
+// Two runs may choose differently, but what one has chosen it goes on with.
+TEST_P(CudaRuns, KeepTheProductsThatTheyHaveTimed) {
+  namespace fs = std::filesystem;
+  const fs::path begun = fs::path(testing::TempDir()) / "saslm_timed", copy = begun.string() + "_copy";
+  fs::remove_all(begun), fs::remove_all(copy);
+  Config config = golden_config(GetParam());
+  config.runtime.matmul = MatmulChoice::timed;
+  config.checkpoint.keep_last = 9;
+  TrainObserver nobody;
+  {
+    int64_t steps = 0;
+    const auto stop = [&] { return ++steps == 2; };
+    Trainer<bf16> trainer(config, {.run_dir = begun, .stop = stop}, cuda_ops<bf16>(), nobody);
+    EXPECT_EQ(trainer.run(), TrainEnd::stopped);
+  }
+  fs::copy(begun, copy, fs::copy_options::recursive);
+  std::vector<std::string> tables, weights;
+  for (const fs::path& dir : {begun, copy}) {
+    Trainer<bf16>(config, {.run_dir = dir}, cuda_ops<bf16>(), nobody).run();
+    for (const CheckpointEntry& saved : list_checkpoints(dir / "checkpoints")) {
+      const std::string state = read_file(saved.path + "/state.json");
+      tables.push_back(run_state_from_json(state, saved.path).product_table);
+      weights.push_back(read_file(saved.path + "/model.safetensors"));
+    }
+  }
+  fs::remove_all(begun), fs::remove_all(copy);
+  ASSERT_EQ(tables.size(), 4u);
+  EXPECT_NE(tables[0], "");
+  EXPECT_EQ(tables, std::vector<std::string>(4, tables[0]));
+  EXPECT_TRUE(weights[1] == weights[3]) << "the same save, finished twice";
+}
+
 TEST_P(CudaRuns, HoldWhatIsStored) {
   const Config c = golden_config(GetParam());
   const Engine<bf16> engine(c.model, training_shape(c), Mode::train, cuda_ops<bf16>());
