@@ -119,8 +119,8 @@ class Relay {
     if (dashes && block_.size() > line.size()) {
       std::cerr << news(block_) << std::flush;
       block_.clear();
-    } else if (block_.empty() &&
-               !holds_any(line, {" sent help message ", "\"orte_base_help_aggregate\"", "show_help.c"})) {
+    } else if (block_.empty() && !holds_any(line, {" sent help message ", "\"orte_base_help_aggregate\"",
+                                                   "show_help.c", "mpirun: Forwarding signal"})) {
       std::cerr << line << std::flush;
     }
   }

@@ -26,9 +26,10 @@ saslm::LaunchedAs launched_if_known() {
 // Until this process is killed, or asked to stop, by the end of another rank.
 bool ended_within(std::chrono::seconds limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
-  while (!saslm::stop_requested() && std::chrono::steady_clock::now() < until)
+  const bool before = saslm::stop_requested();  // then the next signal ends the process by itself
+  while (saslm::stop_requested() == before && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return saslm::stop_requested();
+  return saslm::stop_requested() != before;
 }
 
 // A rank that fails ends the others with it. What is wrong with all of them rank 0 says, before the others'

@@ -186,6 +186,7 @@ class Stopped(RanksTest):
                 self.assertEqual(done.code, STOPPED, done.err)
                 self.said_once("stopped and saved", done.err)
                 self.assertNotIn("-----", done.err)
+                self.assertNotIn("mpirun", done.err)
                 self.assertLess(steps_done(run), LONG)
                 self.assertEqual(checkpoints(run)[-1].name, f"step_{steps_done(run):08}")
                 self.go_on("long", run, then)
