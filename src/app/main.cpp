@@ -9,14 +9,34 @@
 
 #include "app/command.h"
 #include "app/device.h"
+#include "app/stop_signal.h"
 #include "comm/communicator.h"
 #include "core/error.h"
 
 namespace {
 
-// A rank that fails ends the others with it.
+saslm::LaunchedAs launched_if_known() {
+  try {
+    return saslm::launched_as();
+  } catch (const saslm::ConfigError&) {  // which may be what is to be told
+    return {};
+  }
+}
+
+// Until this process is killed, or asked to stop, by the end of another rank.
+bool ended_within(std::chrono::seconds limit) {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  const bool before = saslm::stop_requested();  // then the next signal ends the process by itself
+  while (saslm::stop_requested() == before && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return saslm::stop_requested() != before;
+}
+
+// A rank that fails ends the others with it. What is wrong with all of them rank 0 says, before the others'
+// turn comes.
 int fail(int code, const std::string& message) {
-  const saslm::LaunchedAs launched = saslm::launched_as();
+  const saslm::LaunchedAs launched = launched_if_known();
+  if (launched.rank > 0 && ended_within(std::chrono::seconds(3))) return code;
   std::cerr << "saslm: "
             << (launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "") + message + "\n";
   saslm::abort_ranks(code);
@@ -69,7 +89,7 @@ int main(int argc, char** argv) {
   } catch (const DivergedError& e) {
     return fail(3, e.what());
   } catch (const PeerError&) {
-    std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 ends this process before that
+    ended_within(std::chrono::seconds(10));
     return 1;
   } catch (const std::bad_alloc&) {
     return fail(1, "out of memory");

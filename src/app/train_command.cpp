@@ -36,15 +36,15 @@ int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   const LaunchedAs launched = launched_as();
-  if (o.ranks > 1 && launched.size == 1) {
+  if (o.ranks > 1 && !launched.launched) {
     load_config(o.config, overrides, o.ranks);  // a mistake is told once
     return launch_ranks(int(o.ranks));
   }
   if (o.ranks > 0 && o.ranks != launched.size)
     throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
                       std::to_string(launched.size) + "; leave --ranks out under a launcher");
-  const Config config = load_config(o.config, overrides, launched.size);
   watch_stop_signals();
+  const Config config = load_config(o.config, overrides, launched.size);
   const std::unique_ptr<Communicator> joined =
       launched.size > 1 ? join_mpi(config.runtime.comm_timeout_s) : nullptr;
   const Communicator& comm = joined ? *joined : single_rank();
@@ -80,6 +80,8 @@ int train(const Options& o) {
     return how;
   });
   if (o.json && comm.first()) std::cout << summary.dump() << "\n";
+  gather_numbers(comm, {}, "end of the run");  // MPI's own has no time limit
+  if (!comm.first()) return kDone;             // launchers end all when one ends otherwise
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }
 

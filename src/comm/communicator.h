@@ -1,6 +1,7 @@
 // Ranks: the processes that train one model together, numbered 0 .. size()-1, and how they talk. Every call
 // is made by all ranks in the same order. A rank that does not answer within the time limit, or whose
-// connection fails, ends the call with a CommError that names the other rank and what was being done.
+// connection fails, ends the call with a CommError that names the other rank and what was being done, on the
+// lowest rank that waits; on others that wait, with PeerError.
 //
 //   single.cpp   one rank, which talks to nobody
 //   mpi.cpp      CPU ranks, under mpirun or a launcher that speaks its protocol
@@ -51,13 +52,14 @@ const Communicator& single_rank();
 // What a launcher has put into this process's environment; size 1 without one.
 struct LaunchedAs {
   int rank = 0, size = 1;
-  int local_size = 1;  // ranks on this machine
+  int local_size = 1;     // ranks on this machine
+  bool launched = false;  // there is one
 };
 // ConfigError for a launcher that this build cannot follow.
 LaunchedAs launched_as();
 
 // Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without
-// MPI.
+// MPI, or with another MPI than the launcher's.
 std::unique_ptr<Communicator> join_mpi(double timeout_s);
 // Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
 void abort_ranks(int exit_code);

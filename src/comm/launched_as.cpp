@@ -31,11 +31,12 @@ constexpr Launcher kLaunchers[] = {
 
 LaunchedAs launched_as() {
   for (const Launcher& launcher : kLaunchers) {
-    const int size = number_in(launcher.size, 1);
-    if (size > 1)
+    const int size = number_in(launcher.size, 0);
+    if (size > 0)
       return {.rank = number_in(launcher.rank, 0),
               .size = size,
-              .local_size = number_in(launcher.local_size, size)};
+              .local_size = number_in(launcher.local_size, size),
+              .launched = true};
   }
   return {};
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <set>
 #include <thread>
 
 #include "comm/communicator.h"
@@ -72,21 +74,55 @@ class Mpi : public Communicator {
   }
 
  private:
-  enum Tag { kExchange = 1, kGather };
+  enum Tag { kExchange = 1, kGather, kWaiting };
   static constexpr int64_t kMessage = int64_t(1) << 28;  // elements a message; MPI counts in int
 
   void start(int mpi_error, const char* doing) const {
     if (mpi_error != MPI_SUCCESS) throw CommError(said(doing) + text_of(mpi_error));
   }
-  std::string said(const char* doing) const {
-    return "rank " + std::to_string(rank()) + ", in the " + doing + ": ";
+  static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
+
+  // A rank that hangs keeps its partner waiting, that one the next, and soon all wait for somebody. So
+  // whoever has been waiting for half the limit begins to tell all others: who then is silent is the one that
+  // hangs.
+  void say_waiting() const {
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank()) continue;
+      MPI_Request request;
+      if (MPI_Isend(nullptr, 0, MPI_BYTE, r, kWaiting, MPI_COMM_WORLD, &request) == MPI_SUCCESS)
+        MPI_Request_free(&request);
+    }
+  }
+  // Ranks that have said so since this was last called.
+  std::set<int> heard_waiting() const {
+    std::set<int> ranks;
+    for (int there = 0;;) {
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, kWaiting, MPI_COMM_WORLD, &there, &status);
+      if (!there) return ranks;
+      MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kWaiting, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+      ranks.insert(status.MPI_SOURCE);
+    }
+  }
+  // The time is up: the lowest of those who wait says who does not.
+  [[noreturn]] void give_up(const char* doing, const std::string& awaited) const {
+    const std::set<int> waiting = heard_waiting();
+    if (!waiting.empty() && *waiting.begin() < rank()) throw PeerError();
+    std::string silent;
+    for (int r = 0; r < size(); ++r)
+      if (r != rank() && !waiting.contains(r))
+        silent += (silent.empty() ? "rank " : ", rank ") + std::to_string(r);
+    throw CommError(said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
+                    std::to_string(int64_t(std::ceil(timeout_s_))) +
+                    " s (runtime.comm_timeout_s); it hangs or is lost. The same command goes on from the "
+                    "newest checkpoint");
   }
 
   // Whoever has been waiting for long gives its core away: others compute on it.
   template <class Requests, class Missing>
   void wait(Requests& requests, const char* doing, Missing missing) const {
     const auto begin = Clock::now();
-    for (int64_t asked = 0;; ++asked) {
+    for (double say_at = timeout_s_ / 2;;) {
       // One by one, so that what has arrived is known of each.
       bool done = true;
       for (MPI_Request& request : requests) {
@@ -96,11 +132,12 @@ class Mpi : public Communicator {
       }
       if (done) return;
       const std::chrono::duration<double> waited = Clock::now() - begin;
-      if (waited.count() > timeout_s_)
-        throw CommError(said(doing) + "no answer from " + missing() + " within " +
-                        std::to_string(int64_t(timeout_s_)) +
-                        " s (runtime.comm_timeout_s); it hangs or is lost. The newest "
-                        "checkpoint is whole; the same command goes on from it");
+      if (waited.count() > timeout_s_) give_up(doing, missing());
+      if (waited.count() > say_at) {
+        if (say_at == timeout_s_ / 2) heard_waiting();  // of earlier calls
+        say_waiting();
+        say_at += timeout_s_ / 8;
+      }
       if (waited.count() > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
   }
@@ -118,6 +155,12 @@ std::unique_ptr<Communicator> join_mpi(double timeout_s) {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
+  if (const int wanted = launched_as().size; size != wanted)
+    throw ConfigError(
+        "the launcher speaks of " + std::to_string(wanted) + " ranks, but MPI joined " +
+        std::to_string(size) +
+        ": start them by the mpirun of the MPI that saslm was built with, or unset a launcher's "
+        "variables that were left over (OMPI_COMM_WORLD_SIZE, PMI_SIZE)");
   return std::make_unique<Mpi>(rank, size, timeout_s);
 }
 

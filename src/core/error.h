@@ -4,7 +4,7 @@
 //   DivergedError  3   training kept producing non-finite or runaway steps
 //   MachineError   1   a file, device or library call failed
 //   ShapeError     1   our own mistake: views that do not fit together
-//   PeerError          rank 0 has the same error, says so, and ends all
+//   PeerError          another rank has an error, says so, and ends all
 //
 // A message says what was wrong, where, what was wanted, what came, and what to do.
 // Only app/main.cpp catches; nothing below it prints or exits.
@@ -55,7 +55,7 @@ struct ShapeError : Error {
 };
 
 struct PeerError : Error {
-  PeerError() : Error("rank 0 says why") {}
+  PeerError() : Error("another rank says why") {}
 };
 
 // A promise the code makes to itself; kept in release builds.

@@ -1,3 +1,7 @@
+// One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
+// all of them know: the step, the losses that end_step gathers, and should_stop, which asks everybody. Rank 0
+// alone holds the directory's lock, looks for the checkpoint to go on from, and writes; the others are told
+// which it is and read it themselves.
 #include "train/trainer.h"
 
 #include <chrono>
