@@ -40,8 +40,9 @@ if capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/
   options+=("-DSASLM_CUDA_ARCHITECTURES=$capability-real")
 fi
 
+mkdir -p "$build"
 started=$SECONDS
-cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build.log" || { cat "$build.log"; exit 1; }
-grep CUDA "$build.log" || true
-cmake --build "$build" --target saslm gpu_layout gpu_kernels gpu_backend >>"$build.log" 2>&1 || { tail -n 60 "$build.log"; exit 1; }
+cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build/build.log" || { cat "$build/build.log"; exit 1; }
+grep CUDA "$build/build.log" || true
+cmake --build "$build" --target saslm gpu_layout gpu_kernels gpu_backend >>"$build/build.log" 2>&1 || { tail -n 60 "$build/build.log"; exit 1; }
 exec python3 scripts/gpu_check.py --build "$build" --build-seconds $((SECONDS - started)) ${deps:+--text "$deps/text"} "$@"
