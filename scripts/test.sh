@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 scripts/build.sh build -DSASLM_CUDA=ON
 [ -d build/CMakeFiles/saslm_cuda_kernels.dir ] && scripts/kernel_resources.py build  # registers; fails on spills
-ctest --test-dir build --parallel "$(nproc)" --output-on-failure --no-tests=error
+OMP_NUM_THREADS=1 ctest --test-dir build --parallel "$(nproc)" --output-on-failure --no-tests=error
