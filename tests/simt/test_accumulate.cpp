@@ -1,3 +1,4 @@
+#include "core/error.h"
 #include "kernels/accumulate.h"
 #include "simt/views.h"
 
