@@ -13,7 +13,7 @@ import harness
 from harness import DONE, MACHINE, STOPPED, USER, AppTest, Process, checkpoints, read_metrics, saslm, steps_done
 
 STEPS, LONG = 30, 150
-TIMEOUT_S = 5  # a disk that others use may keep rank 0 busy with a checkpoint for a while
+TIMEOUT_S = 8  # where a rank hangs; a disk that others use may keep rank 0 busy with a checkpoint for a while
 MPIRUN = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
 MOH = {"kind": "moh", "n_head": 4, "head_dim": 8, "moh": {"n_shared_head": 1, "top_k": 2, "balance_weight": 0.01}}
 
@@ -25,13 +25,14 @@ def config_of(kind, **patch):
     return harness.merged(base, patch)
 
 
+TO_INTERRUPT = {"train": {"steps": LONG, "micro_batch": 16, "global_batch": 64}, "eval": {"every_steps": 0},
+                "checkpoint": {"every_steps": 40}}  # steps of some 10 ms
 CONFIGS = {
     "mha": config_of("mha"),
     "sas": config_of("sas"),
     "moh": config_of("mha", model={"attention": MOH}),
-    # To be interrupted: steps of some 10 ms.
-    "long": config_of("mha", train={"steps": LONG, "micro_batch": 16, "global_batch": 64}, eval={"every_steps": 0},
-                      checkpoint={"every_steps": 40}, runtime={"comm_timeout_s": TIMEOUT_S}),
+    "long": config_of("mha", **TO_INTERRUPT),
+    "hung": config_of("mha", **TO_INTERRUPT, runtime={"comm_timeout_s": TIMEOUT_S}),
     # Its first step outlasts any test.
     "endless": config_of("mha", train={"micro_batch": 1, "global_batch": 1 << 20}, data={"val": ""}),
 }
@@ -182,7 +183,7 @@ class Stopped(RanksTest):
                 with self.training("long", 2, run) as (launcher, mpirun_, ranks):
                     launcher.send(number)
                     done = launcher.wait()
-                    self.assertEqual(left_after(2, [mpirun_, *ranks]), [])
+                    self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
                 self.assertEqual(done.code, STOPPED, done.err)
                 self.said_once("stopped and saved", done.err)
                 self.assertNotIn("-----", done.err)
@@ -192,16 +193,14 @@ class Stopped(RanksTest):
                 self.go_on("long", run, then)
 
     def test_a_signal_before_the_ranks_listen_is_not_lost(self):
-        for delay_s in (0.02, 0.2, 0.4):
+        for delay_s in (0, 0.1, 0.3):
             with self.subTest(delay_s=delay_s):
                 with Process("train", self.config["long"], "--ranks", 2, "--run-dir", self.fresh()) as launcher:
+                    self.assertTrue(launcher.wait_until(lambda: children(launcher.pid)))  # mpirun; before, as without ranks
                     time.sleep(delay_s)
                     launcher.send(signal.SIGTERM)
                     done = launcher.wait()
-                # The earliest meets a program that has only begun, as it does without ranks.
-                self.assertIn(done.code, (STOPPED, -signal.SIGTERM), done.err)
-                if delay_s > 0.3:
-                    self.assertEqual(done.code, STOPPED, done.err)
+                self.assertEqual(done.code, STOPPED, done.err)
 
     def test_a_second_signal_ends_all_at_once(self):
         with self.training("endless", 2, self.fresh(), steps=0) as (launcher, mpirun_, ranks):
@@ -210,34 +209,34 @@ class Stopped(RanksTest):
                 self.assertTrue(launcher.running(), "the first signal waits for the end of the step")
                 launcher.send(signal.SIGTERM)
             self.assertEqual(launcher.wait().code, -signal.SIGTERM)
-            self.assertEqual(left_after(5, [mpirun_, *ranks]), [])
+            self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
 
 
 class Lost(RanksTest):
-    def lose(self, number, which, count, patience_s):
+    def lose(self, number, which, count, patience_s, name="long"):
         """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
         run = self.fresh()
-        with self.training("long", count, run, steps=41) as (launcher, mpirun_, ranks):  # after a checkpoint
+        with self.training(name, count, run, steps=41) as (launcher, mpirun_, ranks):  # after a checkpoint
             os.kill(ranks[which], number)
             since = time.monotonic()
             done = launcher.wait()
             self.assertLess(time.monotonic() - since, patience_s)
-            self.assertEqual(left_after(3, [mpirun_, *ranks]), [])
+            self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
         self.assertEqual(done.code, MACHINE, done.err)
         self.assertNotIn("-----", done.err)
         self.assertEqual(saslm("inspect", checkpoints(run)[-1]).code, DONE)
-        self.go_on("long", run, count)
+        self.go_on(name, run, count)
         return done.err
 
     def test_a_killed_rank_ends_all_at_once_and_is_named(self):
         for which in (0, 1):
             with self.subTest(rank=which):
-                self.said_once(f"rank {which} was ended by signal 9", self.lose(signal.SIGKILL, which, 2, 4))
+                self.said_once(f"rank {which} was ended by signal 9", self.lose(signal.SIGKILL, which, 2, 15))
 
     def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
         for which, count in ((0, 2), (3, 4)):
             with self.subTest(rank=which, of=count):
-                err = self.lose(signal.SIGSTOP, which, count, TIMEOUT_S + 6)
+                err = self.lose(signal.SIGSTOP, which, count, TIMEOUT_S + 15, "hung")
                 self.said_once(f"no answer from rank {which} within {TIMEOUT_S} s", err)
                 self.assertRegex(err, r"rank \d: in the (sum|spread|agreement)")
                 self.said_once("saslm: rank", err)
@@ -247,7 +246,7 @@ class Lost(RanksTest):
             with self.subTest(victim), self.training("endless", 2, self.fresh(), steps=0) as (launcher, mpirun_, ranks):
                 os.kill(launcher.pid if victim == "launcher" else mpirun_, signal.SIGKILL)
                 launcher.wait()
-                self.assertEqual(left_after(5, [mpirun_, *ranks]), [])
+                self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
 
 
 class Refused(RanksTest):
