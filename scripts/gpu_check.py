@@ -78,8 +78,8 @@ class Checks:
         """Runs a GoogleTest program; every test must pass, or, of a sample, those that the time allows."""
         code, output = self.call(log, [*wrapper, self.program(program), *arguments], limit=limit, env=env, fatal=False)
         passed = sum(line.startswith("[       OK ]") for line in output.splitlines())
-        failed = sorted({line.split("] ")[1].split(",")[0].split(" (")[0] for line in output.splitlines()
-                         if line.startswith("[  FAILED  ] ") and "." in line})
+        failed = list(dict.fromkeys(line.split("] ")[1].split(",")[0].split(" (")[0] for line in output.splitlines()
+                                    if line.startswith("[  FAILED  ] ") and "." in line))  # in order: the first tells most
         if "SKIPPED: no GPU" in output:
             raise Failed("no GPU was found")
         if failed or code not in (0, None):
