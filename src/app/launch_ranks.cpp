@@ -114,6 +114,10 @@ class Relay {
 
  private:
   void take_line(const std::string& line) {
+    if (line.starts_with("saslm: ")) {  // a rank's word, even amid mpirun's
+      std::cerr << line << std::flush;
+      return;
+    }
     const bool dashes = line.size() > 60 && line.find_first_not_of('-') == line.size() - 1;
     if (!block_.empty() || dashes) block_ += line;
     if (dashes && block_.size() > line.size()) {

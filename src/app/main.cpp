@@ -37,8 +37,8 @@ bool ended_within(std::chrono::seconds limit) {
 int fail(int code, const std::string& message) {
   const saslm::LaunchedAs launched = launched_if_known();
   if (launched.rank > 0 && ended_within(std::chrono::seconds(3))) return code;
-  std::cerr << "saslm: "
-            << (launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "") + message + "\n";
+  const std::string who = launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "";
+  std::cerr << "saslm: " + who + message + "\n";  // in one piece: others write to the same terminal
   saslm::abort_ranks(code);
   return code;
 }

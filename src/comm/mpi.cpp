@@ -75,6 +75,7 @@ class Mpi : public Communicator {
 
  private:
   enum Tag { kExchange = 1, kGather, kWaiting };
+  static constexpr double kLongestGap = 0.5;             // seconds
   static constexpr int64_t kMessage = int64_t(1) << 28;  // elements a message; MPI counts in int
 
   void start(int mpi_error, const char* doing) const {
@@ -121,7 +122,8 @@ class Mpi : public Communicator {
   // Whoever has been waiting for long gives its core away: others compute on it.
   template <class Requests, class Missing>
   void wait(Requests& requests, const char* doing, Missing missing) const {
-    const auto begin = Clock::now();
+    double waited_s = 0;
+    auto asked_at = Clock::now();
     for (double say_at = timeout_s_ / 2;;) {
       // One by one, so that what has arrived is known of each.
       bool done = true;
@@ -131,14 +133,17 @@ class Mpi : public Communicator {
         done = done && arrived;
       }
       if (done) return;
-      const std::chrono::duration<double> waited = Clock::now() - begin;
-      if (waited.count() > timeout_s_) give_up(doing, missing());
-      if (waited.count() > say_at) {
+      // A gap between two questions is time in which this process did not run: nobody failed to answer it.
+      const auto now = Clock::now();
+      waited_s += std::min(std::chrono::duration<double>(now - asked_at).count(), kLongestGap);
+      asked_at = now;
+      if (waited_s > timeout_s_) give_up(doing, missing());
+      if (waited_s > say_at) {
         if (say_at == timeout_s_ / 2) heard_waiting();  // of earlier calls
         say_waiting();
         say_at += timeout_s_ / 8;
       }
-      if (waited.count() > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
+      if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
   }
 
