@@ -207,8 +207,8 @@ struct RuntimeConfig {
   // What forward does not keep and backward makes again: less memory, the same bits. sim: the simulated q, k
   // and v; of no effect where nothing is simulated. block: all but the residual stream between blocks.
   Recompute recompute = Recompute::none;
-  // How the GPU's library computes matrix products: as it ranks its algorithms, so that every run has the same
-  // bits; or by whichever is fastest here, timed once per shape and kept with the run.
+  // How the GPU's library computes matrix products: as it ranks its algorithms, so that every run has the
+  // same bits; or by whichever is fastest here, timed once per shape and kept with the run.
   MatmulChoice matmul = MatmulChoice::ranked;
   double comm_timeout_s = 600;  // a rank that has not answered for so long is given up, and the run with it
   bool operator==(const RuntimeConfig&) const = default;

@@ -106,7 +106,8 @@ Exec<T> Transformer<T>::begin(const Backend<T>& backend, const TokenBatch& batch
         "a batch fits the shape its buffers were planned for");
   check(batch.B == 1 || (batch.start == 0 && batch.T == run_.seq_len),
         "several sequences are whole ones; only a single one may be continued or short");
-  check(batch.micro >= 0 && batch.micro < run_.micro_batches, "a step has the micro-batches it was planned for");
+  check(batch.micro >= 0 && batch.micro < run_.micro_batches,
+        "a step has the micro-batches it was planned for");
   ops.copy_in(stream, arena.at(tokens_).data, batch.inputs, bytes);
   if (batch.targets != nullptr) ops.copy_in(stream, arena.at(targets_).data, batch.targets, bytes);
   return {{backend}, batch.B, batch.T, batch.start};
@@ -128,7 +129,8 @@ template <class T>
 void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch) const {
   const Exec<T> e = begin(backend, batch);
   const Mat<T> x = fwd(e);
-  head_->add_loss(e, totals(e.arena).data + batch.micro * kTotals + kLoss, x, {e.arena.at(targets_).data, e.rows()});
+  head_->add_loss(e, totals(e.arena).data + batch.micro * kTotals + kLoss, x,
+                  {e.arena.at(targets_).data, e.rows()});
 }
 
 template <class T>

@@ -164,10 +164,13 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
   for (const auto& [name, unused] : now["variants"].items())
     if (!stored["variants"].contains(name)) after["variants"].erase(name);
 
-  // A record from before there was a choice.
-  for (auto& [name, variant] : before["variants"].items())
-    if (ordered_json& runtime = variant["config"]["runtime"]; !runtime.contains("recompute"))
-      runtime["recompute"] = name_of(Recompute::none);
+  // A record from before there was such a setting ran as its default says.
+  const ordered_json defaults = ordered_json::parse(to_json(Config{}))["runtime"];
+  for (auto& [name, variant] : before["variants"].items()) {
+    ordered_json& runtime = variant["config"]["runtime"];
+    for (const auto& [key, value] : defaults.items())
+      if (!runtime.contains(key)) runtime[key] = value;
+  }
   before = before.flatten(), after = after.flatten();
   const ordered_json keys = merged_keys(before, after);
   for (const auto& [key, unused] : keys.items())
