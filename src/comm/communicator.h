@@ -29,9 +29,14 @@ class Communicator {
   bool first() const { return rank_ == 0; }  // the one that writes files and speaks
 
   // take (=) what the partner gives, and the partner's take is what this rank gives: backend memory, in the
-  // stream's order. The partner makes the mirrored call. `doing` says what for, in errors.
+  // stream's order. The partner makes the mirrored call; either part may be empty. `doing` says what for, in
+  // errors.
   virtual void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
                         const char* doing) const = 0;
+
+  // Waits until all that was queued on the stream is done, or until the ranks it needs fail to answer. On a
+  // CPU nothing is queued.
+  virtual void wait(Stream, const char* /*doing*/) const {}
 
   // all (size() * mine.size() bytes) = every rank's `mine`, in the order of ranks. Host memory; waits.
   virtual void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const = 0;

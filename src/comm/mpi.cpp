@@ -3,18 +3,12 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <set>
-#include <thread>
 
-#include "comm/communicator.h"
+#include "comm/host_ranks.h"
 #include "core/error.h"
 
 namespace saslm {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::string text_of(int mpi_error) {
   char text[MPI_MAX_ERROR_STRING];
@@ -23,9 +17,9 @@ std::string text_of(int mpi_error) {
   return {text, size_t(length)};
 }
 
-class Mpi : public Communicator {
+class Mpi : public HostRanks {
  public:
-  Mpi(int rank, int size, double timeout_s) : Communicator(rank, size), timeout_s_(timeout_s) {}
+  using HostRanks::HostRanks;
   ~Mpi() override {
     int ended = 0;
     MPI_Finalized(&ended);
@@ -75,18 +69,13 @@ class Mpi : public Communicator {
 
  private:
   enum Tag { kExchange = 1, kGather, kWaiting };
-  static constexpr double kLongestGap = 0.5;             // seconds
   static constexpr int64_t kMessage = int64_t(1) << 28;  // elements a message; MPI counts in int
 
   void start(int mpi_error, const char* doing) const {
     if (mpi_error != MPI_SUCCESS) throw CommError(said(doing) + text_of(mpi_error));
   }
-  static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
 
-  // A rank that hangs keeps its partner waiting, that one the next, and soon all wait for somebody. So
-  // whoever has been waiting for half the limit begins to tell all others: who then is silent is the one that
-  // hangs.
-  void say_waiting() const {
+  void say_waiting() const override {
     for (int r = 0; r < size(); ++r) {
       if (r == rank()) continue;
       MPI_Request request;
@@ -94,8 +83,7 @@ class Mpi : public Communicator {
         MPI_Request_free(&request);
     }
   }
-  // Ranks that have said so since this was last called.
-  std::set<int> heard_waiting() const {
+  std::set<int> heard_waiting() const override {
     std::set<int> ranks;
     for (int there = 0;;) {
       MPI_Status status;
@@ -105,49 +93,22 @@ class Mpi : public Communicator {
       ranks.insert(status.MPI_SOURCE);
     }
   }
-  // The time is up: the lowest of those who wait says who does not.
-  [[noreturn]] void give_up(const char* doing, const std::string& awaited) const {
-    const std::set<int> waiting = heard_waiting();
-    if (!waiting.empty() && *waiting.begin() < rank()) throw PeerError();
-    std::string silent;
-    for (int r = 0; r < size(); ++r)
-      if (r != rank() && !waiting.contains(r))
-        silent += (silent.empty() ? "rank " : ", rank ") + std::to_string(r);
-    throw CommError(said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
-                    std::to_string(int64_t(std::ceil(timeout_s_))) +
-                    " s (runtime.comm_timeout_s); it hangs or is lost. The same command goes on from the "
-                    "newest checkpoint");
-  }
+  void check_alive(const char*) const override {}  // mpirun ends all when one is gone
 
-  // Whoever has been waiting for long gives its core away: others compute on it.
-  template <class Requests, class Missing>
-  void wait(Requests& requests, const char* doing, Missing missing) const {
-    double waited_s = 0;
-    auto asked_at = Clock::now();
-    for (double say_at = timeout_s_ / 2;;) {
+  template <class Requests>
+  void wait(Requests& requests, const char* doing, const std::function<std::string()>& awaited) const {
+    const auto done = [&] {
       // One by one, so that what has arrived is known of each.
-      bool done = true;
+      bool all = true;
       for (MPI_Request& request : requests) {
         int arrived = 0;
         start(MPI_Test(&request, &arrived, MPI_STATUS_IGNORE), doing);
-        done = done && arrived;
+        all = all && arrived;
       }
-      if (done) return;
-      // A gap between two questions is time in which this process did not run: nobody failed to answer it.
-      const auto now = Clock::now();
-      waited_s += std::min(std::chrono::duration<double>(now - asked_at).count(), kLongestGap);
-      asked_at = now;
-      if (waited_s > timeout_s_) give_up(doing, missing());
-      if (waited_s > say_at) {
-        if (say_at == timeout_s_ / 2) heard_waiting();  // of earlier calls
-        say_waiting();
-        say_at += timeout_s_ / 8;
-      }
-      if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
-    }
+      return all;
+    };
+    wait_until(done, doing, awaited);
   }
-
-  double timeout_s_;
 };
 
 }  // namespace

@@ -1,0 +1,38 @@
+// What rooms of host memory share: waiting for other ranks, and finding out which of them does not answer.
+//
+// A rank that hangs keeps its partner waiting, that one the next, and soon all wait for somebody. So whoever
+// has been waiting for half the time limit begins to tell all others; who then is silent is the one that
+// hangs. The lowest of those who wait reports it (CommError), the others end quietly (PeerError).
+#pragma once
+#include <functional>
+#include <set>
+#include <string>
+
+#include "comm/communicator.h"
+
+namespace saslm {
+
+class HostRanks : public Communicator {
+ public:
+  HostRanks(int rank, int size, double timeout_s) : Communicator(rank, size), timeout_s_(timeout_s) {}
+
+  double timeout_s() const { return timeout_s_; }
+
+  // Asks done() until it says yes; `awaited` names whom the time is spent on, where nobody else knows better.
+  void wait_until(const std::function<bool()>& done, const char* doing,
+                  const std::function<std::string()>& awaited) const;
+
+ protected:
+  static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
+
+ private:
+  virtual void say_waiting() const = 0;                   // to all others, without waiting
+  virtual std::set<int> heard_waiting() const = 0;        // who has said so since this was last called
+  virtual void check_alive(const char* doing) const = 0;  // CommError naming a rank that is known to be gone
+
+  [[noreturn]] void give_up(const char* doing, const std::string& awaited) const;
+
+  double timeout_s_;
+};
+
+}  // namespace saslm
