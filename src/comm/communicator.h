@@ -34,6 +34,10 @@ class Communicator {
   virtual void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
                         const char* doing) const = 0;
 
+  // y (=) the sum over all ranks as the room's library does it: in an order that may depend on their number.
+  // ConfigError where there is no such library.
+  virtual void all_reduce(Stream, Vec<float> y, const char* doing) const;
+
   // Waits until all that was queued on the stream is done, or until the ranks it needs fail to answer. On a
   // CPU nothing is queued.
   virtual void wait(Stream, const char* /*doing*/) const {}

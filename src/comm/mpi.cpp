@@ -41,6 +41,16 @@ class Mpi : public HostRanks {
     }
   }
 
+  void all_reduce(Stream, Vec<float> y, const char* doing) const override {
+    for (int64_t first = 0; first < y.size; first += kMessage) {
+      MPI_Request request[1];
+      start(MPI_Iallreduce(MPI_IN_PLACE, y.data + first, int(std::min(kMessage, y.size - first)), MPI_FLOAT,
+                           MPI_SUM, MPI_COMM_WORLD, request),
+            doing);
+      wait(request, doing, [] { return std::string("another rank"); });
+    }
+  }
+
   // By messages to everyone rather than MPI_Iallgather: so it can be told who is missing.
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
     std::vector<MPI_Request> requests;

@@ -20,6 +20,12 @@ class Single : public Communicator {
 
 }  // namespace
 
+void Communicator::all_reduce(Stream, Vec<float>, const char* doing) const {
+  throw ConfigError("in the " + std::string(doing) +
+                    ": the ranks are not joined by a library that sums by itself; leave "
+                    "runtime.gradient_sum at fixed, or start them under mpirun");
+}
+
 const Communicator& single_rank() {
   static const Single kSingle;
   return kSingle;
