@@ -5,8 +5,10 @@
 //
 //   single.cpp   one rank, which talks to nobody
 //   mpi.cpp      CPU ranks, under mpirun or a launcher that speaks its protocol
+//   nccl.cpp     GPU ranks, over one of these (comm/nccl.h)
 #pragma once
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +18,8 @@
 #include "core/view.h"
 
 namespace saslm {
+
+class HostRanks;
 
 class Communicator {
  public:
@@ -42,6 +46,10 @@ class Communicator {
   // CPU nothing is queued.
   virtual void wait(Stream, const char* /*doing*/) const {}
 
+  // For a rank that cannot go on, and says why: what it has queued shall wait for no other rank any more. No
+  // other call is made afterwards.
+  virtual void abandon(const std::exception& /*why*/) const {}
+
   // all (size() * mine.size() bytes) = every rank's `mine`, in the order of ranks. Host memory; waits.
   virtual void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const = 0;
 
@@ -61,15 +69,15 @@ const Communicator& single_rank();
 // What a launcher has put into this process's environment; size 1 without one.
 struct LaunchedAs {
   int rank = 0, size = 1;
-  int local_size = 1;     // ranks on this machine
-  bool launched = false;  // there is one
+  int local_rank = 0, local_size = 1;  // among those on this machine
+  bool launched = false;               // there is one
 };
 // ConfigError for a launcher that this build cannot follow.
 LaunchedAs launched_as();
 
 // Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without
 // MPI, or with another MPI than the launcher's.
-std::unique_ptr<Communicator> join_mpi(double timeout_s);
+std::unique_ptr<HostRanks> join_mpi(double timeout_s);
 // Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
 void abort_ranks(int exit_code);
 

@@ -17,13 +17,11 @@ class HostRanks : public Communicator {
   HostRanks(int rank, int size, double timeout_s) : Communicator(rank, size), timeout_s_(timeout_s) {}
 
   double timeout_s() const { return timeout_s_; }
+  static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
 
   // Asks done() until it says yes; `awaited` names whom the time is spent on, where nobody else knows better.
   void wait_until(const std::function<bool()>& done, const char* doing,
                   const std::function<std::string()>& awaited) const;
-
- protected:
-  static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
 
  private:
   virtual void say_waiting() const = 0;                   // to all others, without waiting
@@ -34,5 +32,8 @@ class HostRanks : public Communicator {
 
   double timeout_s_;
 };
+
+// A room for one, who talks to nobody: what GPUs are joined over where there is one.
+std::unique_ptr<HostRanks> room_of_one(double timeout_s);
 
 }  // namespace saslm

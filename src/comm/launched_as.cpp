@@ -18,13 +18,14 @@ int number_in(const char* variable, int otherwise) {
   return int(value);
 }
 
-// Names of rank, size and ranks on this machine, by launcher.
+// Names of rank and size, among all and among those on this machine, by launcher.
 struct Launcher {
-  const char *rank, *size, *local_size;
+  const char *rank, *size, *local_rank, *local_size;
 };
 constexpr Launcher kLaunchers[] = {
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"},  // Open MPI's mpirun
-    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"},                                     // MPICH's
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE"},                                  // Open MPI's mpirun
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},  // MPICH's
 };
 
 }  // namespace
@@ -32,11 +33,13 @@ constexpr Launcher kLaunchers[] = {
 LaunchedAs launched_as() {
   for (const Launcher& launcher : kLaunchers) {
     const int size = number_in(launcher.size, 0);
-    if (size > 0)
-      return {.rank = number_in(launcher.rank, 0),
-              .size = size,
-              .local_size = number_in(launcher.local_size, size),
-              .launched = true};
+    if (size == 0) continue;
+    const int rank = number_in(launcher.rank, 0);
+    return {.rank = rank,
+            .size = size,
+            .local_rank = number_in(launcher.local_rank, rank),
+            .local_size = number_in(launcher.local_size, size),
+            .launched = true};
   }
   return {};
 }

@@ -123,7 +123,7 @@ class Mpi : public HostRanks {
 
 }  // namespace
 
-std::unique_ptr<Communicator> join_mpi(double timeout_s) {
+std::unique_ptr<HostRanks> join_mpi(double timeout_s) {
   int provided = 0, rank = 0, size = 1;
   if (const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
       error != MPI_SUCCESS)

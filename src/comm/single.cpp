@@ -1,14 +1,14 @@
 #include <cstring>
 
-#include "comm/communicator.h"
+#include "comm/host_ranks.h"
 #include "core/error.h"
 
 namespace saslm {
 namespace {
 
-class Single : public Communicator {
+class Single : public HostRanks {
  public:
-  Single() : Communicator(0, 1) {}
+  explicit Single(double timeout_s) : HostRanks(0, 1, timeout_s) {}
   void exchange(Stream, int, Vec<const float>, Vec<float>, const char*) const override {
     throw ShapeError("internal error: a single rank has no partner");
   }
@@ -16,6 +16,11 @@ class Single : public Communicator {
     check(all.size() == mine.size(), "a single rank gathers its own");
     if (!mine.empty()) std::memcpy(all.data(), mine.data(), mine.size());
   }
+
+ private:
+  void say_waiting() const override {}
+  std::set<int> heard_waiting() const override { return {}; }
+  void check_alive(const char*) const override {}
 };
 
 }  // namespace
@@ -27,8 +32,12 @@ void Communicator::all_reduce(Stream, Vec<float>, const char* doing) const {
 }
 
 const Communicator& single_rank() {
-  static const Single kSingle;
+  static const Single kSingle(0);  // waits for nobody
   return kSingle;
+}
+
+std::unique_ptr<HostRanks> room_of_one(double timeout_s) {
+  return std::make_unique<Single>(timeout_s);
 }
 
 std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine,

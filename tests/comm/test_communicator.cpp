@@ -20,8 +20,9 @@ class Environment : public testing::Test {
   void SetUp() override { clear(); }
   void TearDown() override { clear(); }
   static void clear() {
-    for (const char* variable : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE",
-                                 "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"})
+    for (const char* variable :
+         {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+          "OMPI_COMM_WORLD_LOCAL_SIZE", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"})
       unsetenv(variable);
   }
 };
@@ -38,6 +39,9 @@ TEST_F(Environment, SaysWhatMpirunStarted) {
   EXPECT_EQ(launched_as().rank, 3);
   EXPECT_EQ(launched_as().size, 8);
   EXPECT_EQ(launched_as().local_size, 4);
+  EXPECT_EQ(launched_as().local_rank, 3);
+  setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);
+  EXPECT_EQ(launched_as().local_rank, 1);
 }
 
 TEST_F(Environment, RefusesWhatIsNoNumber) {
