@@ -1,6 +1,7 @@
 // A subcommand is a file with one add_*_command: it declares its options and, when chosen on the command
 // line, leaves the work to be done in `run`, whose result is the exit code.
 #pragma once
+#include <exception>
 #include <functional>
 
 namespace CLI {
@@ -14,6 +15,9 @@ using RunCommand = std::function<int()>;
 // Exit codes; errors have their own (core/error.h): 1 machine, 2 user, 3 diverged.
 constexpr int kDone = 0;
 constexpr int kStoppedToResume = 75;
+
+// Says what was wrong, on standard error, ends the other ranks with this one, and returns the exit code.
+int report(const std::exception& error);
 
 void add_train_command(CLI::App& app, RunCommand& run);
 void add_plan_command(CLI::App& app, RunCommand& run);

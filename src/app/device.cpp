@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "app/command.h"
+#include "comm/nccl.h"
+#include "comm/rank_gpu.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -28,24 +31,38 @@ Device intended_device(const RuntimeConfig& runtime) {
   return {.gpu = gpu, .bf16 = gpu && runtime.precision != Precision::fp32, .description = {}};
 }
 
-Device choose_device(const RuntimeConfig& runtime, int sharing) {
+Gpu gpu_for(const LaunchedAs& launched) {
+  const int count = gpu_count();
+  const std::variant<Gpu, std::string> found = find_gpu(count > 0 ? gpu_of_rank(launched, count) : 0);
+  if (const auto* why = std::get_if<std::string>(&found))
+    throw ConfigError("runtime.device is cuda, but " + *why);
+  return std::get<Gpu>(found);
+}
+
+Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   if (runtime.threads > 0)
     omp_set_num_threads(int(runtime.threads));
-  else if (sharing > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
-    omp_set_num_threads(std::max(1, omp_get_num_procs() / sharing));
+  else if (launched.local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
+    omp_set_num_threads(std::max(1, omp_get_num_procs() / launched.local_size));
   Device device = intended_device(runtime);
-  const std::variant<Gpu, std::string> found = find_gpu();
   if (device.gpu) {
-    if (const auto* why = std::get_if<std::string>(&found))
-      throw ConfigError("runtime.device is cuda, but " + *why);
-    const Gpu& gpu = std::get<Gpu>(found);
+    const Gpu gpu = gpu_for(launched);
+    use_gpu(gpu.ordinal);
     device.description = "cuda, " + gpu.name + ", " + (device.bf16 ? "bf16" : "fp32");
+    device.gpu_id = gpu.id;
     return device;
   }
   if (runtime.precision == Precision::bf16)
     throw ConfigError("runtime.precision is bf16, which the CPU does not compute in; say fp32 or auto");
   device.description = "cpu, fp32, " + std::to_string(omp_get_max_threads()) + " threads";
   return device;
+}
+
+std::unique_ptr<Communicator> join_devices(std::unique_ptr<HostRanks> host, const Device& device) {
+  if (!device.gpu) return host;
+  check_gpus_differ(*host, device.gpu_id);
+  return join_nccl(std::move(host),
+                   {.when_stuck = [](const std::exception& error) { std::_Exit(report(error)); }});
 }
 
 }  // namespace saslm

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "comm/host_ranks.h"
 #include "config/config.h"
 #include "ops/ops.h"
 
@@ -19,13 +20,21 @@ struct Device {
   bool gpu = false;
   bool bf16 = false;
   std::string description;  // "cpu, fp32, 2 threads"
+  std::string gpu_id;       // Gpu::id
 };
 
-// Sets the number of CPU threads; `sharing` processes divide this machine's cores among them, unless the user
-// says how many. ConfigError when the device asked for is not here.
-Device choose_device(const RuntimeConfig& runtime, int sharing = 1);
+// The GPU that a rank computes on. ConfigError when there are fewer than ranks on this machine, or none.
+Gpu gpu_for(const LaunchedAs& launched);
+
+// Sets the number of CPU threads, or the GPU that this process uses from now on: ranks on one machine divide
+// its cores among them, unless the user says how many threads, and take a GPU each. ConfigError when the
+// device asked for is not here.
+Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched = {});
 // What `device` would be on a machine that has what is asked for: for plans.
 Device intended_device(const RuntimeConfig& runtime);
+
+// How the ranks talk that compute on such devices: on GPUs by NCCL, joined over `host`. All ranks call it.
+std::unique_ptr<Communicator> join_devices(std::unique_ptr<HostRanks> host, const Device& device);
 
 // use(ops) with the table of that device.
 template <class Use>

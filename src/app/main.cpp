@@ -43,6 +43,22 @@ int fail(int code, const std::string& message) {
   return code;
 }
 
+}  // namespace
+
+int saslm::report(const std::exception& error) {
+  if (dynamic_cast<const PeerError*>(&error)) {
+    ended_within(std::chrono::seconds(10));
+    return 1;
+  }
+  const bool no_memory = dynamic_cast<const std::bad_alloc*>(&error);
+  return fail(dynamic_cast<const UserError*>(&error)       ? 2
+              : dynamic_cast<const DivergedError*>(&error) ? 3
+                                                           : 1,
+              no_memory ? "out of memory" : error.what());
+}
+
+namespace {
+
 bool has_command(const CLI::App& app, const std::string& name) {
   const auto commands = app.get_subcommands([](const CLI::App* command) { return command != nullptr; });
   return std::any_of(commands.begin(), commands.end(),
@@ -84,16 +100,7 @@ int main(int argc, char** argv) {
     const bool no_such_command = argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]);
     return fail(2, (no_such_command ? "there is no command " + std::string(argv[1]) : e.what()) +
                        "\nrun with --help for what there is");
-  } catch (const UserError& e) {
-    return fail(2, e.what());
-  } catch (const DivergedError& e) {
-    return fail(3, e.what());
-  } catch (const PeerError&) {
-    ended_within(std::chrono::seconds(10));
-    return 1;
-  } catch (const std::bad_alloc&) {
-    return fail(1, "out of memory");
   } catch (const std::exception& e) {
-    return fail(1, e.what());
+    return report(e);
   }
 }

@@ -9,6 +9,7 @@
 #include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/stop_signal.h"
+#include "comm/host_ranks.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -18,7 +19,7 @@ struct Options {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
-  int64_t ranks = 0;  // 0: as many as a launcher started
+  int64_t ranks = 0, gpus = 0;  // 0: as many as a launcher started
   bool json = false;
 };
 
@@ -32,26 +33,43 @@ std::string on_ranks(const Communicator& comm) {
   return comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : "";
 }
 
+// What is queued on a GPU must not wait for other ranks when the trainer and its queues go.
+template <class T>
+TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
+  try {
+    return trainer.run();
+  } catch (const std::exception& error) {
+    comm.abandon(error);
+    throw;
+  }
+}
+
 int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
+  if (o.gpus > 0) overrides.push_back("runtime.device=\"cuda\"");
+  const int wanted = int(std::max(o.ranks, o.gpus));
   const LaunchedAs launched = launched_as();
-  if (o.ranks > 1 && !launched.launched) {
-    load_config(o.config, overrides, o.ranks);  // a mistake is told once
-    return launch_ranks(int(o.ranks));
+  if (wanted > 1 && !launched.launched) {
+    load_config(o.config, overrides, wanted);  // a mistake is told once
+    if (o.gpus > 0) gpu_for({.local_size = wanted});
+    return launch_ranks(wanted);
   }
-  if (o.ranks > 0 && o.ranks != launched.size)
-    throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
-                      std::to_string(launched.size) + "; leave --ranks out under a launcher");
+  if (wanted > 0 && wanted != launched.size) {
+    const std::string option = o.gpus > 0 ? "--gpus" : "--ranks";
+    throw ConfigError(option + " is " + std::to_string(wanted) + ", but a launcher started " +
+                      std::to_string(launched.size) + "; leave " + option + " out under a launcher");
+  }
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
-  const std::unique_ptr<Communicator> joined =
-      launched.size > 1 ? join_mpi(config.runtime.comm_timeout_s) : nullptr;
+  std::unique_ptr<HostRanks> host;
+  if (launched.size > 1)
+    host = join_mpi(config.runtime.comm_timeout_s);
+  else if (o.gpus > 0)
+    host = room_of_one(config.runtime.comm_timeout_s);
+  const Device device = choose_device(config.runtime, launched);
+  const std::unique_ptr<Communicator> joined = host ? join_devices(std::move(host), device) : nullptr;
   const Communicator& comm = joined ? *joined : single_rank();
-  const Device device = choose_device(config.runtime, launched.local_size);
-  if (device.gpu && comm.size() > 1)
-    throw ConfigError(
-        "runtime.device: several ranks train on CPUs alone so far; give --device cpu, or one rank");
 
   TrainOptions options;
   options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
@@ -66,7 +84,7 @@ int train(const Options& o) {
     TrainObserver silent;
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));
     Trainer trainer(config, options, ops, comm.first() ? console : silent, comm);
-    const TrainEnd how = trainer.run();
+    const TrainEnd how = run_or_abandon(trainer, comm);
     summary = {{"run_dir", options.run_dir},
                {"finished", how == TrainEnd::finished},
                {"step", trainer.state().step},
@@ -104,6 +122,10 @@ void add_train_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step's work: 1, 2, 4, ...")
       ->check(integer_in(1, 1024));
+  sub->add_option("--gpus", o->gpus, "GPUs of this machine that share each step's work, a process each")
+      ->check(integer_in(1, 1024))
+      ->excludes("--ranks")
+      ->excludes("--device");
   sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
       ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");

@@ -92,8 +92,13 @@ struct Gpu {
   std::string name;    // "NVIDIA H200"
   int capability = 0;  // 90 for 9.0
   int64_t memory_bytes = 0;
+  int ordinal = 0;  // among those this process sees
+  std::string id;   // "GPU-" and its UUID: no other has the same
 };
-// The GPU this process would use, or why there is none.
-std::variant<Gpu, std::string> find_gpu();
+// One of those this process sees, 0 .. gpu_count() - 1, or why it cannot be used.
+std::variant<Gpu, std::string> find_gpu(int ordinal = 0);
+int gpu_count();
+// All that this thread allocates, queues and joins from now on is on this GPU. CudaError.
+void use_gpu(int ordinal);
 
 }  // namespace saslm

@@ -10,8 +10,14 @@ const Ops<T>& cuda_ops() {
 template const Ops<float>& cuda_ops<float>();
 template const Ops<bf16>& cuda_ops<bf16>();
 
-std::variant<Gpu, std::string> find_gpu() {
+std::variant<Gpu, std::string> find_gpu(int) {
   return "this build of saslm has no CUDA backend; build it where nvcc is found, or use cpu";
+}
+int gpu_count() {
+  return 0;
+}
+void use_gpu(int) {
+  throw ConfigError("this build of saslm has no CUDA backend");
 }
 
 }  // namespace saslm
