@@ -5,6 +5,7 @@ layout     the primitives' register and memory layouts (gpu_layout)
 kernels    every kernel against its CPU twin over ragged shapes, outputs poisoned, memory around them guarded (gpu_kernels)
 backend    golden models trained end to end in fp32 and bf16 (gpu_backend)
 curve      a short run whose losses follow the CPU's, step by step, in fp32 and bf16; twice with the same bits
+ranks      one rank joined by NCCL: its room (gpu_ranks); training with --gpus 1 is training without, bit for bit
 train      mha and sas of 124M parameters on real text: losses fall; tokens/s
 bench      saslm bench step and saslm bench kernels
 pytorch    scripts/bench/torch_step.py at the same shapes, where this Python has PyTorch with CUDA; a table of both
@@ -103,13 +104,13 @@ class Checks:
                                    "--out", shards, "--prefix", part])
         return {"data.train": f"{shards}/train_*.bin", "data.val": f"{shards}/val_*.bin", "data.tokenizer": ""}
 
-    def run_training(self, log, config, run, limit=300, **settings):
+    def run_training(self, log, config, run, limit=300, arguments=(), **settings):
         """Trains afresh; returns the step and the eval events. optim__lr stands for optim.lr."""
         folder = self.out / "runs" / run
         shutil.rmtree(folder, ignore_errors=True)
         settings = {**self.data(), "checkpoint.every_steps": 0, **{key.replace("__", "."): v for key, v in settings.items()}}
         words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        self.call(log, [self.saslm, "train", f"configs/{config}.json", "--run-dir", folder,
+        self.call(log, [self.saslm, "train", f"configs/{config}.json", "--run-dir", folder, *arguments,
                         *[word for pair in words for word in ("--set", pair)]], limit=limit)
         events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         return ([e for e in events if e["event"] == "step"], [e for e in events if e["event"] == "eval"])
@@ -149,6 +150,26 @@ class Checks:
                     raise Failed(f"{kind} in {precision}: the same run twice is not the same run")
             if not cpu[-1] < cpu[0] - 1:
                 raise Failed(f"{kind}: the loss did not fall: {cpu[0]:.3f} to {cpu[-1]:.3f}")
+        return result
+
+    def ranks(self):
+        if not any(self.build.rglob("gpu_ranks")):
+            return {"status": "not run", "note": "built without NCCL: nccl.h was not found"}
+        _, output = self.call("ranks", [self.program("gpu_ranks"), "--gtest_filter=*GivesItself"], fatal=False)
+        if "NCCL, which was not found" in output:
+            return {"status": "not run", "note": "NCCL's library was not found; LD_LIBRARY_PATH may name its folder"}
+        result = self.tests("ranks", "gpu_ranks")
+
+        def trained(run, *arguments):
+            steps, _ = self.run_training("ranks", "quickstart_sas", f"ranks_{run}", arguments=arguments, train__steps=20,
+                                         eval__every_steps=0, runtime__device="cuda")
+            result[f"{run}_step_ms"] = sorted(step["step_ms"] for step in steps)[len(steps) // 2]
+            saved = sorted((self.out / "runs" / f"ranks_{run}" / "checkpoints").glob("*/*.safetensors"))
+            return [(step["loss"], step["grad_norm"]) for step in steps], {file.name: file.read_bytes() for file in saved}
+
+        plain, joined = trained("plain"), trained("joined", "--gpus", "1")
+        if plain != joined or len(plain[0]) != 20 or len(plain[1]) != 2:
+            raise Failed("training with --gpus 1 leaves the bits of training without")
         return result
 
     def train(self):
@@ -231,7 +252,7 @@ class Checks:
         return self.sanitizer("racecheck")
 
 
-PARTS = ("layout", "kernels", "backend", "curve", "train", "bench", "pytorch", "yardstick", "repeat", "memcheck", "racecheck")
+PARTS = ("layout", "kernels", "backend", "curve", "ranks", "train", "bench", "pytorch", "yardstick", "repeat", "memcheck", "racecheck")
 
 
 def first_line(command):

@@ -28,13 +28,15 @@ if [ -n "$deps" ]; then
   export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$libraries/pkgconfig:$root/usr/share/pkgconfig
 fi
 
-# nvcc off the PATH; cuBLAS as a Python package rather than in the toolkit.
+# nvcc off the PATH; cuBLAS and NCCL as Python packages rather than in the toolkit, as PyTorch brings them.
 command -v nvcc >/dev/null || export PATH=$PATH:/usr/local/cuda/bin
-blas=$(python3 -c 'import glob, site; print(next(iter(glob.glob(site.getsitepackages()[0] + "/nvidia/cu*/include/cublasLt.h")), ""))')
-if [ -n "$blas" ]; then
-  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$(dirname "$(dirname "$blas")")/lib
-  export CMAKE_INCLUDE_PATH=$(dirname "$blas")
-fi
+for header in 'cu*/include/cublasLt.h' nccl/include/nccl.h; do
+  found=$(python3 -c 'import glob, site, sys; print(next(iter(glob.glob(site.getsitepackages()[0] + "/nvidia/" + sys.argv[1])), ""))' "$header")
+  if [ -n "$found" ]; then
+    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$(dirname "$(dirname "$found")")/lib
+    export CMAKE_INCLUDE_PATH=${CMAKE_INCLUDE_PATH:+$CMAKE_INCLUDE_PATH:}$(dirname "$found")
+  fi
+done
 if capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .); then
   [ "$capability" = 90 ] && capability=90a
   options+=("-DSASLM_CUDA_ARCHITECTURES=$capability-real")
@@ -43,6 +45,8 @@ fi
 mkdir -p "$build"
 started=$SECONDS
 cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build/build.log" || { cat "$build/build.log"; exit 1; }
-grep CUDA "$build/build.log" || true
-cmake --build "$build" --target saslm gpu_layout gpu_kernels gpu_backend >>"$build/build.log" 2>&1 || { tail -n 60 "$build/build.log"; exit 1; }
+grep -E 'CUDA|NCCL' "$build/build.log" || true
+targets=(saslm gpu_layout gpu_kernels gpu_backend)
+grep -q 'NCCL: training' "$build/build.log" && targets+=(gpu_ranks)
+cmake --build "$build" --target "${targets[@]}" >>"$build/build.log" 2>&1 || { tail -n 60 "$build/build.log"; exit 1; }
 exec python3 scripts/gpu_check.py --build "$build" --build-seconds $((SECONDS - started)) ${deps:+--text "$deps/text"} "$@"

@@ -105,6 +105,7 @@ void add_bench_command(CLI::App& app, RunCommand& run) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine");
   bench->require_subcommand(1);
   add_bench_kernels_command(*bench, run);
+  add_bench_ranks_command(*bench, run);
   CLI::App* step = bench->add_subcommand("step", "Time whole training steps of configs, on random tokens");
   step->add_option("CONFIG", o->configs, "The runs' JSON files, timed one after another")->required();
   add_set_option(*step, o->set);

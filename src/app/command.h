@@ -28,6 +28,7 @@ void add_tokenize_command(CLI::App& app, RunCommand& run);
 void add_inspect_command(CLI::App& app, RunCommand& run);
 void add_bench_command(CLI::App& app, RunCommand& run);
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run);
+void add_bench_ranks_command(CLI::App& bench, RunCommand& run);
 void add_schema_command(CLI::App& app, RunCommand& run);
 
 }  // namespace saslm

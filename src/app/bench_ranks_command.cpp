@@ -1,0 +1,98 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "app/device.h"
+#include "app/launch_ranks.h"
+#include "app/options.h"
+#include "bench/time_ranks.h"
+#include "core/error.h"
+
+namespace saslm {
+namespace {
+
+struct Options {
+  int64_t ranks = 0, samples = 20;  // ranks 0: as many as a launcher started
+  std::vector<int64_t> mib = {1, 4, 64};
+  std::string device = "auto";
+  bool json = false;
+};
+
+double gb_per_s(const RanksTime& time, const SumTime& sum) {
+  return double(time.bytes) / sum.ms / 1e6;
+}
+
+nlohmann::ordered_json as_json(const RanksTime& time, const SumTime& sum) {
+  return {{"ms", sum.ms}, {"ms_min", sum.ms_min}, {"ms_max", sum.ms_max}, {"gb_per_s", gb_per_s(time, sum)}};
+}
+
+void print_json(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+  nlohmann::ordered_json sums = nlohmann::ordered_json::array();
+  for (const RanksTime& time : times)
+    sums.push_back({{"bytes", time.bytes},
+                    {"tree", as_json(time, time.tree)},
+                    {"library", time.has_library ? as_json(time, time.library) : nullptr}});
+  std::cout << nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}}.dump()
+            << "\n";
+}
+
+void print_table(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+  std::printf("%s, on each of %d ranks\n%9s  %30s  %30s\n%9s", device.c_str(), comm.size(), "", "fixed tree",
+              "library's all-reduce", "MiB");
+  for (int column = 0; column < 2; ++column) std::printf("  %8s %12s %8s", "ms", "range", "GB/s");
+  std::printf("\n");
+  for (const RanksTime& time : times) {
+    std::printf("%9.1f", double(time.bytes) / double(1 << 20));
+    for (const SumTime* sum : {&time.tree, &time.library})
+      if (sum == &time.tree || time.has_library)
+        std::printf("  %8.3f %5.2f-%6.2f %8.2f", sum->ms, sum->ms_min, sum->ms_max, gb_per_s(time, *sum));
+    std::printf("\n");
+  }
+}
+
+int bench_ranks(const Options& o) {
+  const LaunchedAs launched = launched_as();
+  if (o.ranks > 1 && !launched.launched) return launch_ranks(int(o.ranks));
+  if (launched.size < 2)
+    throw ConfigError(
+        "bench ranks: wanted several ranks, there is one; give --ranks 2, or start it under mpirun");
+  RuntimeConfig runtime;
+  runtime.device = o.device == "cpu"    ? DeviceKind::cpu
+                   : o.device == "cuda" ? DeviceKind::cuda
+                                        : DeviceKind::automatic;
+  std::unique_ptr<HostRanks> host = join_mpi(runtime.comm_timeout_s);
+  const Device device = choose_device(runtime, launched);
+  const std::unique_ptr<Communicator> comm = join_devices(std::move(host), device);
+  std::vector<RanksTime> times;
+  on_device(device, [&](const auto& ops) {
+    for (const int64_t mib : o.mib) times.push_back(time_ranks(ops, *comm, mib << 20, o.samples));
+  });
+  if (comm->first()) (o.json ? print_json : print_table)(device.description, *comm, times);
+  return kDone;
+}
+
+}  // namespace
+
+void add_bench_ranks_command(CLI::App& bench, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = bench.add_subcommand(
+      "ranks", "Time sums of gradients over several ranks: by the fixed tree, and by a library's all-reduce");
+  sub->add_option("--ranks", o->ranks, "Processes on this machine: 2, 4, ...; default: those of a launcher")
+      ->check(integer_in(2, 1024));
+  sub->add_option("--mib", o->mib, "Sizes of the gradients, in MiB")
+      ->delimiter(',')
+      ->check(integer_in(1, 1 << 16))
+      ->capture_default_str();
+  sub->add_option("--device", o->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  sub->add_option("--samples", o->samples, "Sums of each kind; their median is shown")
+      ->check(integer_in(1))
+      ->capture_default_str();
+  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->callback([o, &run] { run = [o] { return bench_ranks(*o); }; });
+}
+
+}  // namespace saslm
