@@ -161,14 +161,14 @@ class Checks:
         result = self.tests("ranks", "gpu_ranks")
 
         def trained(run, *arguments):
-            steps, _ = self.run_training("ranks", "quickstart_sas", f"ranks_{run}", arguments=arguments, train__steps=20,
+            steps, _ = self.run_training("ranks", "quickstart_sas", f"ranks_{run}", arguments=arguments, train__steps=40,
                                          eval__every_steps=0, runtime__device="cuda")
             result[f"{run}_step_ms"] = sorted(step["step_ms"] for step in steps)[len(steps) // 2]
             saved = sorted((self.out / "runs" / f"ranks_{run}" / "checkpoints").glob("*/*.safetensors"))
             return [(step["loss"], step["grad_norm"]) for step in steps], {file.name: file.read_bytes() for file in saved}
 
         plain, joined = trained("plain"), trained("joined", "--gpus", "1")
-        if plain != joined or len(plain[0]) != 20 or len(plain[1]) != 2:
+        if plain != joined or len(plain[0]) != 40 or len(plain[1]) != 2:
             raise Failed("training with --gpus 1 leaves the bits of training without")
         return result
 
