@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """What the benches tell: numbers that follow from each other, of the kernels and of whole steps."""
+import shutil
+import unittest
+
 import harness
-from harness import AppTest, tiny_config
+from harness import USER, AppTest, saslm, tiny_config
 
 QUICK = ("--samples", "2", "--sample-ms", "0")
 
@@ -76,6 +79,28 @@ class Step(AppTest):
         step = self.run_json("bench", "step", self.write_config(tiny_config("mha")), "--steps", "1", "--warmup", "0",
                              "--set", "runtime.peak_tflops=0.5")
         self.assertEqual((step["peak_gflop_per_s"], step["peak_from"]), (500.0, "runtime.peak_tflops"))
+
+
+@unittest.skipUnless(shutil.which("mpirun"), "no mpirun")
+class Ranks(AppTest):
+    def test_sums_over_ranks_are_timed_both_ways(self):
+        arguments = ("bench", "ranks", "--ranks", "2", "--device", "cpu", "--mib", "1,2", "--samples", "3")
+        found = self.run_json(*arguments)
+        self.assertEqual(found["ranks"], 2)
+        self.assertEqual([line["bytes"] for line in found["sums"]], [1 << 20, 2 << 20])
+        for line in found["sums"]:
+            for way in (line["tree"], line["library"]):
+                self.assertLess(0, way["ms_min"])
+                self.assertLessEqual(way["ms_min"], way["ms"])
+                self.assertLessEqual(way["ms"], way["ms_max"])
+                self.assertAlmostEqual(way["gb_per_s"] * way["ms"] / (line["bytes"] / 1e6), 1)
+        shown = self.run_ok(*arguments).out.splitlines()
+        self.assertEqual([line.split()[0] for line in shown[-2:]], ["1.0", "2.0"])
+
+    def test_one_rank_has_nobody_to_sum_with(self):
+        done = saslm("bench", "ranks")
+        self.assertEqual(done.code, USER)
+        self.assertIn("wanted several ranks", done.err)
 
 
 if __name__ == "__main__":

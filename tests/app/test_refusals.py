@@ -416,6 +416,8 @@ class Inputs(Refusals):
         if "cuda" in self.run_ok("train", self.config, "--run-dir", self.fresh()).err:
             self.skipTest("this machine has it")
         self.train_refused(["cuda"], self.config, "--device", "cuda")
+        self.train_refused(["cuda"], self.config, "--gpus", "1")
+        self.train_refused(["--gpus", "--ranks"], self.config, "--gpus", "2", "--ranks", "2")
 
     def test_a_model_larger_than_the_machine_is_refused_with_advice(self):
         large = tiny_config("mha", model={"n_layer": 1000, "d_model": 8192, "mlp": {"hidden": 32768}})

@@ -31,6 +31,7 @@ class FakeNccl {
 
   explicit FakeNccl(FakeWorld& world) : world_(world) { at_hand = this; }
   ~FakeNccl() {
+    EXPECT_FALSE(group_) << "a group was left open";
     let_abort_end = true;
     while (aborts_begun != aborts_ended) std::this_thread::yield();  // aside, in another thread
     at_hand = nullptr;
@@ -204,7 +205,7 @@ inline cudaError_t FakeNccl::query() {
 
 inline NcclApi FakeNccl::api() {
   return {
-      .get_version = [](int* version) { return *version = at_hand->version, ncclSuccess; },
+      .get_version = [](int* code) { return *code = at_hand->version, ncclSuccess; },
       .get_error_string = [](ncclResult_t) { return "an error of NCCL's"; },
       .get_last_error = [](ncclComm_t) { return kWords; },
       .get_unique_id =
