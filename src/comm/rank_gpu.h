@@ -6,8 +6,8 @@
 
 namespace saslm {
 
-// The rank's GPU of `visible` ones. The only one, where a launcher shows every rank one of its own; else
-// there must be one for each rank on the machine: ConfigError.
+// The rank's GPU of `visible` ones. The only one, where CUDA_VISIBLE_DEVICES shows every rank one of its own;
+// else there must be one for each rank on the machine: ConfigError.
 int gpu_of_rank(const LaunchedAs& launched, int visible);
 
 // All ranks call it with what identifies their GPU among all. ConfigError when two are the same, which NCCL

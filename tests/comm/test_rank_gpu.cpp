@@ -20,7 +20,10 @@ TEST(RankGpu, IsTheRanksOwnNumberOnItsMachine) {
 }
 
 TEST(RankGpu, IsTheOnlyOneThatALauncherShows) {
+  setenv("CUDA_VISIBLE_DEVICES", "3", 1);
   EXPECT_EQ(gpu_of_rank(local(3, 4), 1), 0);
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  EXPECT_THROW(gpu_of_rank(local(1, 4), 1), ConfigError) << "all see the machine's only one";
 }
 
 TEST(RankGpu, IsRefusedWhereThereAreTooFew) {
