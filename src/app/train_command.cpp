@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/stop_signal.h"
+#include "comm/host_ranks.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -18,7 +20,7 @@ struct Options {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
-  int64_t ranks = 0;  // 0: as many as a launcher started
+  int64_t ranks = 0, gpus = 0;  // 0: as many as a launcher started
   bool json = false;
 };
 
@@ -32,21 +34,30 @@ std::string on_ranks(const Communicator& comm) {
   return comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : "";
 }
 
+void check_gpus(int64_t count) {
+  const std::variant<Gpu, std::string> found = find_gpu();
+  if (const auto* why = std::get_if<std::string>(&found))
+    throw ConfigError("--gpus " + std::to_string(count) + ": " + *why);
+}
+
 int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
-  if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
+  const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
+  if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
   const LaunchedAs launched = launched_as();
-  if (o.ranks > 1 && !launched.launched) {
-    load_config(o.config, overrides, o.ranks);  // a mistake is told once
-    return launch_ranks(int(o.ranks));
+  const int64_t ranks = std::max(o.ranks, o.gpus);
+  const char* const option = o.gpus > 0 ? "--gpus" : "--ranks";
+  if (ranks > 1 && !launched.launched) {  // a mistake is told once
+    load_config(o.config, overrides, ranks);
+    if (o.gpus > 0) check_gpus(o.gpus);
+    return launch_ranks(int(ranks));
   }
-  if (o.ranks > 0 && o.ranks != launched.size)
-    throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
-                      std::to_string(launched.size) + "; leave --ranks out under a launcher");
+  if (ranks > 0 && ranks != launched.size)
+    throw ConfigError(option + (" is " + std::to_string(ranks)) + ", but a launcher started " +
+                      std::to_string(launched.size) + "; leave " + option + " out under a launcher");
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
-  const std::unique_ptr<Communicator> joined =
-      launched.size > 1 ? join_mpi(config.runtime.comm_timeout_s) : nullptr;
+  const std::unique_ptr<Communicator> joined = join_ranks(launched, config.runtime.comm_timeout_s);
   const Communicator& comm = joined ? *joined : single_rank();
   const Device device = choose_device(config.runtime, launched.local_size);
   if (device.gpu && comm.size() > 1)
@@ -80,7 +91,7 @@ int train(const Options& o) {
     return how;
   });
   if (o.json && comm.first()) std::cout << summary.dump() << "\n";
-  gather_numbers(comm, {}, "end of the run");  // MPI's own has no time limit
+  gather_numbers(comm, {}, "end of the run");  // the last thing with a time limit
   if (!comm.first()) return kDone;             // launchers end all when one ends otherwise
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }
@@ -102,8 +113,12 @@ void add_train_command(CLI::App& app, RunCommand& run) {
       ->check(folder());
   add_set_option(*sub, o->set);
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step's work: 1, 2, 4, ...")
-      ->check(integer_in(1, 1024));
+  CLI::Option* ranks = sub->add_option("--ranks", o->ranks,
+                                       "Processes on this machine that share each step's work: 1, 2, 4, ...")
+                           ->check(integer_in(1, 1024));
+  sub->add_option("--gpus", o->gpus, "The same, each with a GPU of its own")
+      ->check(integer_in(1, 1024))
+      ->excludes(ranks);
   sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
       ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");

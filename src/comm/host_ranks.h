@@ -25,6 +25,12 @@ class HostRanks : public Communicator {
  protected:
   static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
 
+  // Another rank says why this one ends: PeerError.
+  [[noreturn]] void let_another_say() const;
+  bool another_says() const { return another_says_; }
+
+  virtual void rest() const;  // between two questions, when the wait is long
+
  private:
   virtual void say_waiting() const = 0;                   // to all others, without waiting
   virtual std::set<int> heard_waiting() const = 0;        // who has said so since this was last called
@@ -33,6 +39,7 @@ class HostRanks : public Communicator {
   [[noreturn]] void give_up(const char* doing, const std::string& awaited) const;
 
   double timeout_s_;
+  mutable bool another_says_ = false;
 };
 
 }  // namespace saslm
