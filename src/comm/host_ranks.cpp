@@ -23,8 +23,8 @@ void HostRanks::let_another_say() const {
 }
 
 // Whoever has been waiting for long gives its core away: others compute on it.
-void HostRanks::rest() const {
-  std::this_thread::sleep_for(std::chrono::microseconds(100));
+void HostRanks::rest(double waited_s) const {
+  if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
 }
 
 void HostRanks::give_up(const char* doing, const std::string& awaited) const {
@@ -58,7 +58,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
       say_waiting();
       say_at += timeout_s_ / 8;
     }
-    if (waited_s > 1e-3) rest();
+    rest(waited_s);
   }
 }
 

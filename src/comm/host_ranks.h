@@ -29,7 +29,7 @@ class HostRanks : public Communicator {
   [[noreturn]] void let_another_say() const;
   bool another_says() const { return another_says_; }
 
-  virtual void rest() const;  // between two questions, when the wait is long
+  virtual void rest(double waited_s) const;  // between two questions
 
  private:
   virtual void say_waiting() const = 0;                   // to all others, without waiting

@@ -175,8 +175,8 @@ class Sockets : public HostRanks {
     return false;
   }
 
-  void rest() const override {
-    if (polled_.empty()) return HostRanks::rest();  // the wait is for something else
+  void rest(double waited_s) const override {
+    if (polled_.empty()) return HostRanks::rest(waited_s);  // the wait is for something else
     poll(polled_.data(), polled_.size(), kPollMs);
   }
 
