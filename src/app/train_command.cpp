@@ -42,6 +42,7 @@ void check_gpus(int64_t count) {
 
 int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
+  if (o.gpus > 0 && o.device == "cpu") throw ConfigError("--gpus and --device cpu contradict each other");
   const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
   if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
   const LaunchedAs launched = launched_as();
