@@ -57,12 +57,12 @@ int bench_ranks(const Options& o) {
   if (o.ranks > 1 && !launched.launched) return launch_ranks(int(o.ranks));
   if (launched.size < 2)
     throw ConfigError(
-        "bench ranks: wanted several ranks, there is one; give --ranks 2, or start it under mpirun");
+        "bench ranks: wanted several ranks, there is one; give --ranks 2, or start it under a launcher");
   RuntimeConfig runtime;
   runtime.device = o.device == "cpu"    ? DeviceKind::cpu
                    : o.device == "cuda" ? DeviceKind::cuda
                                         : DeviceKind::automatic;
-  std::unique_ptr<HostRanks> host = join_mpi(runtime.comm_timeout_s);
+  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s);
   const Device device = choose_device(runtime, launched);
   const std::unique_ptr<Communicator> comm = join_devices(std::move(host), device);
   std::vector<RanksTime> times;

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -46,27 +47,24 @@ TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
 
 int train(const Options& o) {
   std::vector<std::string> overrides = o.set;
-  if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
-  if (o.gpus > 0) overrides.push_back("runtime.device=\"cuda\"");
-  const int wanted = int(std::max(o.ranks, o.gpus));
+  if (o.gpus > 0 && o.device == "cpu") throw ConfigError("--gpus and --device cpu contradict each other");
+  const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
+  if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
   const LaunchedAs launched = launched_as();
-  if (wanted > 1 && !launched.launched) {
-    load_config(o.config, overrides, wanted);  // a mistake is told once
-    if (o.gpus > 0) gpu_for({.local_size = wanted});
-    return launch_ranks(wanted);
+  const int64_t ranks = std::max(o.ranks, o.gpus);
+  const char* const option = o.gpus > 0 ? "--gpus" : "--ranks";
+  if (ranks > 1 && !launched.launched) {  // a mistake is told once
+    load_config(o.config, overrides, ranks);
+    if (o.gpus > 0) gpu_for({.local_size = int(ranks)});
+    return launch_ranks(int(ranks));
   }
-  if (wanted > 0 && wanted != launched.size) {
-    const std::string option = o.gpus > 0 ? "--gpus" : "--ranks";
-    throw ConfigError(option + " is " + std::to_string(wanted) + ", but a launcher started " +
+  if (ranks > 0 && ranks != launched.size)
+    throw ConfigError(option + (" is " + std::to_string(ranks)) + ", but a launcher started " +
                       std::to_string(launched.size) + "; leave " + option + " out under a launcher");
-  }
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
-  std::unique_ptr<HostRanks> host;
-  if (launched.size > 1)
-    host = join_mpi(config.runtime.comm_timeout_s);
-  else if (o.gpus > 0)
-    host = room_of_one(config.runtime.comm_timeout_s);
+  std::unique_ptr<HostRanks> host = join_ranks(launched, config.runtime.comm_timeout_s);
+  if (!host && o.gpus > 0) host = room_of_one(config.runtime.comm_timeout_s);
   const Device device = choose_device(config.runtime, launched);
   const std::unique_ptr<Communicator> joined = host ? join_devices(std::move(host), device) : nullptr;
   const Communicator& comm = joined ? *joined : single_rank();
@@ -98,7 +96,7 @@ int train(const Options& o) {
     return how;
   });
   if (o.json && comm.first()) std::cout << summary.dump() << "\n";
-  gather_numbers(comm, {}, "end of the run");  // MPI's own has no time limit
+  gather_numbers(comm, {}, "end of the run");  // the last thing with a time limit
   if (!comm.first()) return kDone;             // launchers end all when one ends otherwise
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }
@@ -120,12 +118,12 @@ void add_train_command(CLI::App& app, RunCommand& run) {
       ->check(folder());
   add_set_option(*sub, o->set);
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step's work: 1, 2, 4, ...")
-      ->check(integer_in(1, 1024));
-  sub->add_option("--gpus", o->gpus, "GPUs of this machine that share each step's work, a process each")
+  CLI::Option* ranks = sub->add_option("--ranks", o->ranks,
+                                       "Processes on this machine that share each step's work: 1, 2, 4, ...")
+                           ->check(integer_in(1, 1024));
+  sub->add_option("--gpus", o->gpus, "The same, each with a GPU of its own")
       ->check(integer_in(1, 1024))
-      ->excludes("--ranks")
-      ->excludes("--device");
+      ->excludes(ranks);
   sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
       ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");

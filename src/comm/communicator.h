@@ -4,6 +4,7 @@
 // lowest rank that waits; on others that wait, with PeerError.
 //
 //   single.cpp   one rank, which talks to nobody
+//   sockets.cpp  ranks that know where rank 0 listens, over TCP
 //   mpi.cpp      CPU ranks, under mpirun or a launcher that speaks its protocol
 //   nccl.cpp     GPU ranks, over one of these (comm/nccl.h)
 #pragma once
@@ -69,14 +70,21 @@ const Communicator& single_rank();
 // What a launcher has put into this process's environment; size 1 without one.
 struct LaunchedAs {
   int rank = 0, size = 1;
-  int local_rank = 0, local_size = 1;  // among those on this machine
-  bool launched = false;               // there is one
+  int local_rank = 0, local_size = 1;  // among the ranks on this machine
+  bool launched = false;               // there is one that started several, or may have
+  std::string master_host;             // where rank 0 listens; empty: they meet by MPI
+  int master_port = 0;
+  int listener = -1;  // a descriptor that listens there: this program's own launcher started all
 };
-// ConfigError for a launcher that this build cannot follow.
+// Follows torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; so can anyone by hand), Open MPI's mpirun,
+// MPICH's mpiexec and srun, in this order. ConfigError names a variable that is malformed or missing.
 LaunchedAs launched_as();
 
-// Joins the ranks that a launcher started beside this one; once in a process. ConfigError in a build without
-// MPI, or with another MPI than the launcher's.
+// Joins the ranks that a launcher started beside this one, by sockets or MPI; once in a process; nothing for
+// one rank alone. ConfigError and CommError as in comm/meeting.h; ConfigError in a build without MPI, or with
+// another MPI than the launcher's.
+std::unique_ptr<HostRanks> join_ranks(const LaunchedAs&, double timeout_s);
+std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&, double timeout_s);
 std::unique_ptr<HostRanks> join_mpi(double timeout_s);
 // Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
 void abort_ranks(int exit_code);

@@ -17,9 +17,19 @@ constexpr double kCheckEvery = 0.1;
 
 }  // namespace
 
+void HostRanks::let_another_say() const {
+  another_says_ = true;
+  throw PeerError();
+}
+
+// Whoever has been waiting for long gives its core away: others compute on it.
+void HostRanks::rest(double waited_s) const {
+  if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
+}
+
 void HostRanks::give_up(const char* doing, const std::string& awaited) const {
   const std::set<int> waiting = heard_waiting();
-  if (!waiting.empty() && *waiting.begin() < rank()) throw PeerError();
+  if (!waiting.empty() && *waiting.begin() < rank()) let_another_say();
   std::string silent;
   for (int r = 0; r < size(); ++r)
     if (r != rank() && !waiting.contains(r))
@@ -48,8 +58,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
       say_waiting();
       say_at += timeout_s_ / 8;
     }
-    // Whoever has been waiting for long gives its core away: others compute on it.
-    if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    rest(waited_s);
   }
 }
 

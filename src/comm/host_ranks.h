@@ -23,6 +23,13 @@ class HostRanks : public Communicator {
   void wait_until(const std::function<bool()>& done, const char* doing,
                   const std::function<std::string()>& awaited) const;
 
+ protected:
+  // Another rank says why this one ends: PeerError.
+  [[noreturn]] void let_another_say() const;
+  bool another_says() const { return another_says_; }
+
+  virtual void rest(double waited_s) const;  // between two questions
+
  private:
   virtual void say_waiting() const = 0;                   // to all others, without waiting
   virtual std::set<int> heard_waiting() const = 0;        // who has said so since this was last called
@@ -31,6 +38,7 @@ class HostRanks : public Communicator {
   [[noreturn]] void give_up(const char* doing, const std::string& awaited) const;
 
   double timeout_s_;
+  mutable bool another_says_ = false;
 };
 
 // A room for one, who talks to nobody: what GPUs are joined over where there is one.

@@ -3,6 +3,12 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
 
 #include "comm/host_ranks.h"
 #include "core/error.h"
@@ -17,13 +23,57 @@ std::string text_of(int mpi_error) {
   return {text, size_t(length)};
 }
 
+// MPI from its first call to its last, which MPI wants to come from one thread. That is one of its own, since
+// the first waits for ever for a rank that does not come.
+class Session {
+ public:
+  // Within the time limit, or CommError: then its thread stays where it is, until the process ends.
+  static std::shared_ptr<Session> begin(double timeout_s) {
+    auto session = std::make_shared<Session>();
+    std::thread([session] { session->run(); }).detach();
+    std::unique_lock lock(session->mutex_);
+    if (!session->changed_.wait_for(lock, std::chrono::duration<double>(timeout_s),
+                                    [&] { return session->stage_ != kBeginning; }))
+      throw CommError("MPI_Init_thread did not end within " + std::to_string(int64_t(std::ceil(timeout_s))) +
+                      " s (runtime.comm_timeout_s): a rank hangs or was not started");
+    if (session->error_ != MPI_SUCCESS) throw CommError("MPI_Init_thread: " + text_of(session->error_));
+    return session;
+  }
+  void end() {
+    std::unique_lock lock(mutex_);
+    stage_ = kEnding;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return stage_ == kEnded; });
+  }
+
+ private:
+  enum Stage { kBeginning, kBegun, kEnding, kEnded };
+
+  void run() {
+    int provided = 0;
+    const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
+    std::unique_lock lock(mutex_);
+    error_ = error;
+    stage_ = kBegun;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return stage_ == kEnding; });
+    MPI_Finalize();
+    stage_ = kEnded;
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Stage stage_ = kBeginning;
+  int error_ = MPI_SUCCESS;
+};
+
 class Mpi : public HostRanks {
  public:
-  using HostRanks::HostRanks;
+  Mpi(int rank, int size, double timeout_s, std::shared_ptr<Session> session)
+      : HostRanks(rank, size, timeout_s), session_(std::move(session)) {}
   ~Mpi() override {
-    int ended = 0;
-    MPI_Finalized(&ended);
-    if (!ended && std::uncaught_exceptions() == 0) MPI_Finalize();
+    if (std::uncaught_exceptions() == 0) session_->end();
   }
 
   void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
@@ -119,15 +169,15 @@ class Mpi : public HostRanks {
     };
     wait_until(done, doing, awaited);
   }
+
+  const std::shared_ptr<Session> session_;
 };
 
 }  // namespace
 
 std::unique_ptr<HostRanks> join_mpi(double timeout_s) {
-  int provided = 0, rank = 0, size = 1;
-  if (const int error = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-      error != MPI_SUCCESS)
-    throw CommError("MPI_Init_thread: " + text_of(error));
+  const std::shared_ptr<Session> session = Session::begin(timeout_s);
+  int rank = 0, size = 1;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -137,7 +187,7 @@ std::unique_ptr<HostRanks> join_mpi(double timeout_s) {
         std::to_string(size) +
         ": start them by the mpirun of the MPI that saslm was built with, or unset a launcher's "
         "variables that were left over (OMPI_COMM_WORLD_SIZE, PMI_SIZE)");
-  return std::make_unique<Mpi>(rank, size, timeout_s);
+  return std::make_unique<Mpi>(rank, size, timeout_s, session);
 }
 
 void abort_ranks(int exit_code) {

@@ -5,7 +5,9 @@ namespace saslm {
 
 std::unique_ptr<HostRanks> join_mpi(double) {
   throw ConfigError(
-      "this build of saslm has no MPI, so it cannot train on several ranks; build it where MPI is found");
+      "this build of saslm has no MPI, so it cannot be started by mpirun; start ranks by --ranks, torchrun "
+      "or "
+      "srun, or build it where MPI is found");
 }
 
 void abort_ranks(int) {}

@@ -4,10 +4,13 @@
 // which it is and read it themselves.
 #include "train/trainer.h"
 
+#include <fcntl.h>
+
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/hash.h"
 #include "core/file.h"
 #include "data/shard_info.h"
 #include "data/tokenizer.h"
@@ -91,6 +94,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 
 template <class T>
 void Trainer<T>::agree() const {
+  if (comm_.size() == 1) return;
   nlohmann::json mine = nlohmann::json::parse(to_json(config_));
   for (const char* where : {"data", "runtime"})
     mine.erase(where);  // may be elsewhere, and other, on every machine
@@ -101,6 +105,8 @@ void Trainer<T>::agree() const {
   mine["--resume"] = int(options_.resume);
   mine["--init-from"] = options_.init_from;
   mine["weights in bytes"] = sizeof(T);
+  const File program("/proc/self/exe", O_RDONLY);
+  mine["build"] = hash_range(program, 0, program.size());
   const std::vector<std::string> all = gather_texts(comm_, mine.flatten().dump(), "comparison of configs");
   const nlohmann::json wanted = nlohmann::json::parse(all[0]);
   for (int rank = 1; rank < comm_.size(); ++rank) {

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -14,6 +15,7 @@ from harness import DONE, MACHINE, STOPPED, USER, AppTest, Process, checkpoints,
 
 STEPS, LONG = 30, 150
 TIMEOUT_S = 8  # where a rank hangs; a disk that others use may keep rank 0 busy with a checkpoint for a while
+SBATCH = Path(__file__).resolve().parents[2] / "scripts" / "slurm" / "train.sbatch"
 MPIRUN = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
 MOH = {"kind": "moh", "n_head": 4, "head_dim": 8, "moh": {"n_shared_head": 1, "top_k": 2, "balance_weight": 0.01}}
 
@@ -50,14 +52,42 @@ def final_tensors(run):
 
 
 def mpirun(*parts):
-    """mpirun as a user calls it, each part being (ranks, arguments...)."""
+    """mpirun as a user calls it, each part being (ranks, program, arguments...)."""
     command = []
     for ranks, *arguments in parts:
         command += [":" if command else "mpirun", *(MPIRUN[1:] if not command else []), "-np", str(ranks),
-                    os.environ["SASLM"], *map(str, arguments)]
+                    *map(str, arguments)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=harness.PATIENCE_S, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return harness.Result(done.returncode, done.stdout, done.stderr)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+def as_torchrun(rank, size, port):
+    return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+
+
+def as_srun(rank, size, port):
+    return {"SLURM_JOB_ID": str(port), "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NODEID": "0",
+            "SLURM_STEP_NUM_TASKS": str(size), "SLURM_LOCALID": str(rank), "SLURM_STEP_TASKS_PER_NODE": str(size),
+            "SLURM_STEP_NODELIST": "localhost"}
+
+
+@contextlib.contextmanager
+def by_hand(environments, *arguments, more=()):
+    """Ranks that no launcher looks after, started in this order; `more` is for the last of them."""
+    with contextlib.ExitStack() as stack:
+        ranks = []
+        for env in environments:
+            own = more if env is environments[-1] else ()
+            ranks.append(stack.enter_context(Process("train", *arguments, *own, env=env)))
+            time.sleep(0.1)
+        yield ranks
 
 
 def children(pid):
@@ -85,12 +115,15 @@ def left_after(patience_s, pids):
     return left
 
 
-def why_not():
+def without_mpi():
+    """Why mpirun cannot start ranks here."""
     if not shutil.which("mpirun"):
         return "there is no mpirun"
     if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
         return "mpirun is not Open MPI's"
-    return None
+    probe = saslm("train", RanksTest.config["mha"], "--run-dir", AppTest.fresh(), "--resume", "must",
+                  env={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
+    return "this build of saslm has no MPI" if "has no MPI" in probe.err else None
 
 
 class RanksTest(AppTest):
@@ -99,14 +132,8 @@ class RanksTest(AppTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        if reason := why_not():
-            raise unittest.SkipTest(reason)
         for name in CONFIGS.keys() - cls.config.keys():
             cls.config[name] = cls.write_config(CONFIGS[name])
-        probe = saslm("train", cls.config["mha"], "--run-dir", cls.fresh(), "--resume", "must",
-                      env={"OMPI_COMM_WORLD_SIZE": "2"})
-        if "has no MPI" in probe.err:
-            raise unittest.SkipTest("this build of saslm has no MPI")
 
     def one_rank(self, name):
         if name not in self.reference:
@@ -124,19 +151,21 @@ class RanksTest(AppTest):
         self.expect_same(name, run)
         return done
 
+    def await_steps(self, process, run, steps):
+        started = lambda: harness.events(run, "start") and steps_done(run) >= steps
+        self.assertTrue(process.wait_until(started), "it ended before its first steps")
+
     @contextlib.contextmanager
     def training(self, name, count, run, steps=3):
-        """(launcher, mpirun's process, the ranks') once some steps are done; none of them outlives the test."""
+        """(launcher, the ranks' processes) once some steps are done; none of them outlives the test."""
         with Process("train", self.config[name], "--ranks", count, "--run-dir", run) as launcher:
-            started = lambda: harness.events(run, "start") and steps_done(run) >= steps
-            self.assertTrue(launcher.wait_until(started), "it ended before its first steps")
-            mpiruns = children(launcher.pid)
-            ranks = children(mpiruns[0])
+            self.await_steps(launcher, run, steps)
+            ranks = children(launcher.pid)
             try:
-                self.assertEqual((len(mpiruns), len(ranks)), (1, count))
-                yield launcher, mpiruns[0], ranks
+                self.assertEqual(len(ranks), count)
+                yield launcher, ranks
             finally:
-                left_after(0, [*mpiruns, *ranks])
+                left_after(0, ranks)
 
     def said_once(self, phrase, err):
         self.assertEqual(err.count(phrase), 1, err)
@@ -168,11 +197,27 @@ class SameBits(RanksTest):
             self.assertNotIn("changed", self.go_on("sas", run, ranks).err)
 
     def test_a_users_own_mpirun_needs_no_ranks(self):
-        run = self.fresh()
-        done = mpirun((2, "train", self.config["mha"], "--run-dir", run, "--json"))
-        self.assertEqual(done.code, DONE, done.err)
-        self.assertEqual(done.out.count('"finished":true'), 1)
-        self.expect_same("mha", run)
+        if reason := without_mpi():
+            self.skipTest(reason)
+        for name, ranks in (("mha", 2), ("sas", 4)):
+            with self.subTest(name=name, ranks=ranks):
+                run = self.fresh()
+                done = mpirun((ranks, os.environ["SASLM"], "train", self.config[name], "--run-dir", run, "--json"))
+                self.assertEqual(done.code, DONE, done.err)
+                self.assertEqual(done.out.count('"finished":true'), 1)
+                self.expect_same(name, run)
+
+    def test_nor_do_other_launchers_in_whatever_order_they_start_the_ranks(self):
+        for name, launcher, order in (("mha", as_torchrun, (0, 1)), ("sas", as_torchrun, (3, 1, 0, 2)),
+                                      ("sas", as_srun, (1, 0))):
+            with self.subTest(name=name, launcher=launcher.__name__, order=order):
+                run, port = self.fresh(), free_port()
+                environments = [launcher(rank, len(order), port) for rank in order]
+                with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
+                    for rank in ranks:
+                        done = rank.wait()
+                        self.assertEqual(done.code, DONE, done.err)
+                self.expect_same(name, run)
 
 
 class Stopped(RanksTest):
@@ -180,78 +225,128 @@ class Stopped(RanksTest):
         for number, then in ((signal.SIGTERM, 2), (signal.SIGINT, 4), (signal.SIGUSR1, 1)):
             with self.subTest(signal=number):
                 run = self.fresh()
-                with self.training("long", 2, run) as (launcher, mpirun_, ranks):
+                with self.training("long", 2, run) as (launcher, ranks):
                     launcher.send(number)
                     done = launcher.wait()
-                    self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
+                    self.assertEqual(left_after(10, ranks), [])
                 self.assertEqual(done.code, STOPPED, done.err)
                 self.said_once("stopped and saved", done.err)
-                self.assertNotIn("-----", done.err)
-                self.assertNotIn("mpirun", done.err)
                 self.assertLess(steps_done(run), LONG)
                 self.assertEqual(checkpoints(run)[-1].name, f"step_{steps_done(run):08}")
                 self.go_on("long", run, then)
 
+    def test_a_signal_to_one_rank_of_another_launcher_stops_all(self):
+        run, port = self.fresh(), free_port()
+        with by_hand([as_torchrun(r, 2, port) for r in (0, 1)], self.config["long"], "--run-dir", run) as ranks:
+            self.await_steps(ranks[0], run, 3)
+            ranks[1].send(signal.SIGUSR1)
+            self.assertEqual([rank.wait().code for rank in ranks], [STOPPED, DONE])
+        self.go_on("long", run, 2)
+
     def test_a_signal_before_the_ranks_listen_is_not_lost(self):
-        for delay_s in (0, 0.1, 0.3):
+        for delay_s in (0, 0.02, 0.1):
             with self.subTest(delay_s=delay_s):
                 with Process("train", self.config["long"], "--ranks", 2, "--run-dir", self.fresh()) as launcher:
-                    self.assertTrue(launcher.wait_until(lambda: children(launcher.pid)))  # mpirun; before, as without ranks
+                    self.assertTrue(launcher.wait_until(lambda: children(launcher.pid)))  # before, as without ranks
                     time.sleep(delay_s)
                     launcher.send(signal.SIGTERM)
                     done = launcher.wait()
                 self.assertEqual(done.code, STOPPED, done.err)
 
     def test_a_second_signal_ends_all_at_once(self):
-        with self.training("endless", 2, self.fresh(), steps=0) as (launcher, mpirun_, ranks):
+        with self.training("endless", 2, self.fresh(), steps=0) as (launcher, ranks):
             for _ in range(2):
                 time.sleep(0.2)
                 self.assertTrue(launcher.running(), "the first signal waits for the end of the step")
                 launcher.send(signal.SIGTERM)
-            self.assertEqual(launcher.wait().code, -signal.SIGTERM)
-            self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
+            done = launcher.wait()
+            self.assertEqual(done.code, -signal.SIGTERM)
+            self.assertNotIn("saslm: ", done.err)
+            self.assertEqual(left_after(10, ranks), [])
+
+    def test_the_slurm_example_goes_back_to_the_queue_when_stopped_and_only_then(self):
+        stands_in = self.fresh("slurm")
+        stands_in.mkdir()
+        queue = stands_in / "requeued"
+        for name, does in (("srun", 'echo "$@" >&2; exit $SRUN_EXITS'), ("scontrol", f'echo "$@" >> {queue}')):
+            (stands_in / name).write_text(f"#!/bin/sh\n{does}\n")
+            (stands_in / name).chmod(0o755)
+        for code in (DONE, STOPPED, MACHINE, USER):
+            with self.subTest(code):
+                env = {**os.environ, "SASLM": "build/saslm", "PATH": f"{stands_in}:{os.environ['PATH']}", "SLURM_JOB_ID": "7",
+                       "SLURM_CPUS_PER_TASK": "3", "SRUN_EXITS": str(code)}
+                done = subprocess.run(["bash", SBATCH, "a.json", "runs/a b"], capture_output=True, text=True, env=env)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn("--cpus-per-task=3 build/saslm train a.json --run-dir runs/a b", done.stderr)
+        self.assertEqual(queue.read_text(), "requeue 7\n")
 
 
 class Lost(RanksTest):
     def lose(self, number, which, count, patience_s, name="long"):
         """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
         run = self.fresh()
-        with self.training(name, count, run, steps=41) as (launcher, mpirun_, ranks):  # after a checkpoint
+        with self.training(name, count, run, steps=41) as (launcher, ranks):  # after a checkpoint
             os.kill(ranks[which], number)
             since = time.monotonic()
             done = launcher.wait()
             self.assertLess(time.monotonic() - since, patience_s)
-            self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
+            self.assertEqual(left_after(10, ranks), [])
         self.assertEqual(done.code, MACHINE, done.err)
-        self.assertNotIn("-----", done.err)
+        self.said_once("saslm: ", done.err)
         self.assertEqual(saslm("inspect", checkpoints(run)[-1]).code, DONE)
         self.go_on(name, run, count)
         return done.err
 
+    def lose_by_hand(self, number, which, count, patience_s, name="long"):
+        """The same where no launcher ends the others."""
+        run, port = self.fresh(), free_port()
+        environments = [as_torchrun(rank, count, port) for rank in range(count)]
+        with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
+            self.await_steps(ranks[0], run, 41)
+            ranks[which].send(number)
+            since = time.monotonic()
+            others = [rank.wait() for rank in ranks if rank is not ranks[which]]
+            self.assertLess(time.monotonic() - since, patience_s)
+        self.assertEqual({rank.code for rank in others}, {MACHINE})
+        err = "".join(rank.err for rank in others)
+        self.said_once("saslm: ", err)
+        self.go_on(name, run, count)
+        return err
+
     def test_a_killed_rank_ends_all_at_once_and_is_named(self):
         for which in (0, 1):
             with self.subTest(rank=which):
-                self.said_once(f"rank {which} was ended by signal 9", self.lose(signal.SIGKILL, which, 2, 15))
+                self.assertIn(f"rank {which} was ended by signal 9", self.lose(signal.SIGKILL, which, 2, 15))
 
     def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
         for which, count in ((0, 2), (3, 4)):
             with self.subTest(rank=which, of=count):
                 err = self.lose(signal.SIGSTOP, which, count, TIMEOUT_S + 15, "hung")
-                self.said_once(f"no answer from rank {which} within {TIMEOUT_S} s", err)
+                self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
                 self.assertRegex(err, r"rank \d: in the (sum|spread|agreement)")
-                self.said_once("saslm: rank", err)
+
+    def test_a_killed_rank_of_another_launcher_is_named_by_one_other(self):
+        for which, count in ((0, 2), (2, 4)):
+            with self.subTest(rank=which, of=count):
+                err = self.lose_by_hand(signal.SIGKILL, which, count, 20)
+                self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without a word")
+
+    def test_a_stopped_rank_of_another_launcher_is_named_by_one_other(self):
+        for which, count in ((1, 2),):
+            with self.subTest(rank=which, of=count):
+                err = self.lose_by_hand(signal.SIGSTOP, which, count, TIMEOUT_S + 20, "hung")
+                self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
 
     def test_no_rank_outlives_its_launcher(self):
-        for victim in ("launcher", "mpirun"):
-            with self.subTest(victim), self.training("endless", 2, self.fresh(), steps=0) as (launcher, mpirun_, ranks):
-                os.kill(launcher.pid if victim == "launcher" else mpirun_, signal.SIGKILL)
-                launcher.wait()
-                self.assertEqual(left_after(10, [mpirun_, *ranks]), [])
+        with self.training("endless", 2, self.fresh(), steps=0) as (launcher, ranks):
+            launcher.send(signal.SIGKILL)
+            launcher.wait()
+            self.assertEqual(left_after(10, ranks), [])
 
 
 class Refused(RanksTest):
-    def refused(self, done, phrase, run):
-        self.assertEqual(done.code, USER, done.err)
+    def refused(self, done, phrase, run, code=USER):
+        self.assertEqual(done.code, code, done.err)
         self.said_once("saslm: ", done.err)
         self.said_once(phrase, done.err)
         self.assertFalse(run.exists(), "a refused start left a folder")
@@ -259,49 +354,112 @@ class Refused(RanksTest):
     def test_ranks_that_were_started_differently_and_the_difference_is_named(self):
         harness.write_shard(self.folder / "other.bin", harness.sample_tokens(6000, seed=3))
         run = self.fresh()
-        first = (1, "train", self.config["mha"], "--run-dir", run)
         cases = {
             "optim.lr=0.001": "optim/lr is 0.003 on rank 0, 0.001 on rank 1",
             "data.train=other.bin": "fingerprint of data.train is",
             "data.train=none.bin": "rank 1: no file matches",
             "model.n_layer=1": "model/n_layer is 2 on rank 0, 1 on rank 1",
         }
-        for change, phrase in cases.items():
-            with self.subTest(change):
-                self.refused(mpirun(first, (*first, "--set", change)), phrase, run)
+        with contextlib.ExitStack() as stack:  # side by side: whoever holds its tongue takes its time
+            started = {}
+            for change in cases:
+                port = free_port()
+                started[change] = stack.enter_context(by_hand([as_torchrun(r, 2, port) for r in (0, 1)],
+                                                              self.config["mha"], "--run-dir", run,
+                                                              more=("--set", change)))
+            for change, phrase in cases.items():
+                with self.subTest(change):
+                    ends = [rank.wait() for rank in started[change]]
+                    self.assertEqual(sorted(end.code for end in ends), [MACHINE, USER])
+                    self.refused(harness.Result(USER, "", "".join(end.err for end in ends)), phrase, run)
+
+    def test_ranks_of_another_build(self):
+        other = self.folder / "other_build"
+        shutil.copy(os.environ["SASLM"], other)
+        with open(other, "ab") as program:
+            program.write(b"\0")
+        run, port = self.fresh(), free_port()
+        with by_hand([as_torchrun(0, 2, port)], self.config["mha"], "--run-dir", run) as (first,):
+            done = subprocess.run([other, "train", self.config["mha"], "--run-dir", run], capture_output=True,
+                                  env={**os.environ, **as_torchrun(1, 2, port)}, timeout=harness.PATIENCE_S)
+            self.refused(first.wait(), "build is", run)
+            self.assertEqual(done.returncode, MACHINE)
 
     def test_what_no_rank_can_do_is_said_once(self):
         run = self.fresh()
         cases = {
-            "no file matches": [2, "--set", "data.train=none.bin"],
-            "did you mean steps": [2, "--set", "train.stepz=3"],
-            "runtime.device is cuda": [2, "--device", "cuda"],
-            "got 3": [3],
-            "4 ranks": [4, "--set", "train.global_batch=6"],
-            "8 ranks": [8],
-            "--ranks": [0],
+            "no file matches": ["--ranks", 2, "--set", "data.train=none.bin"],
+            "did you mean steps": ["--ranks", 2, "--set", "train.stepz=3"],
+            "runtime.device is cuda": ["--ranks", 2, "--device", "cuda"],
+            "got 3": ["--ranks", 3],
+            "4 ranks": ["--ranks", 4, "--set", "train.global_batch=6"],
+            "8 ranks": ["--ranks", 8],
+            "wanted an integer from 1": ["--ranks", 0],
+            "--gpus 2: ": ["--gpus", 2],
+            "excludes": ["--gpus", 2, "--ranks", 2],
+            "--device cpu": ["--gpus", 2, "--device", "cpu"],
         }
-        for phrase, (ranks, *rest) in cases.items():
+        for phrase, arguments in cases.items():
             with self.subTest(phrase):
-                done = saslm("train", self.config["mha"], "--run-dir", run, "--ranks", ranks, *rest)
-                self.assertIn(phrase, done.err)
-                self.assertNotIn("-----", done.err)
-                self.refused(done, "saslm: ", run)
+                done = saslm("train", self.config["mha"], "--run-dir", run, *arguments)
+                self.refused(done, phrase, run)
 
     def test_ranks_under_a_launcher_of_another_number(self):
         run = self.fresh()
-        for started, said in ((2, 4), (1, 2)):
-            with self.subTest(started=started):
-                done = mpirun((started, "train", self.config["mha"], "--run-dir", run, "--ranks", said))
-                self.refused(done, f"--ranks is {said}, but a launcher started {started}", run)
+        done = saslm("train", self.config["mha"], "--run-dir", run, "--ranks", 4, env=as_torchrun(0, 2, 4000))
+        self.refused(done, "--ranks is 4, but a launcher started 2", run)
+        if not without_mpi():
+            done = mpirun((1, os.environ["SASLM"], "train", self.config["mha"], "--run-dir", run, "--ranks", 2))
+            self.refused(done, "--ranks is 2, but a launcher started 1", run)
 
     def test_a_launchers_leftovers(self):
         run = self.fresh()
-        for value, phrase in (("2", "speaks of 2 ranks, but MPI joined 1"), ("two", "OMPI_COMM_WORLD_SIZE")):
-            with self.subTest(value):
-                done = saslm("train", self.config["mha"], "--run-dir", run, env={"OMPI_COMM_WORLD_SIZE": value})
-                self.assertIn(phrase, done.err)
-                self.refused(done, "saslm: ", run)
+        cases = [({"RANK": "0", "WORLD_SIZE": "two"}, "WORLD_SIZE should be"),
+                 ({"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR should be")]
+        if not without_mpi():
+            cases.append(({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "speaks of 2 ranks, but MPI joined 1"))
+        for env, phrase in cases:
+            with self.subTest(phrase):
+                self.refused(saslm("train", self.config["mha"], "--run-dir", run, env=env), phrase, run)
+
+    def test_ranks_that_do_not_come(self):
+        run, limit = self.fresh(), ("--set", "runtime.comm_timeout_s=2")
+        for rank, phrase in ((0, "rank 1 of 2 did not come to"), (1, "nobody answers at localhost:")):
+            with self.subTest(rank=rank):
+                done = saslm("train", self.config["mha"], "--run-dir", run, *limit, env=as_torchrun(rank, 2, free_port()))
+                self.refused(done, phrase, run, MACHINE)
+        if not without_mpi():
+            done = mpirun((1, os.environ["SASLM"], "train", self.config["mha"], "--run-dir", run, *limit), (1, "sleep", 20))
+            self.refused(done, "MPI_Init_thread did not end within 2 s", run, MACHINE)
+
+    def test_a_port_that_is_taken(self):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port, run = other.getsockname()[1], self.fresh()
+            done = saslm("train", self.config["mha"], "--run-dir", run, env=as_torchrun(0, 2, port))
+            self.refused(done, f"cannot listen at port {port}", run)
+
+    def test_ranks_of_different_numbers(self):
+        run, port = self.fresh(), free_port()
+        environments = [as_torchrun(0, 2, port), as_torchrun(1, 4, port)]
+        with by_hand(environments, self.config["mha"], "--run-dir", run) as ranks:
+            self.refused(ranks[0].wait(), "rank 0 as one of 2, rank 1 as one of 4", run)
+            self.assertEqual(ranks[1].wait(), harness.Result(MACHINE, "", ""))
+
+
+class Strangers(RanksTest):
+    def test_whoever_else_connects_changes_nothing(self):
+        run, port = self.fresh(), free_port()
+        with by_hand([as_torchrun(0, 2, port)], self.config["mha"], "--run-dir", run) as (first,), \
+                contextlib.ExitStack() as stack:
+            for number in range(100):
+                stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                if number % 3 == 0:
+                    stranger.sendall(os.urandom(1 + 50 * number))
+                elif number % 3 == 1:
+                    stranger.close()
+            with by_hand([as_torchrun(1, 2, port)], self.config["mha"], "--run-dir", run) as (second,):
+                self.assertEqual((second.wait().code, first.wait().code), (DONE, DONE))
+        self.expect_same("mha", run)
 
 
 if __name__ == "__main__":
