@@ -130,7 +130,9 @@ void Engine<T>::gather(Region region, std::vector<float>& all) const requires kS
 template <class T>
 void Engine<T>::store(Region region) const requires kStorable {
   if (is_hosts(region)) return;
-  put(region, 0, copies_.at(region));
+  const std::span<const float> all = copies_.at(region);
+  for (const ParamSpec& spec : layout_.params())
+    put(region, spec.offset, all.subspan(size_t(spec.offset), size_t(spec.size)));
   copies_.erase(region);
 }
 

@@ -92,14 +92,14 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 template <class T>
 void Trainer<T>::agree() const {
   nlohmann::json mine = nlohmann::json::parse(to_json(config_));
+  for (const char* key : {"zero_stage", "gradient_sum"})
+    mine["runtime." + std::string(key)] = mine["runtime"][key];
   for (const char* where : {"data", "runtime"})
     mine.erase(where);  // may be elsewhere, and other, on every machine
   mine["ranks"] = config_.train.ranks;
   mine["fingerprint of data.train"] = train_set_.fingerprint();
   mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
   mine["data.shuffle"] = config_.data.shuffle;
-  mine["runtime.zero_stage"] = config_.runtime.zero_stage;
-  mine["runtime.gradient_sum"] = int(config_.runtime.gradient_sum);
   mine["--resume"] = int(options_.resume);
   mine["--init-from"] = options_.init_from;
   mine["weights in bytes"] = sizeof(T);
