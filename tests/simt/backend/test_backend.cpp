@@ -42,7 +42,6 @@ TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
 // Several ranks on one GPU: threads in turn. Weights of two bytes travel as pairs.
 TEST(CudaRanks, LearnTheBitsOfOneShardedOrNot) {
   expect_ranks_change_no_bit("mhe_mul", cuda_ops<bf16>(), {2, 4}, 2);
-  expect_ranks_change_no_bit("gqa_sas", cuda_ops<float>(), {2}, 2);
 }
 
 TEST(CudaRanks, GoOnFromWhatAnyOthersHandedOver) {
