@@ -25,8 +25,8 @@ class ThreadRanks {
   template <class T>
   ThreadRanks(int size, const Ops<T>& ops) : size_(size), copy_in_(ops.copy_in), copy_out_(ops.copy_out) {}
 
-  // What a rank has asked of the others, in order: "sum of gradients", ...
-  std::function<void(int rank, const char* doing)> on_call;
+  // Hears of every call, in its rank's thread. gather has no queue.
+  std::function<void(Stream stream, const char* doing)> on_call;
 
   // work(comm) on every rank. The first error of any is thrown here; the others then hear that it is gone.
   void run(const std::function<void(const Communicator&)>& work) {
@@ -56,7 +56,7 @@ class ThreadRanks {
 
     void exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take,
                   const char* doing) const override {
-      called(doing);
+      called(stream, doing);
       std::vector<float> given(size_t(give.size)), taken(size_t(take.size));
       all_.copy_out_(stream, given.data(), give.data, given.size() * sizeof(float));
       send(partner, std::as_bytes(std::span(given)));
@@ -64,7 +64,7 @@ class ThreadRanks {
       all_.copy_in_(stream, take.data, taken.data(), taken.size() * sizeof(float));
     }
     void all_reduce(Stream stream, Vec<float> y, const char* doing) const override {
-      called(doing);
+      called(stream, doing);
       const size_t n = size_t(y.size);
       std::vector<float> mine(n), all(n * size_t(size()));
       all_.copy_out_(stream, mine.data(), y.data, n * sizeof(float));
@@ -76,15 +76,15 @@ class ThreadRanks {
       all_.copy_in_(stream, y.data, mine.data(), n * sizeof(float));
     }
     void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
-      called(doing);
+      called({}, doing);
       for (int r = 0; r < size(); ++r) send(r, mine);
       for (int r = 0; r < size(); ++r) receive(r, all.subspan(size_t(r) * mine.size(), mine.size()));
     }
-    void wait(Stream, const char* doing) const override { called(doing); }
+    void wait(Stream stream, const char* doing) const override { called(stream, doing); }
 
    private:
-    void called(const char* doing) const {
-      if (all_.on_call) all_.on_call(rank(), doing);
+    void called(Stream stream, const char* doing) const {
+      if (all_.on_call) all_.on_call(stream, doing);
     }
     void send(int to, std::span<const std::byte> bytes) const {
       all_.mail_[{rank(), to}].emplace_back(bytes.begin(), bytes.end());
