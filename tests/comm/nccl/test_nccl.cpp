@@ -291,19 +291,20 @@ TEST(NcclRanks, AreAbortedWhenTheHostsRoomSaysThatOneIsGone) {
 
 // What one rank of `size` has after its share of 4 micro-batches of random gradients.
 std::vector<float> summed(const Communicator& room, Stream stream) {
-  constexpr int64_t kMicroBatches = 4, kSize = 1003;
+  constexpr int64_t kMicroBatches = 4, kSize = 9 * Shares::kBlock + 1003;
   Layout<float> layout(Mode::train);
   layout.param("w", {kSize}, "test", Init::zeros());
   const int64_t mine = kMicroBatches / room.size();
-  const GradientSum<float> sum(layout, mine, room.size());
+  const GradientSum<float> sum(layout, mine, room.size(), {.bucket = 4 * Shares::kBlock});
   const Arena<float> arena(layout, allocate_host(layout.bytes()));
+  const GradientSum<float>::Place place{cpu_ops<float>(), arena, room, stream, stream};
   for (int64_t i = 0; i < mine; ++i) {
-    const Arena<float> leaf = sum.begin(cpu_ops<float>(), stream, arena, i);
+    const Arena<float> leaf = sum.begin(place, i);
     std::mt19937 random(uint32_t(1 + room.rank() * mine + i));
     for (int64_t j = 0; j < kSize; ++j) leaf.gradients()[j] = float(random()) - 0x1p31f;
-    sum.end(cpu_ops<float>(), stream, arena, i);
+    sum.add(place, i, {0, arena.gradients().size});
   }
-  sum.over_ranks(cpu_ops<float>(), stream, arena, room);
+  sum.finish(place);
   return {arena.gradients().data, arena.gradients().data + kSize};
 }
 
