@@ -45,9 +45,12 @@ void print_table(const std::string& device, const Communicator& comm, const std:
   std::printf("\n");
   for (const RanksTime& time : times) {
     std::printf("%9.1f", double(time.bytes) / double(1 << 20));
-    for (const SumTime* sum : {&time.tree, &time.library})
-      if (sum == &time.tree || time.has_library)
+    for (const SumTime* sum : {&time.tree, &time.library}) {
+      if (sum == &time.library && !time.has_library)
+        std::printf("  %8s", "-");
+      else
         std::printf("  %8.3f %5.2f-%6.2f %8.2f", sum->ms, sum->ms_min, sum->ms_max, gb_per_s(time, *sum));
+    }
     std::printf("\n");
   }
 }

@@ -89,7 +89,7 @@ class Ranks(AppTest):
         self.assertEqual(found["ranks"], 2)
         self.assertEqual([line["bytes"] for line in found["sums"]], [1 << 20, 2 << 20])
         for line in found["sums"]:
-            for way in (line["tree"], line["library"]):
+            for way in filter(None, (line["tree"], line["library"])):  # not all rooms have a library
                 self.assertLess(0, way["ms_min"])
                 self.assertLessEqual(way["ms_min"], way["ms"])
                 self.assertLessEqual(way["ms"], way["ms_max"])
