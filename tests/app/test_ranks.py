@@ -395,7 +395,7 @@ class Refused(RanksTest):
             "4 ranks": ["--ranks", 4, "--set", "train.global_batch=6"],
             "8 ranks": ["--ranks", 8],
             "wanted an integer from 1": ["--ranks", 0],
-            "--gpus 2: ": ["--gpus", 2],
+            "runtime.device is cuda, but ": ["--gpus", 2],
             "excludes": ["--gpus", 2, "--ranks", 2],
             "--device cpu": ["--gpus", 2, "--device", "cpu"],
         }
