@@ -84,9 +84,11 @@ LaunchedAs launched_as();
 // one rank alone. ConfigError and CommError as in comm/meeting.h; ConfigError in a build without MPI, or with
 // another MPI than the launcher's.
 std::unique_ptr<HostRanks> join_ranks(const LaunchedAs&, double timeout_s);
-std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&, double timeout_s);
+std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&,
+                                        double timeout_s);  // of several, with a master_host
 std::unique_ptr<HostRanks> join_mpi(double timeout_s);
-// Ends all ranks at once: for the one that cannot go on. Does nothing in a process that joined nobody.
+// Ends all ranks of MPI at once: for the one that cannot go on. Does nothing elsewhere: ranks over sockets
+// learn it from the room's destructor.
 void abort_ranks(int exit_code);
 
 }  // namespace saslm

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
@@ -167,6 +168,13 @@ class RanksTest(AppTest):
             finally:
                 left_after(0, ranks)
 
+    def side_by_side(self, check, name, *cases):
+        """Cases that mostly wait."""
+        self.one_rank(name)  # which they share
+        with ThreadPoolExecutor(len(cases)) as pool:
+            for case in [pool.submit(check, *case) for case in cases]:
+                case.result()
+
     def said_once(self, phrase, err):
         self.assertEqual(err.count(phrase), 1, err)
 
@@ -318,24 +326,18 @@ class Lost(RanksTest):
             with self.subTest(rank=which):
                 self.assertIn(f"rank {which} was ended by signal 9", self.lose(signal.SIGKILL, which, 2, 15))
 
-    def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
-        for which, count in ((0, 2), (3, 4)):
-            with self.subTest(rank=which, of=count):
-                err = self.lose(signal.SIGSTOP, which, count, TIMEOUT_S + 15, "hung")
-                self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
-                self.assertRegex(err, r"rank \d: in the (sum|spread|agreement)")
-
     def test_a_killed_rank_of_another_launcher_is_named_by_one_other(self):
-        for which, count in ((0, 2), (2, 4)):
-            with self.subTest(rank=which, of=count):
-                err = self.lose_by_hand(signal.SIGKILL, which, count, 20)
-                self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without a word")
+        def check(which, count):
+            err = self.lose_by_hand(signal.SIGKILL, which, count, 20)
+            self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without a word")
+        self.side_by_side(check, "long", (0, 2), (2, 4))
 
-    def test_a_stopped_rank_of_another_launcher_is_named_by_one_other(self):
-        for which, count in ((1, 2),):
-            with self.subTest(rank=which, of=count):
-                err = self.lose_by_hand(signal.SIGSTOP, which, count, TIMEOUT_S + 20, "hung")
-                self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
+    def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
+        def check(lose, which, count):
+            err = lose(signal.SIGSTOP, which, count, TIMEOUT_S + 20, "hung")
+            self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
+            self.assertRegex(err, r"rank \d: in the (sum|spread|agreement)")
+        self.side_by_side(check, "hung", (self.lose, 0, 2), (self.lose, 3, 4), (self.lose_by_hand, 1, 2))
 
     def test_no_rank_outlives_its_launcher(self):
         with self.training("endless", 2, self.fresh(), steps=0) as (launcher, ranks):
@@ -380,10 +382,11 @@ class Refused(RanksTest):
             program.write(b"\0")
         run, port = self.fresh(), free_port()
         with by_hand([as_torchrun(0, 2, port)], self.config["mha"], "--run-dir", run) as (first,):
-            done = subprocess.run([other, "train", self.config["mha"], "--run-dir", run], capture_output=True,
-                                  env={**os.environ, **as_torchrun(1, 2, port)}, timeout=harness.PATIENCE_S)
+            second = subprocess.Popen([other, "train", self.config["mha"], "--run-dir", run],
+                                      env={**os.environ, **as_torchrun(1, 2, port)})
             self.refused(first.wait(), "build is", run)
-            self.assertEqual(done.returncode, MACHINE)
+            second.kill()
+            second.wait()
 
     def test_what_no_rank_can_do_is_said_once(self):
         run = self.fresh()
@@ -423,14 +426,14 @@ class Refused(RanksTest):
                 self.refused(saslm("train", self.config["mha"], "--run-dir", run, env=env), phrase, run)
 
     def test_ranks_that_do_not_come(self):
-        run, limit = self.fresh(), ("--set", "runtime.comm_timeout_s=2")
+        run, limit = self.fresh(), ("--set", "runtime.comm_timeout_s=1")
         for rank, phrase in ((0, "rank 1 of 2 did not come to"), (1, "nobody answers at localhost:")):
             with self.subTest(rank=rank):
                 done = saslm("train", self.config["mha"], "--run-dir", run, *limit, env=as_torchrun(rank, 2, free_port()))
                 self.refused(done, phrase, run, MACHINE)
         if not without_mpi():
             done = mpirun((1, os.environ["SASLM"], "train", self.config["mha"], "--run-dir", run, *limit), (1, "sleep", 20))
-            self.refused(done, "MPI_Init_thread did not end within 2 s", run, MACHINE)
+            self.refused(done, "MPI_Init_thread did not end within 1 s", run, MACHINE)
 
     def test_a_port_that_is_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as other:
@@ -443,7 +446,6 @@ class Refused(RanksTest):
         environments = [as_torchrun(0, 2, port), as_torchrun(1, 4, port)]
         with by_hand(environments, self.config["mha"], "--run-dir", run) as ranks:
             self.refused(ranks[0].wait(), "rank 0 as one of 2, rank 1 as one of 4", run)
-            self.assertEqual(ranks[1].wait(), harness.Result(MACHINE, "", ""))
 
 
 class Strangers(RanksTest):
