@@ -80,8 +80,8 @@ double Engine<T>::loss(const TokenBatch& batch) const {
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::room_for(Region region,
-                                             const std::string& prefix) const requires kStorable {
+std::vector<NamedTensor> Engine<T>::room_for(Region region, const std::string& prefix) const {
+  check(std::is_same_v<Accum<T>, float>, "files hold floats");
   float* values = arena_.template whole<float>(region).data;
   if (!is_hosts(region)) {
     std::vector<float>& copy = copies_[region];
@@ -95,7 +95,7 @@ std::vector<NamedTensor> Engine<T>::room_for(Region region,
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const requires kStorable {
+std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const {
   std::vector<NamedTensor> named;
   if (comm_.first()) named = room_for(region, prefix);
   if (layout_.packed(region))
@@ -108,7 +108,7 @@ std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& pref
 
 // Bucket by bucket, so that only the first rank needs memory for everything, and no device.
 template <class T>
-void Engine<T>::gather(Region region, std::vector<float>& all) const requires kStorable {
+void Engine<T>::gather(Region region, std::vector<float>& all) const {
   const Shares& shares = gradient_sum_.shares();
   const float* mine = arena_.template whole<float>(region).data;
   for (int64_t bucket = 0; bucket < shares.buckets(); ++bucket) {
@@ -128,11 +128,12 @@ void Engine<T>::gather(Region region, std::vector<float>& all) const requires kS
 }
 
 template <class T>
-void Engine<T>::store(Region region) const requires kStorable {
+void Engine<T>::store(Region region) const {
   if (is_hosts(region)) return;
-  const std::span<const float> all = copies_.at(region);
-  for (const ParamSpec& spec : layout_.params())
-    put(region, spec.offset, all.subspan(size_t(spec.offset), size_t(spec.size)));
+  const std::vector<float>& all = copies_.at(region);
+  if constexpr (std::is_same_v<Accum<T>, float>)
+    for (const ParamSpec& spec : layout_.params())
+      put(region, spec.offset, {all.data() + spec.offset, size_t(spec.size)});
   copies_.erase(region);
 }
 

@@ -75,11 +75,10 @@ class Engine {
   // Every weight, or its moment, by its checkpoint name, in memory of the host: the backend's own where the
   // host may touch all of it, else a copy that lasts until it is stored or dropped. fetch: with their values,
   // on the first rank; the others, which hand over their shares, get nothing. room_for: with any values, to
-  // be written; store() puts them in place, of each rank what it keeps.
-  static constexpr bool kStorable = std::is_same_v<Accum<T>, float>;  // as files hold them
-  std::vector<NamedTensor> fetch(Region region, const std::string& prefix = "") const requires kStorable;
-  std::vector<NamedTensor> room_for(Region region, const std::string& prefix = "") const requires kStorable;
-  void store(Region region) const requires kStorable;
+  // be written; store() puts them in place, of each rank what it keeps. Files hold floats: not of doubles.
+  std::vector<NamedTensor> fetch(Region region, const std::string& prefix = "") const;
+  std::vector<NamedTensor> room_for(Region region, const std::string& prefix = "") const;
+  void store(Region region) const;
   void drop_copies() const { copies_.clear(); }
 
   // What a seed makes of the parameter table: an element depends on (seed, tensor name, index) alone.
@@ -90,7 +89,7 @@ class Engine {
   void put(Region region, int64_t first, std::span<const Accum<T>> values) const;
 
   bool is_hosts(Region region) const { return ops_.host_memory && !layout_.packed(region); }
-  void gather(Region region, std::vector<float>& all) const requires kStorable;
+  void gather(Region region, std::vector<float>& all) const;
   void zero_totals() const;
   typename GradientSum<T>::Place place() const { return {ops_, arena_, comm_, *stream_, *beside_}; }
 
