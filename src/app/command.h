@@ -13,6 +13,7 @@ using RunCommand = std::function<int()>;
 
 // Exit codes; errors have their own (core/error.h): 1 machine, 2 user, 3 diverged.
 constexpr int kDone = 0;
+constexpr int kDiffers = 4;  // diff, verify
 constexpr int kStoppedToResume = 75;
 
 void add_train_command(CLI::App& app, RunCommand& run);
@@ -22,6 +23,8 @@ void add_eval_command(CLI::App& app, RunCommand& run);
 void add_generate_command(CLI::App& app, RunCommand& run);
 void add_tokenize_command(CLI::App& app, RunCommand& run);
 void add_inspect_command(CLI::App& app, RunCommand& run);
+void add_diff_command(CLI::App& app, RunCommand& run);
+void add_verify_command(CLI::App& app, RunCommand& run);
 void add_bench_command(CLI::App& app, RunCommand& run);
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run);
 void add_schema_command(CLI::App& app, RunCommand& run);
