@@ -1,5 +1,5 @@
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), one tensor per call, and the sum
-// of squares that clipping needs.
+// of a vector.
 //
 //   g' = grad_scale * g     m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
 //   p -= lr * ( (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps) + weight_decay * p )        t = 1, 2, ...
@@ -7,7 +7,7 @@
 // Shapes   all (size).
 // Types    master, m, v, grad in Accum<T>. `param` is the model's own copy in T; on the CPU it is the master.
 // Writes   master, m, v (and param) in place.
-// Repeats  Bit for bit: element by element; sum_squares adds fixed chunks in order, in double.
+// Repeats  Bit for bit: element by element; sum adds fixed chunks in order, in double.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"
@@ -29,12 +29,9 @@ struct AdamW {
 namespace cpu {
 template <class T>
 void adamw(Stream, const AdamW<T>&);
-// Sum of x^2 in double.
-template <class A>
-double sum_squares(Stream, Vec<const A> x);
 }  // namespace cpu
 
-// The sum of x, or of x^2, in double, added to a number in memory of the device.
+// The sum of x in double, added to a number in memory of the device.
 struct DeviceSum {
   double* out = nullptr;  // out +=
   Vec<double> partial;    // scratch (device_sum_partials(x.size))
@@ -47,7 +44,6 @@ namespace cuda {
 template <class T>
 void adamw(Stream, const AdamW<T>&);
 void sum(Stream, const DeviceSum&);
-void sum_squares(Stream, const DeviceSum&);
 }  // namespace cuda
 
 }  // namespace saslm

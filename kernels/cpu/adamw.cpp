@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "core/dims.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
 namespace saslm::cpu {
@@ -61,24 +59,7 @@ void adamw(Stream, const AdamW<T>& a) {
   });
 }
 
-template <class A>
-double sum_squares(Stream, Vec<const A> x) {
-  const int64_t tasks = ceil_div(x.size, kElementsPerTask);
-  double* const partial = thread_scratch<double, struct SquarePartials>(tasks);
-  parallel_for(tasks, [&](int64_t task) {
-    const A* const part = x.data + task * kElementsPerTask;
-    const int64_t size = std::min(kElementsPerTask, x.size - task * kElementsPerTask);
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < size; ++i) sum += double(part[i]) * double(part[i]);
-    partial[task] = sum;
-  });
-  return std::accumulate(partial, partial + tasks, 0.0);
-}
-
 template void adamw(Stream, const AdamW<float>&);
 template void adamw(Stream, const AdamW<double>&);
-template double sum_squares(Stream, Vec<const float>);
-template double sum_squares(Stream, Vec<const double>);
 
 }  // namespace saslm::cpu

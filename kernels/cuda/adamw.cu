@@ -3,7 +3,7 @@
 // adamw: 16 bytes of each fp32 tensor and 8 of the bf16 parameters a thread; the constants come from the host
 // in double and are rounded once. Floor: 30 bytes an element, 0.87 ms for 124M at 4.3 TB/s.
 //
-// sum, sum_squares: up to 1024 blocks, one wave on an H200, walk the vector side by side and leave a sum
+// sum: up to 1024 blocks, one wave on an H200, walk the vector side by side and leave a sum
 // each; one block adds those. Thread, warp, block and partial sums are double and in an order that follows
 // from the size alone. Floor: one read, 0.15 ms for 124M at 3.3 TB/s.
 #include <cmath>
@@ -53,12 +53,6 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamW<T> a, Factors f) 
     for (int64_t i = first; i < size; ++i) update<T, 1>(a, f, i);
 }
 
-template <bool squared>
-__device__ __forceinline__ double term(double x) {
-  return squared ? x * x : x;
-}
-
-template <bool squared>
 __global__ void __launch_bounds__(kThreads) sum_kernel(Vec<const float> x, Vec<double> partial) {
   SIMT_SHARED(double[kWarps], sums);
   const int64_t rank = int64_t{blockIdx.x} * kThreads + threadIdx.x, step = int64_t{gridDim.x} * kThreads;
@@ -69,9 +63,9 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(Vec<const float> x, Vec<d
     float v[kSumPack];
     load(v, x.data + i * kSumPack);
     SIMT_UNROLL
-    for (int j = 0; j < kSumPack; ++j) sum += term<squared>(v[j]);
+    for (int j = 0; j < kSumPack; ++j) sum += double(v[j]);
   }
-  for (int64_t i = whole * kSumPack + rank; i < x.size; i += step) sum += term<squared>(x[i]);
+  for (int64_t i = whole * kSumPack + rank; i < x.size; i += step) sum += double(x[i]);
   sum = block_sum(sum, sums);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -82,13 +76,6 @@ __global__ void __launch_bounds__(kThreads) sum_partials_kernel(double* out, Vec
   for (int64_t i = threadIdx.x; i < partial.size; i += kThreads) sum += partial[i];
   sum = block_sum(sum, sums);
   if (threadIdx.x == 0) *out += sum;
-}
-
-template <bool squared>
-void sum_in_blocks(Stream stream, const DeviceSum& a) {
-  a.check();
-  if (a.x.size > 0) simt::launch(sum_kernel<squared>, a.partial.size, kThreads, 0, stream, a.x, a.partial);
-  simt::launch(sum_partials_kernel, 1, kThreads, 0, stream, a.out, a.partial);
 }
 
 }  // namespace
@@ -115,11 +102,9 @@ void adamw(Stream stream, const AdamW<T>& a) {
 }
 
 void sum(Stream stream, const DeviceSum& a) {
-  sum_in_blocks<false>(stream, a);
-}
-
-void sum_squares(Stream stream, const DeviceSum& a) {
-  sum_in_blocks<true>(stream, a);
+  a.check();
+  if (a.x.size > 0) simt::launch(sum_kernel, a.partial.size, kThreads, 0, stream, a.x, a.partial);
+  simt::launch(sum_partials_kernel, 1, kThreads, 0, stream, a.out, a.partial);
 }
 
 template void adamw(Stream, const AdamW<float>&);

@@ -17,6 +17,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> configs, set;
+  int64_t ranks = 1;
   bool json = false;
 };
 
@@ -39,6 +40,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"flops_per_token_by_part",
            {{"attention", plan.flops_attention}, {"mlp", plan.flops_mlp}, {"head", plan.flops_head}}},
           {"recompute", name_of(p.config.runtime.recompute)},
+          {"ranks", p.config.train.ranks},
+          {"zero_stage", p.config.runtime.zero_stage},
           {"flops_recomputed_per_token", plan.flops_recomputed},
           {"arena_bytes", plan.arena_bytes},
           {"bytes_by_region", regions},
@@ -129,6 +132,11 @@ void print_text(const std::vector<Planned>& plans) {
     const bool idle = recompute == Recompute::sim && !p.config.model.attention.sas;
     return name_of(recompute) + std::string(idle ? " (no effect)" : "");
   });
+  if (plans[0].config.train.ranks > 1) {
+    table.row("one of so many ranks", [](const Planned& p) { return std::to_string(p.config.train.ranks); });
+    table.row("runtime.zero_stage",
+              [](const Planned& p) { return std::to_string(p.config.runtime.zero_stage); });
+  }
   table.rows(&Plan::bytes_by_region, [](int64_t n) { return human_bytes(n); });
   table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
@@ -159,7 +167,7 @@ void check_fits(const Planned& p) {
 int plan(const Options& o) {
   std::vector<Planned> plans;
   for (const std::string& path : o.configs) {
-    Config config = load_config(path, o.set);
+    Config config = load_config(path, o.set, o.ranks);
     Plan plan = plan_for(config);
     plans.push_back({path, std::move(config), std::move(plan)});
   }
@@ -190,6 +198,8 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
   sub->add_option("CONFIG", o->configs, "The run's JSON file; several are shown side by side")->required();
   add_set_option(*sub, o->set);
+  sub->add_option("--ranks", o->ranks, "Plan for one of so many that share each step's work")
+      ->check(integer_in(1, 1024));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }

@@ -288,14 +288,19 @@ Work describe(Accumulate<A>& a, View view) {
   return {.shape = std::to_string(a.y.size)};
 }
 
-// The two sums, whose arguments the table takes one by one.
+template <class A, class View>
+Work describe(BlockSquares<A>& a, View view) {
+  view(kOut, a.out);
+  view(kIn, a.x);
+  return {.shape = std::to_string(a.x.size)};
+}
+
+// The sum, whose arguments the table takes one by one.
 template <class T>
 struct AddSum {
   Vec<double> total;
   Vec<const Accum<T>> x;
 };
-template <class T>
-struct AddSumSquares : AddSum<T> {};
 template <class T, class View>
 Work describe(AddSum<T>& a, View view) {
   view(kInOut, a.total);
@@ -329,8 +334,9 @@ constexpr auto kOperations = std::tuple(
     operation("sas_bwd", &Ops<T>::sas_bwd), operation("attention_fwd", &Ops<T>::attention_fwd),
     operation("attention_bwd", &Ops<T>::attention_bwd), operation("head_gates_fwd", &Ops<T>::head_gates_fwd),
     operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
-    operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate));
-constexpr int kSums = 2, kMemoryVerbs = 9;  // allocate .. zero, which compute nothing: not timed
+    operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate),
+    operation("block_squares", &Ops<T>::block_squares));
+constexpr int kSums = 1, kMemoryVerbs = 10;  // allocate .. zero, which compute nothing: not timed
 
 template <class T>
 constexpr bool knows_every_operation() {
@@ -356,13 +362,6 @@ struct Launcher<T, AddSum<T>> {
   static constexpr const char* kName = "add_sum";
   static void launch(const Ops<T>& ops, Stream stream, const AddSum<T>& a) {
     ops.add_sum(stream, a.total.data, a.x);
-  }
-};
-template <class T>
-struct Launcher<T, AddSumSquares<T>> {
-  static constexpr const char* kName = "add_sum_squares";
-  static void launch(const Ops<T>& ops, Stream stream, const AddSumSquares<T>& a) {
-    ops.add_sum_squares(stream, a.total.data, a.x);
   }
 };
 

@@ -27,6 +27,7 @@ enum class DeviceKind { automatic, cpu, cuda };
 enum class Precision { automatic, bf16, fp32 };
 enum class Recompute { none, sim, block };
 enum class MatmulChoice { ranked, timed };
+enum class RankSum { fixed, library };
 
 // Simulated attention (DESIGN section 2, arXiv 2507.07694): a stage between projection and attention core.
 struct SasConfig {
@@ -211,6 +212,10 @@ struct RuntimeConfig {
   // same bits; or by whichever is fastest here, timed once per shape and kept with the run.
   MatmulChoice matmul = MatmulChoice::ranked;
   double comm_timeout_s = 600;  // a rank that has not answered for so long is given up, and the run with it
+  // Of several ranks. 1: each keeps the optimizer's state of its own share of the weights alone, to the same
+  // bits. How gradients are summed over them: in one order whatever their number, or as the library does it.
+  int64_t zero_stage = 0;
+  RankSum gradient_sum = RankSum::fixed;
   bool operator==(const RuntimeConfig&) const = default;
 };
 

@@ -84,6 +84,11 @@ struct Words<MatmulChoice> {
   static constexpr std::array all{"ranked", "timed"};
 };
 
+template <>
+struct Words<RankSum> {
+  static constexpr std::array all{"fixed", "library"};
+};
+
 template <class E>
 const char* word_of(E value) {
   return Words<E>::all.at(static_cast<size_t>(value));
@@ -366,6 +371,18 @@ void visit_fields(V& v, RuntimeConfig& c) {
                "same bits; timed: the fastest, kept with the run"});
   v.field("comm_timeout_s", c.comm_timeout_s,
           {.help = "seconds without an answer after which a rank is given up", .min = 0.1, .max = 1e6});
+  v.field(
+      "zero_stage", c.zero_stage,
+      {.help =
+           "1: each of several ranks keeps the optimizer's state of its own share of the weights alone, to "
+           "the same bits (ZeRO-1)",
+       .min = 0,
+       .max = 1});
+  v.field(
+      "gradient_sum", c.gradient_sum,
+      {.help =
+           "over ranks; fixed: in one order, so that their number changes no bit; library: as MPI or NCCL "
+           "does it"});
 }
 
 template <class V>

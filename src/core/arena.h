@@ -18,7 +18,7 @@ class Arena {
       : block_(std::move(block)), bytes_(layout.bytes()) {
     for (int r = 0; r < kRegions; ++r) base_[r] = block_.get() + layout.region_offset(Region(r));
     if constexpr (std::is_same_v<T, Accum<T>>) base_[int(Region::masters)] = base_[int(Region::parameters)];
-    param_elements_ = layout.param_elements();
+    for (int r = 0; r <= int(Region::moment2); ++r) elements_[r] = layout.elements(Region(r));
   }
 
   int64_t bytes() const { return bytes_; }
@@ -29,21 +29,22 @@ class Arena {
   Mat<Accum<T>> weight_grad(const Param& p) const { return as_mat<Accum<T>>(Region::gradients, p); }
   Vec<Accum<T>> vector_grad(const Param& p) const { return as_vec<Accum<T>>(Region::gradients, p); }
 
-  // One tensor of the table in one of the five weight regions.
+  // One tensor of the table in one of the five weight regions, which has all of them.
   template <class X>
   Vec<X> tensor(Region region, const ParamSpec& spec) const {
+    check(spec.offset + spec.size <= elements_[int(region)], "a packed region has no whole tensors");
     return {reinterpret_cast<X*>(base_[int(region)]) + spec.offset, spec.size};
   }
-  // All of them, with the gaps between.
+  // All that a weight region holds, with the gaps between.
   template <class X>
   Vec<X> whole(Region region) const {
-    return {reinterpret_cast<X*>(base_[int(region)]), param_elements_};
+    return {reinterpret_cast<X*>(base_[int(region)]), elements_[int(region)]};
   }
   Vec<Accum<T>> gradients() const { return whole<Accum<T>>(Region::gradients); }
   // The same memory with copy `buffer` of the gradients in place of the first.
   Arena with_gradients(int64_t buffer) const {
     Arena other = *this;
-    other.base_[int(Region::gradients)] += buffer * param_elements_ * int64_t(sizeof(Accum<T>));
+    other.base_[int(Region::gradients)] += buffer * gradients().size * int64_t(sizeof(Accum<T>));
     return other;
   }
 
@@ -79,7 +80,8 @@ class Arena {
   }
 
   std::shared_ptr<std::byte> block_;
-  int64_t bytes_ = 0, param_elements_ = 0;
+  int64_t bytes_ = 0;
+  std::array<int64_t, kRegions> elements_{};
   std::array<std::byte*, kRegions> base_{};
 };
 

@@ -9,8 +9,8 @@
 //   parameters  T         what the model computes with
 //   masters     Accum<T>  what the optimizer updates; absent when T is Accum<T>: then it is the parameters
 //   gradients   Accum<T>  training only, like the next two; several copies when they are summed as a tree
-//   moment1/2   Accum<T>
-//   tables      constants for the run: rope angles, the batch, key/value caches
+//   moment1/2   Accum<T>  these two and the masters hold one element per weight, or only a rank's own, packed
+//   tables      what outlasts a call: rope angles, the batch, key/value caches, sums
 //   activations kept from forward to backward
 //   scratch     dead after the call that wrote it
 //
@@ -143,6 +143,15 @@ class Layout {
   // Copies of the gradients' region.
   void set_gradient_buffers(int64_t count) { gradient_buffers_ = count; }
 
+  // The optimizer's state has room for so many elements, instead of one for every weight: which ones is its
+  // owner's matter.
+  void pack_optimizer_state(int64_t elements) { optimizer_elements_ = elements; }
+  bool packed(Region region) const {
+    const bool state = region == Region::moment1 || region == Region::moment2 ||
+                       (region == Region::masters && !std::is_same_v<T, Accum<T>>);
+    return state && optimizer_elements_ >= 0;
+  }
+
   // Buffers declared after rewind(mark) take the place of those declared since mark.
   int64_t mark(Region region) const { return used_[int(region)]; }
   void rewind(Region region, int64_t mark) { used_[int(region)] = mark; }
@@ -151,8 +160,10 @@ class Layout {
   const std::vector<BufferLine>& buffers() const { return buffers_; }
   int64_t param_elements() const { return param_elements_; }  // with alignment gaps
 
+  // Of one of the five weight regions.
+  int64_t elements(Region region) const { return packed(region) ? optimizer_elements_ : param_elements_; }
   int64_t region_bytes(Region region) const {
-    const int64_t accum = param_elements_ * int64_t(sizeof(Accum<T>));
+    const int64_t accum = elements(region) * int64_t(sizeof(Accum<T>));
     switch (region) {
       case Region::parameters:
         return param_elements_ * int64_t(sizeof(T));
@@ -194,7 +205,7 @@ class Layout {
   Mode mode_;
   std::vector<ParamSpec> params_;
   std::vector<BufferLine> buffers_;
-  int64_t param_elements_ = 0, gradient_buffers_ = 1;
+  int64_t param_elements_ = 0, gradient_buffers_ = 1, optimizer_elements_ = -1;
   std::array<int64_t, kRegions> used_{}, peak_{};
 };
 

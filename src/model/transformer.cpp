@@ -62,7 +62,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   }
   tokens_ = layout.template vec<int32_t>(Region::tables, "tokens", N);
   targets_ = layout.template vec<int32_t>(Region::tables, "targets", N);
-  totals_ = layout.template vec<double>(Region::tables, "totals", run.micro_batches * kTotals + 1);
+  totals_ = layout.template vec<double>(Region::tables, "totals", run.micro_batches * kTotals);
   x_.push_back(layout.mat(Region::activations, "embed.x", N, C));
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
@@ -83,11 +83,14 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   for (int64_t i = 0; i < model.n_layer; ++i) {
     layout.rewind(Region::scratch, scratch);
     if (shared) layout.rewind(Region::activations, kept);
+    begins_.push_back(layout.param_elements());
     blocks_.emplace_back(layout, model, run, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
   }
   layout.rewind(Region::scratch, scratch);
   if (!training) layout.rewind(Region::activations, kept);  // else the last block's are for backward
+  begins_.push_back(layout.param_elements());
   head_.emplace(layout, model, run, model.tie_embeddings ? embed_ : Param{});
+  begins_.push_back(layout.param_elements());
 }
 
 template <class T>
@@ -134,8 +137,8 @@ void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch
 }
 
 template <class T>
-void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch,
-                                        double scale) const {
+void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale,
+                                        const FinalGradients& final_gradients) const {
   Exec<T> e = begin(backend, batch);
   e.scale = scale;
   e.aux_loss = e.rows_of(aux_loss_);
@@ -143,9 +146,15 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
   double* const sums = totals(e.arena).data + batch.micro * kTotals;
   head_->add_loss_and_grads(e, sums + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    if (run_.recompute == Recompute::block && block != blocks_.rbegin()) block->fwd_inside(e);
-    block->bwd(e, dx);
+  const auto are_final = [&](int64_t first, int64_t end) {
+    if (final_gradients) final_gradients(first, end);
+  };
+  const size_t L = blocks_.size();
+  are_final(begins_[L], begins_[L + 1]);
+  for (size_t i = L; i-- > 0;) {
+    if (run_.recompute == Recompute::block && i + 1 < L) blocks_[i].fwd_inside(e);
+    blocks_[i].bwd(e, dx);
+    are_final(begins_[i], begins_[i + 1]);
   }
   e.ops.embedding_bwd(e.stream, {.dembed = e.arena.weight_grad(embed_),
                                  .dpos = e.arena.weight_grad(pos_embed_),
@@ -153,6 +162,7 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
                                  .tokens = {e.arena.at(tokens_).data, e.rows()},
                                  .scratch = {e.arena.at(by_token_).data, embedding_bwd_scratch(e.rows())},
                                  .seq_len = e.T_});
+  are_final(0, begins_[0]);
   if (aux_loss_) e.ops.add_sum(e.stream, sums + kAuxLoss, e.aux_loss);
 }
 

@@ -7,6 +7,7 @@
 //
 // Building one declares weights and buffers in the Layout; calls take the Arena made from it.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,12 +65,15 @@ class Transformer {
   void add_loss(const Backend<T>& backend, const TokenBatch& batch) const;
   // The same (Mode::train only); its total kAuxLoss += the sum of the terms that modules add to the losses;
   // every weight's gradient += that of scale * (loss + auxiliary loss).
-  void add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale) const;
+  // Told are, as soon as they are queued, the elements first .. end-1 of the gradients that no later call of
+  // this backward changes: from the end of the region to its beginning, each once.
+  using FinalGradients = std::function<void(int64_t first, int64_t end)>;
+  void add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale,
+                          const FinalGradients& final_gradients = {}) const;
   // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
   void next_logits(const Backend<T>& backend, const TokenBatch& batch, std::vector<Accum<T>>& logits) const;
 
-  // Sums in the backend's memory, so that no call has to wait for its own: kTotals of every micro-batch, and
-  // then one for the step, which is the optimizer's.
+  // Sums in the backend's memory, so that no call has to wait for its own: kTotals of every micro-batch.
   enum Total { kLoss, kAuxLoss, kTotals };
   Vec<double> totals(const Arena<T>& arena) const { return arena.at(totals_); }
   bool has_aux_loss() const { return bool(aux_loss_); }
@@ -89,6 +93,9 @@ class Transformer {
   ModelConfig model_;
   RunShape run_;
   Param embed_, pos_embed_;
+  // Where the weights of each block begin, then the head's, then where all end; before them the embeddings'.
+  // Backward goes through them from the end: a head that is tied adds to the embeddings' first.
+  std::vector<int64_t> begins_;
   RopeSlots<T> rope_;
   Slot<Vec<int32_t>> tokens_, targets_, by_token_;
   Slot<Vec<double>> totals_;

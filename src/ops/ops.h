@@ -14,6 +14,7 @@
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/block_squares.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/head_embedding.h"
@@ -56,16 +57,18 @@ struct Ops {
   void (*cross_entropy)(Stream, const CrossEntropy<T>&);
   void (*adamw)(Stream, const AdamW<T>&);
   void (*accumulate)(Stream, const Accumulate<A>&);
+  void (*block_squares)(Stream, const BlockSquares<A>&);
 
-  // *total += the sum of x, of x^2: in double and in a fixed order; total is backend memory.
+  // *total += the sum of x: in double and in a fixed order; total is backend memory.
   void (*add_sum)(Stream, double* total, Vec<const A>);
-  void (*add_sum_squares)(Stream, double* total, Vec<const A>);
 
   // Memory and queues of the backend. allocate gives zeroed memory, MachineError when there is not enough;
   // available_bytes is what it could give now, 0 when unknown.
   std::shared_ptr<std::byte> (*allocate)(int64_t bytes);
   int64_t (*available_bytes)();
   std::shared_ptr<const Stream> (*open_stream)();
+  // What is queued on the follower from now on begins when all that the leader has queued so far is done.
+  void (*follow)(Stream follower, Stream leader);
   // Matrix products by algorithms that are chosen by timing, from now on: with the choices of an earlier
   // run's table, "" for none. False: the table holds for another library or device and is not used. Before
   // the first product. The table as it has grown: product_table; "" where nothing is chosen.

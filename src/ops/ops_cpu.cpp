@@ -14,10 +14,6 @@ void add_sum(Stream, double* total, Vec<const A> x) {
   for (int64_t i = 0; i < x.size; ++i) sum += double(x[i]);
   *total += sum;
 }
-template <class A>
-void add_sum_squares(Stream stream, double* total, Vec<const A> x) {
-  *total += cpu::sum_squares<A>(stream, x);
-}
 
 // Of the machine, or of this process's control group if that is less.
 int64_t available_bytes() {
@@ -72,11 +68,12 @@ const Ops<T>& cpu_ops() {
       .cross_entropy = cpu::cross_entropy<T>,
       .adamw = cpu::adamw<T>,
       .accumulate = cpu::accumulate<Accum<T>>,
+      .block_squares = cpu::block_squares<Accum<T>>,
       .add_sum = add_sum<Accum<T>>,
-      .add_sum_squares = add_sum_squares<Accum<T>>,
       .allocate = allocate_host,
       .available_bytes = available_bytes,
       .open_stream = open_stream,
+      .follow = [](Stream, Stream) {},
       .time_products = [](Stream, const std::string&) { return true; },
       .product_table = [](Stream) { return std::string(); },
       .host_memory = true,

@@ -4,14 +4,10 @@
 namespace saslm {
 namespace {
 
-DeviceSum device_sum(Stream stream, double* total, Vec<const float> x) {
-  return {.out = total, .partial = {cuda::sum_partials(stream).data, device_sum_partials(x.size)}, .x = x};
-}
 void add_sum(Stream stream, double* total, Vec<const float> x) {
-  cuda::sum(stream, device_sum(stream, total, x));
-}
-void add_sum_squares(Stream stream, double* total, Vec<const float> x) {
-  cuda::sum_squares(stream, device_sum(stream, total, x));
+  cuda::sum(
+      stream,
+      {.out = total, .partial = {cuda::sum_partials(stream).data, device_sum_partials(x.size)}, .x = x});
 }
 
 }  // namespace
@@ -44,11 +40,12 @@ const Ops<T>& cuda_ops() {
       .cross_entropy = cuda::cross_entropy<T>,
       .adamw = cuda::adamw<T>,
       .accumulate = cuda::accumulate,
+      .block_squares = cuda::block_squares,
       .add_sum = add_sum,
-      .add_sum_squares = add_sum_squares,
       .allocate = cuda::allocate,
       .available_bytes = cuda::available_bytes,
       .open_stream = cuda::open_stream,
+      .follow = cuda::follow,
       .time_products = cuda::time_products,
       .product_table = cuda::product_table,
       .host_memory = false,

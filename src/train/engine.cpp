@@ -41,29 +41,31 @@ void Engine<T>::begin_step() const {
 template <class T>
 void Engine<T>::add_loss_and_grads(TokenBatch batch, double scale) const {
   batch.micro = micro_++;
-  const Arena<T> leaf = gradient_sum_.begin(ops_, stream(), arena_, batch.micro);
-  model_.add_loss_and_grads({ops_, leaf, stream()}, batch, scale);
-  gradient_sum_.end(ops_, stream(), arena_, batch.micro);
+  const Arena<T> leaf = gradient_sum_.begin(place(), batch.micro);
+  model_.add_loss_and_grads({ops_, leaf, stream()}, batch, scale, [&](int64_t first, int64_t end) {
+    gradient_sum_.add(place(), batch.micro, {first, end - first});
+  });
 }
 
 template <class T>
 typename Engine<T>::Totals Engine<T>::end_step() const {
   using Model = Transformer<T>;
   const Vec<double> totals = model_.totals(arena_);
-  check(micro_ * Model::kTotals + 1 == totals.size, "a step computes all of its micro-batches");
-  gradient_sum_.over_ranks(ops_, stream(), arena_, comm_);
-  // The gaps between tensors are zero, so the region is summed as one vector.
-  ops_.add_sum_squares(stream(), totals.data + totals.size - 1, arena_.gradients());
-  std::vector<double> read(size_t(totals.size));
-  ops_.copy_out(stream(), read.data(), totals.data, read.size() * sizeof(double));
-  Totals result{.grad_norm = std::sqrt(read.back())};
-  read.pop_back();
-  double aux_loss = 0;
+  check(micro_ * Model::kTotals == totals.size, "a step computes all of its micro-batches");
+  gradient_sum_.finish(place());
+  const Vec<double> squares = gradient_sum_.squares(place());
+  comm_.wait(stream(), "sum of gradients");
+  std::vector<double> read(size_t(totals.size + squares.size));
+  ops_.copy_out(stream(), read.data(), totals.data, size_t(totals.size) * sizeof(double));
+  ops_.copy_out(stream(), read.data() + totals.size, squares.data, size_t(squares.size) * sizeof(double));
   const std::vector<double> of_all = gather_numbers(comm_, read, "sum of losses");
-  for (size_t micro = 0; micro < of_all.size(); micro += Model::kTotals) {
-    result.loss += of_all[micro + Model::kLoss];
-    aux_loss += of_all[micro + Model::kAuxLoss];
-  }
+  Totals result{.grad_norm = std::sqrt(gradient_sum_.add_up(of_all.data() + totals.size, read.size()))};
+  double aux_loss = 0;
+  for (size_t rank = 0; rank < of_all.size(); rank += read.size())
+    for (size_t micro = rank; micro < rank + size_t(totals.size); micro += Model::kTotals) {
+      result.loss += of_all[micro + Model::kLoss];
+      aux_loss += of_all[micro + Model::kAuxLoss];
+    }
   if (model_.has_aux_loss()) result.aux_loss = aux_loss;
   return result;
 }
@@ -78,13 +80,12 @@ double Engine<T>::loss(const TokenBatch& batch) const {
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const requires kStorable {
+std::vector<NamedTensor> Engine<T>::room_for(Region region,
+                                             const std::string& prefix) const requires kStorable {
   float* values = arena_.template whole<float>(region).data;
-  if (!ops_.host_memory) {
+  if (!is_hosts(region)) {
     std::vector<float>& copy = copies_[region];
     copy.resize(size_t(layout_.param_elements()));
-    if (layout_.region_bytes(region) > 0)
-      ops_.copy_out(stream(), copy.data(), values, copy.size() * sizeof(float));
     values = copy.data();
   }
   std::vector<NamedTensor> named;
@@ -94,30 +95,62 @@ std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& pref
 }
 
 template <class T>
-void Engine<T>::store(Region region) const requires kStorable {
-  if (ops_.host_memory) return;
-  const std::vector<float>& copy = copies_.at(region);
-  if (region != Region::masters) {
-    ops_.copy_in(stream(), arena_.template whole<float>(region).data, copy.data(),
-                 copy.size() * sizeof(float));
-    return;
+std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const requires kStorable {
+  std::vector<NamedTensor> named;
+  if (comm_.first()) named = room_for(region, prefix);
+  if (layout_.packed(region))
+    gather(region, copies_[region]);
+  else if (comm_.first() && !is_hosts(region) && layout_.region_bytes(region) > 0)
+    ops_.copy_out(stream(), copies_[region].data(), arena_.template whole<float>(region).data,
+                  copies_[region].size() * sizeof(float));
+  return named;
+}
+
+// Bucket by bucket, so that only the first rank needs memory for everything, and no device.
+template <class T>
+void Engine<T>::gather(Region region, std::vector<float>& all) const requires kStorable {
+  const Shares& shares = gradient_sum_.shares();
+  const float* mine = arena_.template whole<float>(region).data;
+  for (int64_t bucket = 0; bucket < shares.buckets(); ++bucket) {
+    const size_t stride = size_t(shares.owned(bucket, 0).size);  // nobody has more
+    std::vector<float> part(stride), parts(stride * size_t(comm_.size()));
+    const int64_t size = shares.owned(bucket, comm_.rank()).size;
+    if (size > 0) ops_.copy_out(stream(), part.data(), mine, size_t(size) * sizeof(float));
+    mine += size;
+    comm_.gather(std::as_bytes(std::span(part)), std::as_writable_bytes(std::span(parts)),
+                 "gathering of the optimizer's state");
+    if (!comm_.first()) continue;
+    for (int rank = 0; rank < comm_.size(); ++rank) {
+      const Range range = shares.owned(bucket, rank);
+      std::copy_n(parts.data() + size_t(rank) * stride, range.size, all.data() + range.first);
+    }
   }
-  for (const ParamSpec& spec : layout_.params())
-    put_weights(spec, 0, {copy.data() + spec.offset, size_t(spec.size)});
 }
 
 template <class T>
-void Engine<T>::put_weights(const ParamSpec& spec, int64_t first, std::span<const Accum<T>> values) const {
+void Engine<T>::store(Region region) const requires kStorable {
+  if (is_hosts(region)) return;
+  const std::span<const float> all = copies_.at(region);
+  for (const ParamSpec& spec : layout_.params())
+    put(region, spec.offset, all.subspan(size_t(spec.offset), size_t(spec.size)));
+  copies_.erase(region);
+}
+
+template <class T>
+void Engine<T>::put(Region region, int64_t first, std::span<const Accum<T>> values) const {
   using A = Accum<T>;
-  const size_t count = values.size();
-  if (layout_.region_bytes(Region::masters) > 0 || std::is_same_v<T, A>)
-    ops_.copy_in(stream(), arena_.template tensor<A>(Region::masters, spec).data + first, values.data(),
-                 count * sizeof(A));
+  const Range range{first, int64_t(values.size())};
+  if (region != Region::masters || std::is_same_v<T, A> || layout_.region_bytes(region) > 0)
+    for (const Share& share : layout_.packed(region) ? updated_ : std::vector<Share>{{range, first}})
+      if (const Share part = share.within(range); part.range.size > 0)
+        ops_.copy_in(stream(), elements<A>(region, part).data, values.data() + (part.range.first - first),
+                     size_t(part.range.size) * sizeof(A));
   if constexpr (!std::is_same_v<T, A>) {
-    std::vector<T> stored(count);
+    if (region != Region::masters) return;
+    std::vector<T> stored(values.size());
     std::transform(values.begin(), values.end(), stored.begin(), [](A x) { return T(x); });
-    ops_.copy_in(stream(), arena_.template tensor<T>(Region::parameters, spec).data + first, stored.data(),
-                 count * sizeof(T));
+    ops_.copy_in(stream(), arena_.template whole<T>(Region::parameters).data + first, stored.data(),
+                 stored.size() * sizeof(T));
   }
 }
 
@@ -133,7 +166,7 @@ void Engine<T>::initialise(uint64_t seed) const {
       const int64_t count = std::min(kChunk, spec.size - first);
 #pragma omp parallel for
       for (int64_t i = 0; i < count; ++i) values[size_t(i)] = A(initial_value(spec.init, key, first + i));
-      put_weights(spec, first, {values.data(), size_t(count)});
+      put(Region::masters, spec.offset + first, {values.data(), size_t(count)});
     }
   }
 }

@@ -22,16 +22,20 @@ template <class T>
 class Engine {
  public:
   // run.micro_batches are one rank's. MachineError when the backend has not the memory.
+  // ConfigError when the ranks cannot share the work as they are asked to.
   Engine(const ModelConfig& config, const RunShape& run, Mode mode, const Ops<T>& ops,
-         const Communicator& comm = single_rank())
+         const Communicator& comm = single_rank(), const Sharing& sharing = {})
       : ops_(ops),
         comm_(comm),
         layout_(mode),
         model_(layout_, config, run),
-        gradient_sum_(layout_, run.micro_batches, comm.size()),
+        gradient_sum_(layout_, run.micro_batches, comm.size(), sharing),
+        updated_(gradient_sum_.updated(comm.rank())),
         stream_(ops.open_stream()),
+        beside_(comm.size() > 1 ? ops.open_stream() : stream_),
         arena_(layout_, ops.allocate(layout_.bytes())) {
     model_.prepare(backend());
+    if (comm.size() > 1 && sharing.sum == RankSum::library) comm.all_reduce(*beside_, {}, "sum of gradients");
   }
 
   const Layout<T>& layout() const { return layout_; }
@@ -44,7 +48,7 @@ class Engine {
 
   // One step: this rank's micro-batches one after the other, then everything is summed over all ranks and
   // read once, which waits for it all. The sums' order depends on the step's micro-batches alone, not on who
-  // computed them (train/gradient_sum.h).
+  // computed them (train/gradient_sum.h); over ranks they begin within the last of them.
   struct Totals {
     double loss = 0;  // nats, summed over the step's targets
     std::optional<double>
@@ -58,31 +62,48 @@ class Engine {
   // Of one batch on this rank, without gradients; waits for it.
   double loss(const TokenBatch& batch) const;
 
+  // This rank's part of an update: the shares of the weights that are its own, and their elements in any of
+  // the weight regions. Afterwards all must know them: spread_weights.
+  const std::vector<Share>& updated() const { return updated_; }
+  template <class X>
+  Vec<X> elements(Region region, const Share& share) const {
+    X* const all = arena_.template whole<X>(region).data;
+    return {all + (layout_.packed(region) ? share.packed : share.range.first), share.range.size};
+  }
+  void spread_weights() const { gradient_sum_.spread_weights(place()); }
+
   // Every weight, or its moment, by its checkpoint name, in memory of the host: the backend's own where the
-  // host may touch that, else a copy, current as of the call. store() puts what was then written there in
-  // place.
+  // host may touch all of it, else a copy that lasts until it is stored or dropped. fetch: with their values,
+  // on the first rank; the others, which hand over their shares, get nothing. room_for: with any values, to
+  // be written; store() puts them in place, of each rank what it keeps.
   static constexpr bool kStorable = std::is_same_v<Accum<T>, float>;  // as files hold them
   std::vector<NamedTensor> fetch(Region region, const std::string& prefix = "") const requires kStorable;
+  std::vector<NamedTensor> room_for(Region region, const std::string& prefix = "") const requires kStorable;
   void store(Region region) const requires kStorable;
+  void drop_copies() const { copies_.clear(); }
 
   // What a seed makes of the parameter table: an element depends on (seed, tensor name, index) alone.
   void initialise(uint64_t seed) const;
 
  private:
-  // Weights first .. first+values.size()-1 of a tensor, in every form the backend keeps.
-  void put_weights(const ParamSpec& spec, int64_t first, std::span<const Accum<T>> values) const;
+  // Elements of all weights from `first` on, in every form the backend keeps; of the moments' regions too.
+  void put(Region region, int64_t first, std::span<const Accum<T>> values) const;
 
+  bool is_hosts(Region region) const { return ops_.host_memory && !layout_.packed(region); }
+  void gather(Region region, std::vector<float>& all) const requires kStorable;
   void zero_totals() const;
+  typename GradientSum<T>::Place place() const { return {ops_, arena_, comm_, *stream_, *beside_}; }
 
   const Ops<T>& ops_;
   const Communicator& comm_;
   Layout<T> layout_;
   Transformer<T> model_;
   GradientSum<T> gradient_sum_;
-  std::shared_ptr<const Stream> stream_;  // outlives the memory its work uses
+  std::vector<Share> updated_;
+  std::shared_ptr<const Stream> stream_, beside_;  // outlive the memory their work uses
   Arena<T> arena_;
   mutable int64_t micro_ = 0;                            // of the step, the next
-  mutable std::map<Region, std::vector<float>> copies_;  // of fetch, where the host cannot touch the original
+  mutable std::map<Region, std::vector<float>> copies_;  // of fetch and room_for
 };
 
 }  // namespace saslm

@@ -6,15 +6,19 @@
 // 1, and then the tree's upper levels together: neighbours first, then pairs of pairs. So 1, 2, 4 or 8 ranks
 // give the same bits. Price: a rank with n micro-batches a step keeps up to 1 + log2 n gradients at once.
 //
-// Over ranks, by recursive halving and doubling (Rabenseifner 2004): at every level two partners each add up
-// one half of what both hold; afterwards the parts come back the same way. A rank sends 2 (1 - 1/W)
-// gradients.
+// Over ranks, bucket by bucket, by recursive halving and doubling (Rabenseifner 2004): at every level two
+// partners each add up one half of what both hold, until every rank has the sum of its own part (shares.h);
+// then the parts come back the same way. A rank sends 2 (1 - 1/W) gradients. Where the optimizer's state is
+// sharded (ZeRO-1, Rajbhandari et al. 2020), what comes back are the new weights instead. A bucket is summed
+// as soon as the last micro-batch's backward has its gradients, in a queue beside the model's.
 #pragma once
 #include <vector>
 
 #include "comm/communicator.h"
+#include "config/config.h"
 #include "core/arena.h"
 #include "ops/ops.h"
+#include "train/shares.h"
 
 namespace saslm {
 
@@ -29,29 +33,69 @@ class SumTree {
     int64_t buffer = 0, merges = 0;
   };
   Leaf leaf(int64_t index) const;
+  int64_t leaves() const { return leaves_; }
   int64_t buffers() const;  // most that are alive at once
 
  private:
   int64_t leaves_;
 };
 
+// How ranks share the work after backward. Of no effect on a single one.
+struct Sharing {
+  bool sharded = false;          // runtime.zero_stage 1: moments and masters of its own shares alone
+  RankSum sum = RankSum::fixed;  // library: in that library's own order
+  int64_t bucket = Shares::kBucket;
+};
+inline Sharing sharing_of(const RuntimeConfig& runtime) {
+  return {.sharded = runtime.zero_stage == 1, .sum = runtime.gradient_sum};
+}
+
 template <class T>
 class GradientSum {
  public:
-  // Reserves the gradients' buffers. micro_batches is one rank's, of one step.
-  GradientSum(Layout<T>& layout, int64_t micro_batches, int64_t ranks);
+  // Reserves the gradients' buffers, and of the optimizer's state as much as a rank keeps. micro_batches is
+  // one rank's, of one step.
+  GradientSum(Layout<T>& layout, int64_t micro_batches, int64_t ranks, const Sharing& sharing = {});
+
+  // What every call needs. The model computes in `stream`, sums over ranks are queued on `beside`.
+  struct Place {
+    const Ops<T>& ops;
+    const Arena<T>& arena;
+    const Communicator& comm;
+    Stream stream, beside;
+  };
 
   // Micro-batch `index` is about to be computed: the arena whose gradients it adds to, zeroed.
-  Arena<T> begin(const Ops<T>& ops, Stream stream, const Arena<T>& arena, int64_t index) const;
-  // It was: sums are added up as far as they go.
-  void end(const Ops<T>& ops, Stream stream, const Arena<T>& arena, int64_t index) const;
-  // All of this rank's were: arena.gradients() = the sum over all ranks. float only.
-  void over_ranks(const Ops<T>& ops, Stream stream, const Arena<T>& arena, const Communicator& comm) const;
+  Arena<T> begin(const Place& place, int64_t index) const;
+  // Its gradients in this range are final. Ranges come from the end of the region to its beginning. Sums are
+  // added up as far as they go; of the step's last micro-batch over the ranks, too.
+  void add(const Place& place, int64_t index, Range range) const;
+  // All of it was: what is queued on the stream from now on finds the sum over all ranks in
+  // arena.gradients(); when sharded, in this rank's shares alone.
+  void finish(const Place& place) const;
+
+  // Squares of this rank's sums: queued, by the blocks of its shares; the rest is zero.
+  Vec<double> squares(const Place& place) const;
+  // The sum of all ranks' squares in the order of the blocks: rank r's are those from all + r * stride on.
+  double add_up(const double* all, size_t stride) const;
+
+  // Every rank's new weights to all others, when they were updated in shares. Waits.
+  void spread_weights(const Place& place) const;
+
+  const Shares& shares() const { return shares_; }
+  bool sharded() const { return sharing_.sharded && shares_.ranks() > 1; }
+  // What this rank updates, and where it keeps its state: everything, unless sharded.
+  std::vector<Share> updated(int rank) const;
 
  private:
+  void merge(const Place& place, Stream stream, int64_t index, Range range) const;
+  void over_ranks(const Place& place, int64_t bucket) const;
+
   SumTree tree_;
-  int64_t ranks_;
-  Slot<Vec<Accum<T>>> received_;  // a partner's half of a bucket, scratch
+  Shares shares_;
+  Sharing sharing_;
+  Slot<Vec<Accum<T>>> received_;  // a partner's half of a bucket; alive during backward
+  Slot<Vec<double>> squares_;     // by the blocks of this rank's shares
 };
 
 }  // namespace saslm

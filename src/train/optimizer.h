@@ -12,7 +12,8 @@ class AdamWOptimizer {
  public:
   AdamWOptimizer(const Engine<T>& engine, const OptimConfig& config) : engine_(engine), config_(config) {}
 
-  // Update number t (from 1) at this learning rate. From the norm of all gradients together the clip follows:
+  // Update number t (from 1) at this learning rate, of this rank's shares, and then of all weights on all
+  // ranks. From the norm of all gradients together the clip follows:
   // g *= min(1, grad_clip / (grad_norm + 1e-6)), nothing when grad_clip is 0.
   void update(double learning_rate, double grad_norm, int64_t t) const;
 

@@ -25,7 +25,8 @@ template <class T>
 int64_t arena_bytes(const Config& config) {
   Layout<T> layout(Mode::train);
   const Transformer<T> model(layout, config.model, training_shape(config));
-  const GradientSum<T> gradient_sum(layout, config.train.grad_accum, config.train.ranks);
+  const GradientSum<T> gradient_sum(layout, config.train.grad_accum, config.train.ranks,
+                                    sharing_of(config.runtime));
   return layout.bytes();
 }
 
@@ -67,7 +68,7 @@ Plan make_plan(const Config& config) {
   const TrainConfig& train = config.train;
   Layout<T> layout(Mode::train);
   const Transformer<T> model(layout, config.model, training_shape(config));
-  const GradientSum<T> gradient_sum(layout, train.grad_accum, train.ranks);
+  const GradientSum<T> gradient_sum(layout, train.grad_accum, train.ranks, sharing_of(config.runtime));
 
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {

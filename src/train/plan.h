@@ -1,4 +1,5 @@
-// What a run will need and do, before anything is allocated: the numbers behind `saslm plan`.
+// What a run will need and do, before anything is allocated: the numbers behind `saslm plan`. Of several
+// ranks, memory is that of each: they have blocks of one size.
 #pragma once
 #include <string>
 #include <utility>

@@ -44,7 +44,7 @@ template <class T>
 std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
                                               const Ops<T>& ops) {
   auto engine = std::make_unique<Engine<T>>(model.config, run, Mode::infer, ops);
-  load_weights(model.path, engine->fetch(Region::masters));
+  load_weights(model.path, engine->room_for(Region::masters));
   engine->store(Region::masters);
   return engine;
 }

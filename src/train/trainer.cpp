@@ -1,7 +1,7 @@
 // One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
 // all of them know: the step, the losses that end_step gathers, and should_stop, which asks everybody. Rank 0
-// alone holds the directory's lock, looks for the checkpoint to go on from, and writes; the others are told
-// which it is and read it themselves.
+// alone holds the directory's lock, looks for the checkpoint to go on from, and writes, with what the others
+// hand it; they are told which it is and read it themselves.
 #include "train/trainer.h"
 
 #include <chrono>
@@ -69,7 +69,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       val_set_(open_val_set(config)),
       lock_(agree_and_lock()),
       loader_(train_set_, config.data.shuffle, config.train.seed),
-      engine_(config.model, training_shape(config), Mode::train, ops, comm),
+      engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
       inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
@@ -92,6 +92,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 template <class T>
 void Trainer<T>::agree() const {
   nlohmann::json mine = nlohmann::json::parse(to_json(config_));
+  for (const char* key : {"zero_stage", "gradient_sum"})
+    mine["runtime." + std::string(key)] = mine["runtime"][key];
   for (const char* where : {"data", "runtime"})
     mine.erase(where);  // may be elsewhere, and other, on every machine
   mine["ranks"] = config_.train.ranks;
@@ -186,7 +188,7 @@ void Trainer<T>::start_anew() {
   if (to_json(from) != to_json(config_.model))
     observer_.warning("the model block of " + options_.init_from +
                       "/config.json differs from this run's; tensors are taken by name and shape");
-  load_weights(options_.init_from, engine_.fetch(Region::masters));
+  load_weights(options_.init_from, engine_.room_for(Region::masters));
   engine_.store(Region::masters);
   observer_.note("weights from " + options_.init_from);
 }
@@ -208,9 +210,9 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   saved.val_fingerprint = state_.val_fingerprint;
   saved.ranks = state_.ranks;
 
-  std::vector<NamedTensor> moments = engine_.fetch(Region::moment1, "m.");
-  for (NamedTensor& v : engine_.fetch(Region::moment2, "v.")) moments.push_back(std::move(v));
-  load_checkpoint(checkpoint, engine_.fetch(Region::masters), moments);
+  std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
+  for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
+  load_checkpoint(checkpoint, engine_.room_for(Region::masters), moments);
   for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
   state_ = saved;
   detector_.restore(saved.detector);
@@ -347,19 +349,20 @@ bool Trainer<T>::run_evaluation() {
 template <class T>
 void Trainer<T>::save() {
   saved_at_ = state_.step;
-  if (!comm_.first()) return;
   const double begin_s = now_s();
-  state_.product_table = engine_.ops().product_table(engine_.stream());
-  metrics_->sync();
   std::vector<ConstNamedTensor> model, moments;
   for (const NamedTensor& t : engine_.fetch(Region::masters)) model.push_back(t);
   for (const NamedTensor& t : engine_.fetch(Region::moment1, "m.")) moments.push_back(t);
   for (const NamedTensor& t : engine_.fetch(Region::moment2, "v.")) moments.push_back(t);
+  if (!comm_.first()) return;
+  state_.product_table = engine_.ops().product_table(engine_.stream());
+  metrics_->sync();
   const std::string path = save_checkpoint(checkpoints_dir(options_), {.step = state_.step,
                                                                        .model = model,
                                                                        .optimizer = moments,
                                                                        .state_json = to_json(state_),
                                                                        .config_json = to_json(config_)});
+  engine_.drop_copies();
   const CheckpointRecord record{state_.step, path, plan_.checkpoint_bytes, (now_s() - begin_s) * 1e3};
   metrics_->log_checkpoint(record);
   observer_.checkpoint(record);

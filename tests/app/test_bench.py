@@ -20,7 +20,7 @@ class Kernels(AppTest):
         self.assertIn("measured", ceilings["gb_per_s_from"])
         ops = {line["op"] for line in found["kernels"]}
         self.assertLessEqual({"embedding_fwd", "matmul_bwd", "attention_fwd", "sas_bwd", "cross_entropy", "adamw",
-                              "add_sum_squares"}, ops)
+                              "block_squares"}, ops)
         for line in found["kernels"]:
             with self.subTest(line["op"] + " " + line["shape"]):
                 self.assertEqual((line["seq_len"], line["tokens"]), (32, 64))

@@ -160,6 +160,8 @@ const std::vector<Row> kRunRows = {
     {in("runtime", R"("precision":"fp16")"), R"(wanted one of "auto", "bf16", "fp32", got "fp16")"},
     {in("runtime", R"("precision":"bf16","device":"cpu")"), "the CPU computes in fp32"},
     {in("runtime", R"("peak_tflops":-1)"), "runtime.peak_tflops"},
+    {in("runtime", R"("zero_stage":2)"), "runtime.zero_stage: wanted an integer from 0 to 1, got 2"},
+    {in("runtime", R"("gradient_sum":"fast")"), R"(wanted one of "fixed", "library", got "fast")"},
     {in("runtime", R"("recompute":"all")"), R"(wanted one of "none", "sim", "block", got "all")"},
 };
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "core/arena.h"
+#include "core/bf16.h"
 #include "core/layout.h"
 
 namespace saslm {
@@ -19,6 +20,31 @@ TEST(Layout, AlignedRowsBeginEvery128BytesAndLieApart) {
   for (int64_t r = 0; r < 3; ++r)
     EXPECT_EQ(reinterpret_cast<uintptr_t>(arena.at(odd)[r]) % 128, 0u) << "row " << r;
   EXPECT_GE(arena.at(whole)[0], arena.at(odd)[2] + 33);
+}
+
+template <class T>
+void packs_state(bool masters_too) {
+  Layout<T> whole(Mode::train), packed(Mode::train);
+  for (Layout<T>* layout : {&whole, &packed}) layout->param("w", {3, 64}, "part", Init::zeros());
+  packed.pack_optimizer_state(64);
+  for (const Region region :
+       {Region::parameters, Region::masters, Region::gradients, Region::moment1, Region::moment2}) {
+    const bool is_state = region >= Region::moment1 || (region == Region::masters && masters_too);
+    EXPECT_EQ(packed.packed(region), is_state) << name_of(region);
+    EXPECT_FALSE(whole.packed(region));
+    EXPECT_EQ(packed.region_bytes(region), whole.region_bytes(region) / (is_state ? 3 : 1))
+        << name_of(region);
+  }
+  const Arena<T> arena(packed, allocate_host(packed.bytes()));
+  EXPECT_EQ(arena.template whole<float>(Region::moment2).size, 64);
+  EXPECT_EQ(arena.gradients().size, 192);
+  EXPECT_EQ(arena.template tensor<float>(Region::gradients, packed.params()[0]).size, 192);
+  EXPECT_THROW(arena.template tensor<float>(Region::moment1, packed.params()[0]), ShapeError);
+}
+
+TEST(Layout, PacksTheOptimizersStateAndNothingElse) {
+  packs_state<float>(false);  // whose masters are the parameters
+  packs_state<bf16>(true);
 }
 
 }  // namespace

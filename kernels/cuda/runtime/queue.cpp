@@ -42,6 +42,7 @@ void Staging::send(cudaStream_t stream, void* device, const void* host, size_t b
 
 QueueState::QueueState() {
   check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  check_cuda(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming), "cudaEventCreate");
   void* scratch = nullptr;
   check_cuda(cudaMalloc(&scratch, kSumPartials * sizeof(double)), "cudaMalloc");
   sum_partials = static_cast<double*>(scratch);
@@ -51,6 +52,7 @@ QueueState::QueueState() {
 QueueState::~QueueState() {
   cudaStreamSynchronize(stream);
   cudaFree(sum_partials);
+  cudaEventDestroy(reached);
   cudaStreamDestroy(stream);
 }
 
@@ -79,6 +81,13 @@ int64_t available_bytes() {
 std::shared_ptr<const Stream> open_stream() {
   const auto state = std::make_shared<QueueState>();
   return {state, &state->view};
+}
+
+// A wait is for the event as it was recorded last before: recording it anew later does not change it.
+void follow(Stream follower, Stream leader) {
+  const QueueState& ahead = queue_state(leader);
+  check_cuda(cudaEventRecord(ahead.reached, ahead.stream), "cudaEventRecord");
+  check_cuda(cudaStreamWaitEvent(queue_state(follower).stream, ahead.reached, 0), "cudaStreamWaitEvent");
 }
 
 bool time_products(Stream stream, const std::string& table) {

@@ -21,6 +21,7 @@ std::shared_ptr<std::byte> allocate(int64_t bytes);
 int64_t available_bytes();
 
 std::shared_ptr<const Stream> open_stream();
+void follow(Stream follower, Stream leader);  // Ops::follow (src/ops/ops.h)
 
 // Ops::time_products and Ops::product_table (src/ops/ops.h).
 bool time_products(Stream, const std::string& table);

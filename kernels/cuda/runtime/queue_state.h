@@ -40,6 +40,7 @@ struct QueueState {
   QueueState& operator=(const QueueState&) = delete;
 
   cudaStream_t stream = nullptr;
+  cudaEvent_t reached = nullptr;  // what a follower waits for
   double* sum_partials = nullptr;
   Staging staging;
   Gemm gemm;

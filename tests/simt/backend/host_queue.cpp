@@ -39,6 +39,8 @@ std::shared_ptr<const Stream> open_stream() {
   return {queue, &queue->view};
 }
 
+void follow(Stream, Stream) {}  // a call has ended when it returns
+
 // A table that only its first holder can use, and that says so.
 bool time_products(Stream stream, const std::string& table) {
   const bool usable = table.empty() || table == kProductTable;

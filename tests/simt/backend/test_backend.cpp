@@ -4,6 +4,7 @@
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
 #include "core/file.h"
+#include "tests/train/many_ranks.h"
 #include "tests/train/recompute.h"
 
 namespace saslm {
@@ -36,6 +37,20 @@ TEST_P(CudaBackend, RunsEveryCallOnMemoryOfTheBench) {
 
 TEST(CudaRecompute, GivesTheSameBitsWhateverIsRecomputed) {
   for (const char* name : {"gqa_sas", "moh_authors"}) expect_recompute_changes_no_bit(name, cuda_ops<bf16>());
+}
+
+// Several ranks on one GPU: threads in turn. Weights of two bytes travel as pairs.
+TEST(CudaRanks, LearnTheBitsOfOneShardedOrNot) {
+  expect_ranks_change_no_bit("mhe_mul", cuda_ops<bf16>(), {2, 4}, 2);
+}
+
+TEST(CudaRanks, GoOnFromWhatAnyOthersHandedOver) {
+  const Ops<bf16>& ops = cuda_ops<bf16>();
+  const Learned alone = learn("mhe_mul", ops, 1, {}, 3);
+  Learned state;
+  for (const auto& [ranks, sharded] : {std::pair{4, true}, {1, false}, {2, true}})
+    state = learn("mhe_mul", ops, ranks, {.sharded = sharded}, 1, state);
+  EXPECT_TRUE(state == alone);
 }
 
 // The last save of a run from the config's seed that was stopped after `stops` steps, each time anew.

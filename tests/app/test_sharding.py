@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Ranks that keep the optimizer's state in shares learn what one rank learns, bit for bit, and hand it on whole."""
+import os
+import shutil
+import subprocess
+import unittest
+
+import harness
+from harness import AppTest, checkpoints, read_metrics, saslm
+
+STEPS = 30
+ZERO = ("--set", "runtime.zero_stage=1")
+LIBRARY = ("--set", "runtime.gradient_sum=library")
+# Wide enough that four ranks have blocks of 4096 weights to share, and some of them an empty share.
+WIDE = {"mlp": {"hidden": 160}}
+
+
+def config_of(kind):
+    """Four micro-batches a step, 4, 2 or 1 on a rank."""
+    return harness.tiny_config(kind, model=WIDE, train={"steps": STEPS, "micro_batch": 2, "grad_accum": None, "global_batch": 8},
+                               eval={"every_steps": 10, "max_sequences": 7}, checkpoint={"every_steps": 10})
+
+
+def history(run):
+    times = ("step_ms", "tokens_per_s", "mfu")
+    return [{key: value for key, value in event.items() if key not in times}
+            for event in read_metrics(run) if event["event"] in ("step", "eval")]
+
+
+def final_tensors(run):
+    newest = checkpoints(run)[-1]
+    return newest.name, *((newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))
+
+
+def why_not():
+    if not shutil.which("mpirun"):
+        return "there is no mpirun"
+    if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
+        return "mpirun is not Open MPI's"
+    return None
+
+
+class ShardingTest(AppTest):
+    config, reference = {}, {}  # by name: the file, and the run of one rank
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if reason := why_not():
+            raise unittest.SkipTest(reason)
+        cls.config = {kind: cls.write_config(config_of(kind)) for kind in ("mha", "sas")}
+        probe = saslm("train", cls.config["mha"], "--run-dir", cls.fresh(), "--resume", "must",
+                      env={"OMPI_COMM_WORLD_SIZE": "2"})
+        if "has no MPI" in probe.err:
+            raise unittest.SkipTest("this build of saslm has no MPI")
+
+    def train(self, name, run, ranks, *options):
+        return self.run_ok("train", self.config[name], "--run-dir", run, "--ranks", ranks, *options)
+
+    def one_rank(self, name):
+        if name not in self.reference:
+            run = self.fresh(f"{name}_reference")
+            self.train(name, run, 1)
+            self.reference[name] = run
+        return self.reference[name]
+
+    def expect_same(self, name, run):
+        self.assertEqual(history(run), history(self.one_rank(name)))
+        self.assertTrue(final_tensors(run) == final_tensors(self.one_rank(name)), "weights or moments differ")
+
+
+class SameBits(ShardingTest):
+    def test_one_two_and_four_ranks_learn_the_same_bits_with_and_without_shares(self):
+        for name in ("sas", "mha"):
+            for ranks, options in ((1, ZERO), (2, ()), (2, ZERO), (4, ()), (4, ZERO)):
+                with self.subTest(name=name, ranks=ranks, options=options):
+                    run = self.fresh()
+                    self.assertNotIn("warning", self.train(name, run, ranks, *options).err)
+                    self.expect_same(name, run)
+
+    def test_a_run_goes_on_with_other_ranks_and_other_shares(self):
+        run = self.fresh()
+        shutil.copytree(self.one_rank("sas"), run)
+        # From nothing, step 10, step 20, step 10, step 20.
+        for ranks, options, kept in ((4, (), 0), (2, ZERO, 1), (1, (), 2), (4, ZERO, 1), (4, (), 2)):
+            for path in checkpoints(run)[kept:]:
+                shutil.rmtree(path)
+            if kept == 0:
+                (run / "metrics.jsonl").unlink()
+            self.assertNotIn("changed", self.train("sas", run, ranks, *options).err)
+            self.expect_same("sas", run)
+
+    def test_weights_to_start_from_reach_every_rank(self):
+        start = checkpoints(self.one_rank("mha"))[-1]
+        runs = [self.fresh(), self.fresh()]
+        for run, ranks, options in zip(runs, (1, 4), ((), ZERO)):
+            self.train("mha", run, ranks, "--init-from", start, *options)
+        self.assertEqual(history(runs[0]), history(runs[1]))
+        self.assertTrue(final_tensors(runs[0]) == final_tensors(runs[1]))
+        self.assertNotEqual(history(runs[0])[1]["loss"], history(self.one_rank("mha"))[1]["loss"])
+
+
+class Library(ShardingTest):
+    def test_ranks_whose_library_sums_learn_as_well(self):
+        losses = {}
+        for options in (LIBRARY, (*LIBRARY, *ZERO)):
+            run = self.fresh()
+            self.train("mha", run, 4, *options)
+            losses[options] = [event["loss"] for event in history(run) if event["event"] == "step"]
+        fixed = [event["loss"] for event in history(self.one_rank("mha")) if event["event"] == "step"]
+        for some in losses.values():
+            self.assertEqual(len(some), STEPS)
+            for one, other in zip(some, fixed):
+                self.assertAlmostEqual(one, other, delta=1e-4)
+
+
+class Plans(ShardingTest):
+    def plan(self, *options):
+        return self.run_json("plan", self.config["mha"], *options)
+
+    def test_a_plan_for_ranks_shows_what_shares_save(self):
+        whole = self.plan("--ranks", 4)["bytes_by_region"]
+        shares = self.plan("--ranks", 4, *ZERO)["bytes_by_region"]
+        for region in ("moment1", "moment2"):
+            self.assertLess(shares[region], whole[region] / 2)
+            self.assertGreaterEqual(shares[region], whole[region] / 4)
+        for region in ("parameters", "gradients", "activations"):
+            self.assertEqual(shares[region], whole[region])
+        self.assertEqual(self.plan(*ZERO), {**self.plan(), "zero_stage": 1})
+        self.assertIn("one of so many ranks", self.run_ok("plan", self.config["mha"], "--ranks", 2).out)
+
+    def test_a_runs_memory_is_the_plans(self):
+        run = self.fresh()
+        self.train("mha", run, 2, *ZERO)
+        self.assertEqual(harness.events(run, "start")[0]["arena_bytes"], self.plan("--ranks", 2, *ZERO)["arena_bytes"])
+
+    def test_ranks_that_a_step_cannot_be_shared_by_are_refused(self):
+        for ranks, phrase in ((3, "got 3"), (8, "8 ranks"), (0, "--ranks")):
+            done = saslm("plan", self.config["mha"], "--ranks", ranks)
+            self.assertEqual(done.code, harness.USER)
+            self.assertIn(phrase, done.err)
+
+
+class Refused(ShardingTest):
+    def test_ranks_that_share_differently(self):
+        run = self.fresh()
+        first = [os.environ["SASLM"], "train", str(self.config["mha"]), "--run-dir", str(run)]
+        for change, difference in ((ZERO, "runtime.zero_stage is 0 on rank 0, 1 on rank 1"),
+                                   (LIBRARY, 'runtime.gradient_sum is "fixed" on rank 0, "library" on rank 1')):
+            root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+            done = subprocess.run(["mpirun", "--oversubscribe", *root, "-np", "1", *first, ":", "-np", "1", *first, *change],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.PATIENCE_S,
+                                  env={**os.environ, "OMP_NUM_THREADS": "1"})
+            self.assertEqual(done.returncode, harness.USER, done.stderr)
+            self.assertIn(difference, done.stderr)
+            self.assertFalse(run.exists(), "a refused start left a folder")
+
+
+if __name__ == "__main__":
+    harness.main()
