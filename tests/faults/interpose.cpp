@@ -2,7 +2,9 @@
 // the program itself is the one that users run.
 //
 //   FAULTS_UNDER   counted are operations on what lies under this folder
-//   FAULTS_OF      "write": those that change the disk, or sync it; "read": opening to read, and reading
+//   FAULTS_OF      "write": those that change the disk, or sync it, but for "append": lines added to
+//   metrics.jsonl, which
+//                  a checkpoint's writing goes on beside; "read": opening to read, and reading
 //   FAULTS_AT      which of them, from 0: "17", "17+" (it and all later ones), "3,8,21"; none: all are only
 //   logged FAULTS_DO      what happens before such an operation, or in place of it: "kill" or "stop" (the
 //   signal), "short"
@@ -26,7 +28,7 @@
 
 namespace {
 
-enum class Of { write, read };
+enum class Of { write, append, read };
 
 std::string setting(const char* name) {
   const char* const value = std::getenv(name);
@@ -37,7 +39,9 @@ struct Settings {
   std::string under = setting("FAULTS_UNDER"), at = setting("FAULTS_AT"), act = setting("FAULTS_DO"),
               log = setting("FAULTS_LOG");
   bool syncs_lie = setting("FAULTS_SYNCS") == "lies";
-  Of of = setting("FAULTS_OF") == "read" ? Of::read : Of::write;
+  Of of = setting("FAULTS_OF") == "read"     ? Of::read
+          : setting("FAULTS_OF") == "append" ? Of::append
+                                             : Of::write;
 
   bool hits(int number) const {
     for (const char* rest = at.c_str(); *rest != '\0';) {
@@ -69,9 +73,11 @@ enum class Fate { pass, fail, half };
 Fate fate_of(Of of, const char* operation, int folder, const char* path) {
   static std::atomic<int> counted = 0;
   const Settings& s = settings();
-  if (s.under.empty() || of != s.of) return Fate::pass;
+  if (s.under.empty()) return Fate::pass;
   const std::string full = path_of(folder, path);
-  if (full.compare(0, s.under.size(), s.under) != 0) return Fate::pass;
+  if (of == Of::write && !std::strcmp(operation, "write") && full == s.under + "/metrics.jsonl")
+    of = Of::append;
+  if (of != s.of || full.compare(0, s.under.size(), s.under) != 0) return Fate::pass;
   const int number = counted++;
   if (!s.log.empty()) {
     const std::string line = std::string(operation) + " " + full.substr(s.under.size()) + "\n";
@@ -82,7 +88,8 @@ Fate fate_of(Of of, const char* operation, int folder, const char* path) {
   if (!s.hits(number)) return Fate::pass;
   if (s.act == "short") return Fate::half;
   if (s.act == "kill" || s.act == "stop") {
-    ::kill(::getpid(), s.act == "kill" ? SIGKILL : SIGSTOP);
+    // To this very thread, so that it does not begin the operation before the others have heard.
+    ::syscall(SYS_tgkill, ::getpid(), ::gettid(), s.act == "kill" ? SIGKILL : SIGSTOP);
     return Fate::pass;
   }
   errno = std::atoi(s.act.c_str());
