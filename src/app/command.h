@@ -14,6 +14,7 @@ using RunCommand = std::function<int()>;
 
 // Exit codes; errors have their own (core/error.h): 1 machine, 2 user, 3 diverged.
 constexpr int kDone = 0;
+constexpr int kDiffers = 4;  // diff, verify
 constexpr int kStoppedToResume = 75;
 
 // Says what was wrong, on standard error, ends the other ranks with this one, and returns the exit code.
@@ -26,6 +27,8 @@ void add_eval_command(CLI::App& app, RunCommand& run);
 void add_generate_command(CLI::App& app, RunCommand& run);
 void add_tokenize_command(CLI::App& app, RunCommand& run);
 void add_inspect_command(CLI::App& app, RunCommand& run);
+void add_diff_command(CLI::App& app, RunCommand& run);
+void add_verify_command(CLI::App& app, RunCommand& run);
 void add_bench_command(CLI::App& app, RunCommand& run);
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run);
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run);

@@ -82,6 +82,8 @@ int main(int argc, char** argv) {
   add_generate_command(app, run);
   add_tokenize_command(app, run);
   add_inspect_command(app, run);
+  add_diff_command(app, run);
+  add_verify_command(app, run);
   add_bench_command(app, run);
   add_schema_command(app, run);
 

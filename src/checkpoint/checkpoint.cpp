@@ -167,7 +167,14 @@ void read_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> 
 
 }  // namespace
 
-std::string save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content) {
+std::string state_hash(std::span<const FileSum> files) {
+  std::string all;
+  for (const FileSum& file : files)
+    for (const auto& [name, sum] : file.tensors) all += name + " " + sum + "\n";
+  return hash_hex(bytes_of(all));
+}
+
+SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content) {
   make_dirs(checkpoints_dir);
   const std::string name = checkpoint_name(content.step), path = checkpoints_dir + "/" + name;
   TempDir temp(temp_path(checkpoints_dir, name));
@@ -187,7 +194,7 @@ std::string save_checkpoint(const std::string& checkpoints_dir, const Checkpoint
   temp.keep();  // from here on the temporary name is nothing, or the checkpoint that was replaced
   fsync_dir(checkpoints_dir);
   remove_tree(temp.path());
-  return path;
+  return {path, state_hash(manifest.files)};
 }
 
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,

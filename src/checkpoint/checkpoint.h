@@ -32,9 +32,18 @@ struct CheckpointContent {
   std::string state_json, config_json;
 };
 
-// Returns the new folder's path. A checkpoint of the same step, valid or not, is replaced by one atomic
+struct SavedCheckpoint {
+  std::string path;        // of the new folder
+  std::string state_hash;  // see below
+};
+
+// A checkpoint of the same step, valid or not, is replaced by one atomic
 // exchange: the later save is the one whose state the run goes on from.
-std::string save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content);
+SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content);
+
+// One number for all weights and moments: the XXH3 of their tensors' names and XXH3. Equal for equal state,
+// whatever else a checkpoint says.
+std::string state_hash(std::span<const FileSum> files);
 
 // Bytes on disk, to within the JSON texts (64 KiB are allowed for). Only names and shapes are looked at.
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,

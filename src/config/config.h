@@ -197,6 +197,7 @@ struct CheckpointConfig {
   int64_t every_steps = 1000;  // 0 = only the final one
   int64_t keep_last = 2;
   int64_t keep_every = 0;  // checkpoints whose step is a multiple of this are kept for good; 0 = none
+  bool background = true;  // training goes on while one is written, from a copy of what is saved
   bool operator==(const CheckpointConfig&) const = default;
 };
 

@@ -352,6 +352,8 @@ void visit_fields(V& v, CheckpointConfig& c) {
           {.help = "checkpoints at multiples of this step are kept for good; 0 = none",
            .min = 0,
            .max = kMaxSteps});
+  v.field("background", c.background,
+          {.help = "training goes on while one is written, from a copy in memory: 12 bytes a parameter"});
 }
 
 template <class V>

@@ -11,6 +11,7 @@
 //   gradients   Accum<T>  training only, like the next two; several copies when they are summed as a tree
 //   moment1/2   Accum<T>  these two and the masters hold one element per weight, or only a rank's own, packed
 //   tables      what outlasts a call: rope angles, the batch, key/value caches, sums
+//   snapshot    float     weights and moments, while they are written to a checkpoint and training goes on
 //   activations kept from forward to backward
 //   scratch     dead after the call that wrote it
 //
@@ -32,8 +33,8 @@
 
 namespace saslm {
 
-enum class Region { parameters, masters, gradients, moment1, moment2, tables, activations, scratch };
-constexpr int kRegions = 8;
+enum class Region { parameters, masters, gradients, moment1, moment2, tables, snapshot, activations, scratch };
+constexpr int kRegions = 9;
 const char* name_of(Region region);
 
 enum class Mode { train, infer };

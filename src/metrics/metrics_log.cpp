@@ -68,13 +68,37 @@ void MetricsLog::log(std::string_view event, const ordered_json& fields) {
   ordered_json line = {{"event", event}};
   line.update(fields);
   const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  const std::lock_guard lock(mutex_);
+  pending_ += text;
+  try {
+    write_pending();
+  } catch (const IoError& e) {
+    problem_ = e.what();
+  }
+}
+
+void MetricsLog::write_pending() {
+  if (pending_.empty()) return;
   const int64_t end = file_.size();
   try {
-    file_.write_all(bytes_of(text));
+    file_.write_all(bytes_of(pending_));
   } catch (const IoError&) {
     file_.truncate(end);
     throw;
   }
+  pending_.clear();
+  problem_.clear();
+}
+
+void MetricsLog::sync() {
+  const std::lock_guard lock(mutex_);
+  write_pending();
+  file_.sync();
+}
+
+std::string MetricsLog::problem() const {
+  const std::lock_guard lock(mutex_);
+  return problem_;
 }
 
 void MetricsLog::log_step(const StepRecord& r) {
@@ -93,7 +117,12 @@ void MetricsLog::log_eval(const EvalRecord& r) {
 }
 
 void MetricsLog::log_checkpoint(const CheckpointRecord& r) {
-  log("checkpoint", {{"step", r.step}, {"path", r.path}, {"bytes", r.bytes}, {"save_ms", r.save_ms}});
+  log("checkpoint", {{"step", r.step},
+                     {"path", r.path},
+                     {"bytes", r.bytes},
+                     {"save_ms", r.save_ms},
+                     {"stall_ms", r.stall_ms},
+                     {"state_hash", r.state_hash}});
 }
 
 }  // namespace saslm

@@ -3,9 +3,11 @@
 //   {"event":"step","step":0,"loss":10.8,"grad_norm":2.1,"lr":1e-06,"tokens":524288,"step_ms":51.2,…}
 //
 // Numbers are in round-trip form, a number that is not finite is null. A line is one write, at the end; one
-// that fails part-way (disk full) is taken back, so that the next lands on a line of its own. Errors IoError.
+// that fails part-way (disk full) is taken back. What could not be written is kept, and written with the next
+// line or at the next sync, which reports it if it cannot be. Errors IoError.
 #pragma once
 #include <cstdint>
+#include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -35,7 +37,10 @@ struct CheckpointRecord {
   int64_t step = 0;  // updates done
   std::string path;
   int64_t bytes = 0;
-  double save_ms = 0;
+  double save_ms = 0;      // until it was on the disk
+  double stall_ms = 0;     // of which training stood still
+  std::string state_hash;  // of all weights and moments
+  std::string problem;     // of what came after; not logged
 };
 
 struct ResumeReport {
@@ -63,12 +68,18 @@ class MetricsLog {
   void log(std::string_view event,
            const nlohmann::ordered_json& fields);  // an object; its keys follow "event"
 
-  // fsync. Call before a checkpoint is saved, or a power cut may keep the checkpoint and lose the steps
-  // before it.
-  void sync() { file_.sync(); }
+  // Every line to the disk. Call before a checkpoint is saved, or a power cut may keep the checkpoint and
+  // lose the steps before it. Any thread.
+  void sync();
+  // Why the last line could not be written; "" when it was. Any thread.
+  std::string problem() const;
 
  private:
+  void write_pending();  // the caller holds the mutex
+
+  mutable std::mutex mutex_;  // of all that follows
   File file_;
+  std::string pending_, problem_;
 };
 
 }  // namespace saslm

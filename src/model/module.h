@@ -23,10 +23,12 @@ struct RunShape {
   int64_t seq_len = 1;                    // T, and the capacity of the key/value cache
   Recompute recompute = Recompute::none;  // training only: what is not kept for backward
   int64_t micro_batches = 1;              // of a training step, each with totals of its own
+  bool snapshot = false;  // training only, in the host's memory: room for weights and moments being saved
   int64_t rows() const { return batch * seq_len; }
 };
 inline RunShape training_shape(const Config& config) {
-  return {config.train.micro_batch, config.train.seq_len, config.runtime.recompute, config.train.grad_accum};
+  return {config.train.micro_batch, config.train.seq_len, config.runtime.recompute, config.train.grad_accum,
+          config.checkpoint.background};
 }
 
 // Angles of rotary embedding, one table for all layers; without slots there is no rotation.

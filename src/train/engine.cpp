@@ -80,35 +80,56 @@ double Engine<T>::loss(const TokenBatch& batch) const {
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::room_for(Region region, const std::string& prefix) const {
+std::vector<NamedTensor> Engine<T>::named(const std::string& prefix, float* values) const {
   check(std::is_same_v<Accum<T>, float>, "files hold floats");
-  float* values = arena_.template whole<float>(region).data;
-  if (!is_hosts(region)) {
-    std::vector<float>& copy = copies_[region];
-    copy.resize(size_t(layout_.param_elements()));
-    values = copy.data();
-  }
-  std::vector<NamedTensor> named;
+  std::vector<NamedTensor> tensors;
   for (const ParamSpec& spec : layout_.params())
-    named.push_back({prefix + spec.name, spec.shape, {values + spec.offset, size_t(spec.size)}});
-  return named;
+    tensors.push_back({prefix + spec.name, spec.shape, {values + spec.offset, size_t(spec.size)}});
+  return tensors;
+}
+
+template <class T>
+std::vector<NamedTensor> Engine<T>::room_for(Region region,
+                                             const std::string& prefix) const {
+  if (is_hosts(region)) return named(prefix, arena_.template whole<float>(region).data);
+  std::vector<float>& copy = copies_[region];
+  copy.resize(size_t(layout_.param_elements()));
+  return named(prefix, copy.data());
 }
 
 template <class T>
 std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& prefix) const {
-  std::vector<NamedTensor> named;
-  if (comm_.first()) named = room_for(region, prefix);
+  std::vector<NamedTensor> tensors;
+  if (comm_.first()) tensors = room_for(region, prefix);
+  if (!is_hosts(region)) copy_all(region, comm_.first() ? copies_[region].data() : nullptr);
+  return tensors;
+}
+
+template <class T>
+std::vector<NamedTensor> Engine<T>::snapshot(Region region,
+                                             const std::string& prefix) const {
+  if (comm_.first() && !snapshot_) return fetch(region, prefix);
+  float* values = nullptr;
+  if (comm_.first()) {
+    const int64_t place = region == Region::masters ? 0 : region == Region::moment1 ? 1 : 2;
+    values = arena_.at(snapshot_).data + place * layout_.param_elements();
+  }
+  copy_all(region, values);
+  return comm_.first() ? named(prefix, values) : std::vector<NamedTensor>{};
+}
+
+template <class T>
+void Engine<T>::copy_all(Region region, float* all) const {
   if (layout_.packed(region))
-    gather(region, copies_[region]);
-  else if (comm_.first() && !is_hosts(region) && layout_.region_bytes(region) > 0)
-    ops_.copy_out(stream(), copies_[region].data(), arena_.template whole<float>(region).data,
-                  copies_[region].size() * sizeof(float));
-  return named;
+    gather(region, all);
+  else if (comm_.first() && arena_.template whole<float>(region).size > 0)
+    ops_.copy_out(stream(), all, arena_.template whole<float>(region).data,
+                  size_t(layout_.param_elements()) * sizeof(float));
 }
 
 // Bucket by bucket, so that only the first rank needs memory for everything, and no device.
 template <class T>
-void Engine<T>::gather(Region region, std::vector<float>& all) const {
+void Engine<T>::gather(Region region, float* all) const {
   const Shares& shares = gradient_sum_.shares();
   const float* mine = arena_.template whole<float>(region).data;
   for (int64_t bucket = 0; bucket < shares.buckets(); ++bucket) {
@@ -122,7 +143,7 @@ void Engine<T>::gather(Region region, std::vector<float>& all) const {
     if (!comm_.first()) continue;
     for (int rank = 0; rank < comm_.size(); ++rank) {
       const Range range = shares.owned(bucket, rank);
-      std::copy_n(parts.data() + size_t(rank) * stride, range.size, all.data() + range.first);
+      std::copy_n(parts.data() + size_t(rank) * stride, range.size, all + range.first);
     }
   }
 }

@@ -18,6 +18,13 @@
 
 namespace saslm {
 
+// Of the first rank, where the backend's memory is the host's (RunShape::snapshot); elsewhere copies are made
+// anyway.
+template <class T>
+Slot<Vec<float>> room_for_snapshot(Layout<T>& layout) {
+  return layout.template vec<float>(Region::snapshot, "snapshot", 3 * layout.param_elements());
+}
+
 template <class T>
 class Engine {
  public:
@@ -31,6 +38,8 @@ class Engine {
         model_(layout_, config, run),
         gradient_sum_(layout_, run.micro_batches, comm.size(), sharing),
         updated_(gradient_sum_.updated(comm.rank())),
+        snapshot_(run.snapshot && comm.first() && ops.host_memory ? room_for_snapshot(layout_)
+                                                                  : Slot<Vec<float>>{}),
         stream_(ops.open_stream()),
         beside_(comm.size() > 1 ? ops.open_stream() : stream_),
         arena_(layout_, ops.allocate(layout_.bytes())) {
@@ -80,6 +89,8 @@ class Engine {
   std::vector<NamedTensor> room_for(Region region, const std::string& prefix = "") const;
   void store(Region region) const;
   void drop_copies() const { copies_.clear(); }
+  // As fetch gives them, in memory that nothing writes to before the next snapshot of that region.
+  std::vector<NamedTensor> snapshot(Region region, const std::string& prefix = "") const;
 
   // What a seed makes of the parameter table: an element depends on (seed, tensor name, index) alone.
   void initialise(uint64_t seed) const;
@@ -88,8 +99,10 @@ class Engine {
   // Elements of all weights from `first` on, in every form the backend keeps; of the moments' regions too.
   void put(Region region, int64_t first, std::span<const Accum<T>> values) const;
 
+  std::vector<NamedTensor> named(const std::string& prefix, float* values) const;
   bool is_hosts(Region region) const { return ops_.host_memory && !layout_.packed(region); }
-  void gather(Region region, std::vector<float>& all) const;
+  void copy_all(Region region, float* all) const;  // = every value; all: the first rank's
+  void gather(Region region, float* all) const;    // all: the first rank's
   void zero_totals() const;
   typename GradientSum<T>::Place place() const { return {ops_, arena_, comm_, *stream_, *beside_}; }
 
@@ -99,6 +112,8 @@ class Engine {
   Transformer<T> model_;
   GradientSum<T> gradient_sum_;
   std::vector<Share> updated_;
+  Slot<Vec<float>>
+      snapshot_;  // three times the weights: they and their moments; where the host has the backend's memory
   std::shared_ptr<const Stream> stream_, beside_;  // outlive the memory their work uses
   Arena<T> arena_;
   mutable int64_t micro_ = 0;                            // of the step, the next

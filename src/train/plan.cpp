@@ -4,7 +4,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "model/transformer.h"
-#include "train/gradient_sum.h"
+#include "train/engine.h"
 
 namespace saslm {
 namespace {
@@ -21,18 +21,20 @@ int64_t checkpoint_bytes(const std::vector<ParamSpec>& params) {
   return predict_checkpoint_bytes(shapes_of(params, ""), moments);
 }
 
+// All that an engine declares; returns the model.
 template <class T>
-int64_t arena_bytes(const Config& config) {
-  Layout<T> layout(Mode::train);
-  const Transformer<T> model(layout, config.model, training_shape(config));
+Transformer<T> lay_out(Layout<T>& layout, const Config& config, bool host_memory) {
+  const RunShape shape = training_shape(config);
+  Transformer<T> model(layout, config.model, shape);
   const GradientSum<T> gradient_sum(layout, config.train.grad_accum, config.train.ranks,
                                     sharing_of(config.runtime));
-  return layout.bytes();
+  if (shape.snapshot && host_memory) room_for_snapshot(layout);
+  return model;
 }
 
 // From the given setting on, every one that lets a larger micro-batch fit than those before it.
 template <class T>
-std::string what_would_fit(const Config& config, int64_t available) {
+std::string what_would_fit(const Config& config, bool host_memory, int64_t available) {
   Config smaller = config;
   int64_t& micro_batch = smaller.train.micro_batch;
   std::string options;
@@ -42,7 +44,9 @@ std::string what_would_fit(const Config& config, int64_t available) {
     smaller.runtime.recompute = recompute;
     for (micro_batch = config.train.micro_batch; micro_batch > largest; micro_batch /= 2) {
       smaller.train.grad_accum = ceil_div(config.train.grad_accum * config.train.micro_batch, micro_batch);
-      const int64_t bytes = arena_bytes<T>(smaller);
+      Layout<T> layout(Mode::train);
+      lay_out(layout, smaller, host_memory);
+      const int64_t bytes = layout.bytes();
       if (bytes > available) continue;
       largest = micro_batch;
       const std::string fewer = "train.micro_batch " + std::to_string(micro_batch),
@@ -64,11 +68,10 @@ std::string what_would_fit(const Config& config, int64_t available) {
 }  // namespace
 
 template <class T>
-Plan make_plan(const Config& config) {
+Plan make_plan(const Config& config, bool host_memory) {
   const TrainConfig& train = config.train;
   Layout<T> layout(Mode::train);
-  const Transformer<T> model(layout, config.model, training_shape(config));
-  const GradientSum<T> gradient_sum(layout, train.grad_accum, train.ranks, sharing_of(config.runtime));
+  const Transformer<T> model = lay_out(layout, config, host_memory);
 
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {
@@ -98,16 +101,16 @@ Plan make_plan(const Config& config) {
 }
 
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan, int64_t available) {
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory) {
   if (available == 0 || plan.arena_bytes <= available) return;
   throw ConfigError("this run does not fit into memory: it needs " + std::to_string(plan.arena_bytes) +
                     " bytes, there are " + std::to_string(available) + "; " +
-                    what_would_fit<T>(config, available));
+                    what_would_fit<T>(config, host_memory, available));
 }
 
-template Plan make_plan<float>(const Config&);
-template void check_plan_fits<float>(const Config&, const Plan&, int64_t);
-template Plan make_plan<bf16>(const Config&);
-template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t);
+template Plan make_plan<float>(const Config&, bool);
+template void check_plan_fits<float>(const Config&, const Plan&, int64_t, bool);
+template Plan make_plan<bf16>(const Config&, bool);
+template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t, bool);
 
 }  // namespace saslm

@@ -28,11 +28,13 @@ struct Plan {
   int64_t tokens_total = 0;
 };
 
+// host_memory: of the first rank on a backend whose memory is the host's.
 template <class T>
-Plan make_plan(const Config& config);
+Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>);
 
 // Throws ConfigError when the arena cannot fit into the available memory (0 = unknown), saying what would.
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes);
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes,
+                     bool host_memory = std::is_same_v<T, float>);
 
 }  // namespace saslm

@@ -27,10 +27,13 @@ double now_s() {
 // A config whose arena cannot fit is refused before anything large happens.
 template <class T>
 Plan fitting_plan(const Config& config, const Ops<T>& ops) {
-  Plan plan = make_plan<T>(config);
-  check_plan_fits<T>(config, plan, ops.available_bytes());
+  Plan plan = make_plan<T>(config, ops.host_memory);
+  check_plan_fits<T>(config, plan, ops.available_bytes(), ops.host_memory);
   return plan;
 }
+
+constexpr int kMostFailedSaves = 3;  // in a row; then the run ends
+constexpr double kTryAgainAfter_s = 60;
 
 constexpr const char* kRestoring = "restoring of a checkpoint";
 
@@ -166,6 +169,7 @@ void Trainer<T>::restore() {
     start_anew();
   atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
   metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
+  saver_ = std::make_unique<Saver>(checkpoints_dir(options_), config_.checkpoint, *metrics_);
   const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
@@ -244,12 +248,22 @@ void Trainer<T>::log_start() {
 }
 
 template <class T>
-bool Trainer<T>::should_stop() const {
-  const bool mine = (options_.stop && options_.stop()) ||
-                    (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
-  for (const double one : gather_numbers(comm_, {double(mine)}, "agreement on going on"))
-    if (one != 0) return true;
-  return false;
+bool Trainer<T>::should_stop() {
+  enum Word { stop, save_ended, save_again, kWords };
+  std::vector<double> mine(kWords);
+  mine[stop] = (options_.stop && options_.stop()) ||
+               (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
+  mine[save_ended] = saver_ && saver_->busy() && saver_->done_within(std::chrono::milliseconds(0));
+  mine[save_again] = !saving_ && failed_saves_ > 0 && now_s() > try_again_at_s_;
+  const std::vector<double> all = gather_numbers(comm_, mine, "agreement on going on");
+  const auto anyone = [&](Word word) {
+    for (size_t at = word; at < all.size(); at += kWords)
+      if (all[at] != 0) return true;
+    return false;
+  };
+  if (anyone(save_ended)) record_save();
+  if (anyone(save_again) && saved_at_ != state_.step) save();
+  return anyone(stop);
 }
 
 template <class T>
@@ -270,15 +284,15 @@ template <class T>
 TrainEnd Trainer<T>::run() {
   for (;;) {
     const bool evaluated = !eval_due() || run_evaluation();
-    if (checkpoint_due()) save();
     if (evaluated && state_.step >= config_.train.steps) break;
+    if (checkpoint_due()) save();
     if (!evaluated || should_stop()) {
-      if (saved_at_ != state_.step) save();
+      save_for_good();
       return TrainEnd::stopped;
     }
     train_step();
     if (detector_.diverged()) {
-      save();
+      save_for_good();
       if (!comm_.first()) throw PeerError();
       throw DivergedError("training diverged: " + std::to_string(detector_.state().bad_in_row) +
                           " bad steps in a row up to step " + std::to_string(state_.step - 1) +
@@ -286,8 +300,11 @@ TrainEnd Trainer<T>::run() {
                           checkpoints_dir(options_) + "; try a lower optim.lr or a longer warmup");
     }
   }
-  if (metrics_)
+  save_for_good();
+  if (metrics_) {
     metrics_->log("end", {{"step", state_.step}, {"updates", state_.updates}, {"tokens", state_.tokens}});
+    metrics_->sync();
+  }
   return TrainEnd::finished;
 }
 
@@ -335,7 +352,13 @@ void Trainer<T>::train_step() {
   record.tokens_per_s = double(plan_.tokens_per_step) / seconds;
   if (config_.runtime.peak_tflops > 0)
     record.mfu = plan_.flops_per_token * record.tokens_per_s / (config_.runtime.peak_tflops * 1e12);
-  if (metrics_) metrics_->log_step(record);
+  if (metrics_) {
+    const bool well = metrics_->problem().empty();
+    metrics_->log_step(record);
+    if (well && !metrics_->problem().empty())
+      observer_.warning(metrics_->problem() +
+                        "; what cannot be written is kept, and must be before the next checkpoint");
+  }
   observer_.step(record);
 }
 
@@ -352,27 +375,79 @@ bool Trainer<T>::run_evaluation() {
   return true;
 }
 
+// A snapshot, and a save of it begun; the one before has ended first.
 template <class T>
 void Trainer<T>::save() {
-  saved_at_ = state_.step;
+  end_save();
   const double begin_s = now_s();
-  std::vector<ConstNamedTensor> model, moments;
-  for (const NamedTensor& t : engine_.fetch(Region::masters)) model.push_back(t);
-  for (const NamedTensor& t : engine_.fetch(Region::moment1, "m.")) moments.push_back(t);
-  for (const NamedTensor& t : engine_.fetch(Region::moment2, "v.")) moments.push_back(t);
-  if (!comm_.first()) return;
-  state_.product_table = engine_.ops().product_table(engine_.stream());
-  metrics_->sync();
-  const std::string path = save_checkpoint(checkpoints_dir(options_), {.step = state_.step,
-                                                                       .model = model,
-                                                                       .optimizer = moments,
-                                                                       .state_json = to_json(state_),
-                                                                       .config_json = to_json(config_)});
-  engine_.drop_copies();
-  const CheckpointRecord record{state_.step, path, plan_.checkpoint_bytes, (now_s() - begin_s) * 1e3};
-  metrics_->log_checkpoint(record);
-  observer_.checkpoint(record);
-  prune_checkpoints(checkpoints_dir(options_), config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  saved_at_ = state_.step;
+  const bool beside = config_.checkpoint.background;
+  Snapshot snapshot{.step = state_.step};
+  const auto take = [&](Region region, const std::string& prefix, std::vector<ConstNamedTensor>& into) {
+    for (const NamedTensor& t : beside ? engine_.snapshot(region, prefix) : engine_.fetch(region, prefix))
+      into.push_back(t);
+  };
+  take(Region::masters, "", snapshot.model);
+  take(Region::moment1, "m.", snapshot.optimizer);
+  take(Region::moment2, "v.", snapshot.optimizer);
+  if (comm_.first()) {
+    state_.product_table = engine_.ops().product_table(engine_.stream());
+    snapshot.state_json = to_json(state_);
+    snapshot.config_json = to_json(config_);
+    saver_->start(std::move(snapshot));
+  }
+  saving_ = true;
+  stall_ms_ = (now_s() - begin_s) * 1e3;
+  if (!beside) end_save();
+}
+
+// Waits for a save that is under way. A long one must not look like a lost rank: all hear that it goes on.
+template <class T>
+void Trainer<T>::end_save() {
+  if (!saving_) return;
+  const double begin_s = now_s();
+  for (bool done = false; !done;) {
+    const bool mine = !saver_ || saver_->done_within(std::chrono::milliseconds(500));
+    done = gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
+  }
+  stall_ms_ += (now_s() - begin_s) * 1e3;
+  record_save();
+}
+
+// Of a save that is done.
+template <class T>
+void Trainer<T>::record_save() {
+  saving_ = false;
+  if (!config_.checkpoint.background) engine_.drop_copies();
+  if (!saver_) return;
+  try {
+    CheckpointRecord record = saver_->result();
+    record.bytes = plan_.checkpoint_bytes;
+    record.stall_ms = stall_ms_;
+    failed_saves_ = 0;
+    metrics_->log_checkpoint(record);
+    observer_.checkpoint(record);
+    if (!record.problem.empty()) observer_.warning(record.problem);
+  } catch (const IoError& e) {
+    if (++failed_saves_ >= kMostFailedSaves) throw;
+    try_again_at_s_ = now_s() + kTryAgainAfter_s;
+    observer_.warning("the checkpoint of step " + std::to_string(saved_at_) + " could not be saved: " +
+                      e.what() + "; older ones are as they were, training goes on and it is tried again");
+  }
+}
+
+// The state as it is now, saved before this returns, or else an IoError.
+template <class T>
+void Trainer<T>::save_for_good() {
+  end_save();
+  const auto saved = [this] {
+    const bool mine = saved_at_ == state_.step && failed_saves_ == 0;
+    return gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
+  };
+  while (!saved()) {
+    save();
+    end_save();
+  }
 }
 
 template class Trainer<float>;

@@ -14,6 +14,7 @@
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/run_state.h"
+#include "train/saver.h"
 
 namespace saslm {
 
@@ -79,7 +80,10 @@ class Trainer {
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
-  bool should_stop() const;  // decided by all ranks together
+  void end_save();
+  void record_save();
+  void save_for_good();
+  bool should_stop();  // decided by all ranks together, who also hear of saves here
   bool eval_due() const;
   bool checkpoint_due() const;
 
@@ -100,9 +104,13 @@ class Trainer {
 
   std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
-  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps
+  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps; saved: or handed to the saver
+  bool saving_ = false;                        // known to all ranks; what follows, to the first
+  int failed_saves_ = 0;                       // in a row
+  double try_again_at_s_ = 0, stall_ms_ = 0;
   std::optional<double> last_val_loss_;
-  double started_at_s_ = 0;  // monotonic
+  double started_at_s_ = 0;       // monotonic
+  std::unique_ptr<Saver> saver_;  // the first rank's; goes first, and waits for what it is writing
 };
 
 }  // namespace saslm

@@ -76,7 +76,7 @@ TEST(ManyRanks, HaveTheBlockThatWasPlanned) {
     ThreadRanks(4, cpu_ops<float>()).run([&](const Communicator& comm) {
       const Engine<float> engine(c.model, training_shape(c), Mode::train, cpu_ops<float>(), comm,
                                  sharing_of(c.runtime));
-      EXPECT_EQ(engine.arena().bytes(), make_plan<float>(c).arena_bytes);
+      EXPECT_EQ(engine.arena().bytes(), make_plan<float>(c, comm.first()).arena_bytes);
     });
   }
 }

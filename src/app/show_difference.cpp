@@ -1,0 +1,55 @@
+#include "app/show_difference.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace saslm {
+
+nlohmann::ordered_json to_json(const StateDifference& d) {
+  nlohmann::ordered_json j = {{"same", d.none()},
+                              {"records_compared", d.steps_compared},
+                              {"checkpoints_compared", d.checkpoints_compared},
+                              {"first_record", nullptr},
+                              {"tensors", nlohmann::ordered_json::array()}};
+  if (d.metric)
+    j["first_record"] = {{"step", d.metric->step},
+                         {"event", d.metric->event},
+                         {"field", d.metric->field},
+                         {"a", d.metric->a},
+                         {"b", d.metric->b}};
+  for (const TensorDifference& t : d.tensors)
+    j["tensors"].push_back({{"name", t.name},
+                            {"differing", t.differing},
+                            {"elements", t.elements},
+                            {"first_index", t.first},
+                            {"a", t.a},
+                            {"b", t.b}});
+  return j;
+}
+
+void print(const StateDifference& d, const std::string& a, const std::string& b) {
+  if (d.none()) {
+    std::printf("the same, bit for bit: %lld records, %zu checkpoints compared\n",
+                static_cast<long long>(d.steps_compared), d.checkpoints_compared.size());
+    return;
+  }
+  if (d.metric)
+    std::printf("first differing record: %s %lld, %s: %s in %s, %s in %s\n", d.metric->event.c_str(),
+                static_cast<long long>(d.metric->step), d.metric->field.c_str(), d.metric->a.c_str(),
+                a.c_str(), d.metric->b.c_str(), b.c_str());
+  if (d.tensors.empty()) return;
+  std::printf("first differing checkpoint: step %lld\n",
+              static_cast<long long>(d.checkpoints_compared.back()));
+  constexpr size_t kShown = 10;
+  for (size_t i = 0; i < std::min(kShown, d.tensors.size()); ++i) {
+    const TensorDifference& t = d.tensors[i];
+    std::printf("  %-44s %lld of %lld differ, the first at %lld: %.9g, %.9g\n", t.name.c_str(),
+                static_cast<long long>(t.differing), static_cast<long long>(t.elements),
+                static_cast<long long>(t.first), double(t.a), double(t.b));
+  }
+  if (d.tensors.size() > kShown)
+    std::printf("  and %zu more tensors (--json lists all)\n", d.tensors.size() - kShown);
+}
+
+}  // namespace saslm

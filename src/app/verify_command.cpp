@@ -1,0 +1,73 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "app/device.h"
+#include "app/options.h"
+#include "app/show_difference.h"
+#include "train/replay.h"
+
+namespace saslm {
+namespace {
+
+struct Options {
+  ReplayOptions replay;
+  int64_t from = -1, to = -1;
+  std::string device;
+  std::vector<std::string> set;
+  bool json = false;
+};
+
+int verify(const Options& o) {
+  ReplayOptions options = o.replay;
+  if (o.from >= 0) options.from = o.from;
+  if (o.to >= 0) options.to = o.to;
+  if (options.work_dir.empty()) options.work_dir = options.run_dir + "/verify";
+  std::vector<std::string> overrides = o.set;
+  if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
+  const ReplayPlan plan = plan_replay(options, overrides);
+  const Device device = choose_device(plan.config.runtime);
+  std::cerr << "replaying steps " << plan.from << " to " << plan.to << " on " << device.description << "\n";
+  const StateDifference difference =
+      on_device(device, [&](const auto& ops) { return replay(options, plan, ops); });
+  if (o.json) {
+    nlohmann::ordered_json j = {{"run_dir", options.run_dir}, {"from", plan.from}, {"to", plan.to}};
+    j.update(to_json(difference));
+    std::cout << j.dump() << "\n";
+  } else {
+    print(difference, "the replay", options.run_dir);
+  }
+  return difference.none() ? kDone : kDiffers;
+}
+
+}  // namespace
+
+void add_verify_command(CLI::App& app, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand(
+      "verify",
+      "Train once more from one checkpoint of a run to the next and compare, bit for bit (exit 4 when "
+      "they differ)");
+  sub->add_option("RUN", o->replay.run_dir, "The run's directory; it is only read")
+      ->required()
+      ->check(folder());
+  sub->add_option("--from", o->from,
+                  "Start at this checkpoint's step; 0: at the beginning (default: the one "
+                  "before --to)")
+      ->check(integer_in(0));
+  sub->add_option("--to", o->to, "Compare with this checkpoint's step (default: the newest)")
+      ->check(integer_in(1));
+  sub->add_option("--init-from", o->replay.init_from, "As the run was started, when --from is 0")
+      ->check(folder());
+  sub->add_option("--work-dir", o->replay.work_dir,
+                  "Made for the replay, removed after (default: RUN/verify)")
+      ->check(folder());
+  sub->add_option("--device", o->device, "auto, cpu or cuda: the kind the run was on")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  add_set_option(*sub, o->set);
+  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->callback([o, &run] { run = [o] { return verify(*o); }; });
+}
+
+}  // namespace saslm

@@ -1,0 +1,115 @@
+#include "train/replay.h"
+
+#include <filesystem>
+
+#include "core/error.h"
+#include "core/file.h"
+
+namespace saslm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Counts steps, and asks for the end when the last of them is done.
+struct UntilStep : TrainObserver {
+  explicit UntilStep(int64_t from) : done(from) {}
+  void step(const StepRecord& record) override { done = record.step + 1; }
+  int64_t done;
+};
+
+class WorkDir {
+ public:
+  explicit WorkDir(std::string path) : path_(std::move(path)) {
+    if (path_exists(path_))
+      throw ConfigError(path_ +
+                        " is there already: remove it if no other replay is using it, or give another "
+                        "--work-dir");
+    make_dirs(path_ + "/checkpoints");
+  }
+  ~WorkDir() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  WorkDir(const WorkDir&) = delete;
+  WorkDir& operator=(const WorkDir&) = delete;
+
+  // The files by another name; where the file system cannot do that, copies. Either way they stay when the
+  // run prunes its own.
+  void bring(const std::string& checkpoint) const {
+    const fs::path to = fs::path(path_) / "checkpoints" / fs::path(checkpoint).filename();
+    fs::create_directory(to);
+    for (const auto& entry : fs::directory_iterator(checkpoint)) {
+      std::error_code cannot;
+      fs::create_hard_link(entry.path(), to / entry.path().filename(), cannot);
+      if (cannot) fs::copy_file(entry.path(), to / entry.path().filename());
+    }
+  }
+
+ private:
+  std::string path_;
+};
+
+// The valid checkpoint of that step, or the newest one before `before`.
+std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> step, int64_t before) {
+  auto entries = list_checkpoints(dir);
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    if (step ? entry->step != *step : entry->step >= before) continue;
+    try {
+      return verify_checkpoint(entry->path);
+    } catch (const CheckpointError&) {
+      if (step) throw;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides) {
+  const std::string dir = options.run_dir + "/checkpoints";
+  const auto to = find(dir, options.to, std::numeric_limits<int64_t>::max());
+  if (!to)
+    throw CheckpointError(dir + ": wanted a valid checkpoint" +
+                          (options.to ? " of step " + std::to_string(*options.to) : "") + ", there is none");
+  ReplayPlan plan{.to = to->step(), .to_path = to->path()};
+  if (options.from != 0) {
+    const auto from = find(dir, options.from, to->step());
+    if (!from || from->step() >= to->step())
+      throw CheckpointError(dir + ": wanted a valid checkpoint " +
+                            (options.from ? "of step " + std::to_string(*options.from) + ", " : "") +
+                            "before step " + std::to_string(to->step()) +
+                            ", there is none; --from 0 replays from the beginning");
+    plan.from = from->step(), plan.from_path = from->path();
+  }
+  std::vector<std::string> settings = overrides;
+  for (const char* setting : {"data.val=\"\"", "eval.every_steps=0", "checkpoint.every_steps=0"})
+    settings.push_back(setting);
+  plan.config = load_config(plan.to_path + "/config.json", settings);
+  return plan;
+}
+
+template <class T>
+StateDifference replay(const ReplayOptions& options, const ReplayPlan& plan, const Ops<T>& ops) {
+  const WorkDir work(options.work_dir);
+  if (!plan.from_path.empty()) work.bring(plan.from_path);
+  UntilStep until(plan.from);
+  Trainer<T> trainer(plan.config,
+                     {.run_dir = options.work_dir,
+                      .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
+                      .init_from = options.init_from,
+                      .stop = [&] { return until.done >= plan.to; }},
+                     ops, until);
+  trainer.run();
+  const auto saved = find(options.work_dir + "/checkpoints", plan.to, 0);
+  if (!saved)
+    throw CheckpointError("the replay ended at step " + std::to_string(until.done) + ", before step " +
+                          std::to_string(plan.to) + ", which " + plan.to_path + " was saved at");
+  StateDifference difference = diff(saved->path(), plan.to_path);
+  diff_metrics(options.work_dir, options.run_dir, plan.from, plan.to, difference);
+  return difference;
+}
+
+template StateDifference replay(const ReplayOptions&, const ReplayPlan&, const Ops<float>&);
+template StateDifference replay(const ReplayOptions&, const ReplayPlan&, const Ops<bf16>&);
+
+}  // namespace saslm

@@ -1,0 +1,35 @@
+// A stretch of a run, computed once more: does the same come out? If not, the machine computed something
+// wrong, then or now.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+#include "train/state_diff.h"
+#include "train/trainer.h"
+
+namespace saslm {
+
+struct ReplayOptions {
+  std::string run_dir;
+  std::string work_dir;             // made, and removed again
+  std::optional<int64_t> from, to;  // steps; 0: the beginning. Default: the last two valid checkpoints
+  std::string init_from;            // what the run's weights started from, when from is 0
+};
+
+// What will be replayed, from where to where, under which config. CheckpointError when there are no two such
+// states.
+struct ReplayPlan {
+  int64_t from = 0, to = 0;
+  std::string from_path, to_path;  // checkpoints; from_path is "" for the beginning
+  Config config;
+};
+ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides);
+
+// Trains from `from` to `to` in work_dir, and compares every record between and the tensors at the end. The
+// run itself is only read. Errors as the Trainer's.
+template <class T>
+StateDifference replay(const ReplayOptions& options, const ReplayPlan& plan, const Ops<T>& ops);
+
+}  // namespace saslm
