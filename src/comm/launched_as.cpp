@@ -32,11 +32,14 @@ constexpr Launcher kLaunchers[] = {
 LaunchedAs launched_as() {
   for (const Launcher& launcher : kLaunchers) {
     const int size = number_in(launcher.size, 0);
-    if (size > 0)
-      return {.rank = number_in(launcher.rank, 0),
-              .size = size,
-              .local_size = number_in(launcher.local_size, size),
-              .launched = true};
+    if (size == 0) continue;
+    const int rank = number_in(launcher.rank, 0), local_size = number_in(launcher.local_size, size);
+    if (rank >= size || local_size < 1 || local_size > size)
+      throw ConfigError("the environment speaks of rank " + std::to_string(rank) + " of " +
+                        std::to_string(size) + ", with " + std::to_string(local_size) + " on this machine (" +
+                        launcher.rank + ", " + launcher.size + ", " + launcher.local_size +
+                        "), which no launcher makes; unset them");
+    return {.rank = rank, .size = size, .local_size = local_size, .launched = true};
   }
   return {};
 }
