@@ -34,6 +34,7 @@ void require_resumes(const std::string& path, std::string_view text, int64_t ste
   require(report.kept + report.dropped + report.invalid == lines, "every line is accounted for");
   require(std::count(kept.begin(), kept.end(), '\n') == report.kept && is_part(kept, text),
           "what is kept was there");
+  require(kept.find('\0') == kept.npos, "what is kept is text");
   require(!report.last_val_loss || std::isfinite(*report.last_val_loss), "a loss in JSON is finite");
   require(!report.last_eval_step || (*report.last_eval_step >= 0 && *report.last_eval_step <= step),
           "evaluations that stay lie before the checkpoint");
