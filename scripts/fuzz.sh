@@ -20,7 +20,7 @@ memory=/dev/shm  # what parsers read from files should not wait for a disk
 [ -d $memory ] || memory=${TMPDIR:-/tmp}
 TMPDIR=$(mktemp -d "$memory/saslm_fuzz_XXXXXX")
 trap 'rm -rf "$TMPDIR"' EXIT
-export TMPDIR UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=quarantine_size_mb=16
+export TMPDIR UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=2
 "$folder/tests/fuzz/write_seeds" "$folder/seeds"
 
 broken=0
