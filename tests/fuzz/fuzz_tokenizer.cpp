@@ -13,7 +13,9 @@ namespace saslm::fuzz {
 namespace {
 
 constexpr std::string_view kBytes = "\"@bytes\":0", kMerges = "\n%merges\n", kText = "\n%text\n";
-constexpr size_t kMaxText = 24;  // on more, a pattern of the exponential kind takes longer than it tells
+constexpr size_t kMaxText = 200;
+constexpr size_t kMaxWithPattern =
+    12;  // on more, a pattern of the exponential kind takes longer than it tells
 
 // "!":33, ... as GPT-2 spells bytes; ids are the bytes.
 const std::string& byte_words() {
@@ -57,7 +59,8 @@ void require_sound(const Tokenizer& tokenizer, std::string_view text) {
 bool run(std::string_view input) {
   static const Scratch scratch;
   const auto [files, after] = cut(input, kText);
-  const std::string_view text = after.substr(0, kMaxText);
+  const bool own_pattern = files.find("Regex") != files.npos;
+  const std::string_view text = after.substr(0, own_pattern ? kMaxWithPattern : kMaxText);
   const auto [vocab, merges] = cut(files, kMerges);
   const bool pair = vocab.size() < files.size();
   const std::string path = scratch.write(pair ? "encoder.json" : "tokenizer.json", expanded(vocab));
@@ -68,7 +71,7 @@ bool run(std::string_view input) {
 std::vector<std::string> seeds() {
   const std::string model = R"("model":{"type":"BPE","vocab":{"@bytes":0,"th":256,"the":257,"Ġthe":258},)"
                             R"("merges":["t h",["th","e"],"Ġ the"],"ignore_merges":true})";
-  const std::string text = std::string(kText) + "the other\xff <|endoftext|>12";
+  const std::string text = std::string(kText) + "the other\xff <|endoftext|>12" + std::string(80, 't') + "he";
   return {
       R"({"added_tokens":[{"id":259,"content":"<|endoftext|>","special":true,"normalized":false}],)"
       R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},)" +
