@@ -11,6 +11,8 @@ packages=(
   libopenmpi-dev openmpi-bin  # CPU ranks; the program builds without
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )
+. /etc/os-release
+[ "$ID" = debian ] && packages+=(libclang-rt-dev)  # the fuzzers' runtime; elsewhere it comes with clang, or they rest
 
 missing=()
 for package in "${packages[@]}"; do

@@ -1,5 +1,6 @@
 #include "checkpoint/json_strict.h"
 
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -25,6 +26,9 @@ json parse_json_strict(std::string_view text, const std::string& what, int max_d
     }
     return true;
   };
+  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  if (zero != text.npos)
+    throw CheckpointError(what + " is not valid JSON: a zero byte at offset " + std::to_string(zero));
   try {
     return json::parse(text, watch);
   } catch (const json::exception& e) {
@@ -32,6 +36,16 @@ json parse_json_strict(std::string_view text, const std::string& what, int max_d
     if (const size_t tag = reason.find("] "); tag != std::string::npos) reason.erase(0, tag + 2);
     throw CheckpointError(what + " is not valid JSON: " + reason);
   }
+}
+
+int64_t count_at(const json& object, const char* key, const std::string& what) {
+  const auto found = object.find(key);
+  const bool fits = found != object.end() && found->is_number_unsigned() &&
+                    found->get<uint64_t>() <= uint64_t(std::numeric_limits<int64_t>::max());
+  if (!fits)
+    throw CheckpointError(what + ": wanted " + key + " as an integer, 0 .. 2^63-1, got " +
+                          (found == object.end() ? "none" : found->dump()));
+  return found->get<int64_t>();
 }
 
 }  // namespace saslm

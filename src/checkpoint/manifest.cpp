@@ -16,8 +16,8 @@ constexpr int kFormat = 1;
 constexpr int kMaxDepth = 4;  // { "files": [ { "tensors": { } } ] }
 constexpr std::array kFiles = {kModelFile, kOptimizerFile, kStateFile, kConfigFile};
 
-FileSum file_from(const json& entry) {
-  FileSum file{entry.at("name"), entry.at("size"), entry.at("xxh3"), {}};
+FileSum file_from(const json& entry, const std::string& path) {
+  FileSum file{entry.at("name"), count_at(entry, "size", path), entry.at("xxh3"), {}};
   if (entry.contains("tensors")) file.tensors = entry.at("tensors").get<std::map<std::string, std::string>>();
   return file;
 }
@@ -48,11 +48,13 @@ Manifest parse_manifest(std::string_view text, const std::string& path) {
       throw CheckpointError(path + ": wanted format " + std::to_string(kFormat) + ", got " +
                             document.at("format").dump() + " (saved by another version of saslm)");
     }
-    Manifest manifest{document.at("step"), {}};
-    for (const json& entry : document.at("files")) manifest.files.push_back(file_from(entry));
+    Manifest manifest{count_at(document, "step", path), {}};
+    for (const json& entry : document.at("files")) manifest.files.push_back(file_from(entry, path));
     bool complete = manifest.files.size() == kFiles.size();
     for (size_t i = 0; complete && i < kFiles.size(); ++i) complete = manifest.files[i].name == kFiles[i];
     if (!complete) throw CheckpointError(path + ": wanted the four files of a checkpoint, got another list");
+    if (json::parse(manifest_to_json(manifest)).at("xxh3") != wanted)  // what we know is not all there is
+      throw CheckpointError(path + ": wanted the keys of a manifest alone, got others beside them");
     return manifest;
   } catch (const json::exception& e) {
     throw CheckpointError(path + " is not a checkpoint's manifest: " + e.what());

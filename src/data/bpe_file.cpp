@@ -115,6 +115,7 @@ class Node {
 
  private:
   std::string shown() const {
+    if (value_.is_structured()) return std::string("an ") + value_.type_name();  // may be nested without end
     const std::string text = value_.dump(-1, ' ', false, json::error_handler_t::replace);
     return text.size() <= 60 ? text : text.substr(0, 57) + "...";
   }
@@ -125,6 +126,8 @@ class Node {
 };
 
 json parse(const std::string& path, const std::string& text) {
+  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  if (zero != text.npos) throw DataError(path + ": not JSON: a zero byte at offset " + std::to_string(zero));
   try {
     return json::parse(text);
   } catch (const json::exception& error) {

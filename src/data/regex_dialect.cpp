@@ -307,7 +307,9 @@ std::string to_pcre2(std::string_view pattern, const std::string& where) {
   return Translator(pattern, where).run();
 }
 
-std::string literal_to_pcre2(std::string_view text) {
+std::string literal_to_pcre2(std::string_view text, const std::string& where) {
+  if (utf8_run(text, 0).end != text.size())
+    throw DataError(where + ": pattern `" + std::string(text) + "`: is not UTF-8");
   std::string out;
   for (size_t at = 0; at < text.size();) out += code_point(next_character(text, at));
   return out;

@@ -17,7 +17,7 @@ namespace saslm {
 // PCRE2.
 std::string to_pcre2(std::string_view pattern, const std::string& where);
 
-// Any text, taken literally.
-std::string literal_to_pcre2(std::string_view text);
+// Any text, taken literally. DataError when it is not UTF-8.
+std::string literal_to_pcre2(std::string_view text, const std::string& where);
 
 }  // namespace saslm

@@ -168,13 +168,13 @@ void ShardFile::open_megatron(const std::string& idx_path) {
 
 // Fills runs_ and n_tokens_ from the two parallel arrays int32 length[n], int64 first_byte[n].
 void ShardFile::read_index(const File& idx, int64_t n_sequences) {
-  constexpr int64_t kChunk = 8192;
-  std::vector<int32_t> lengths(kChunk);
-  std::vector<int64_t> first_bytes(kChunk);
+  const int64_t chunk = std::min<int64_t>(8192, n_sequences);
+  std::vector<int32_t> lengths(static_cast<size_t>(chunk));
+  std::vector<int64_t> first_bytes(static_cast<size_t>(chunk));
   const int64_t width = width_of(type_), size = tokens_.size();
   int64_t next_byte = -1;  // where the run being built goes on
-  for (int64_t at = 0; at < n_sequences; at += kChunk) {
-    const int64_t n = std::min(kChunk, n_sequences - at);
+  for (int64_t at = 0; at < n_sequences; at += chunk) {
+    const int64_t n = std::min(chunk, n_sequences - at);
     idx.pread_all(std::as_writable_bytes(std::span(lengths).first(size_t(n))), kIndexHeaderBytes + at * 4);
     idx.pread_all(std::as_writable_bytes(std::span(first_bytes).first(size_t(n))),
                   kIndexHeaderBytes + n_sequences * 4 + at * 8);
@@ -256,7 +256,7 @@ ShardScan ShardFile::scan(int64_t vocab_size) const {
   check(hash && XXH3_128bits_reset(hash.get()) == XXH_OK, "xxh3 starts");
   with_type(type_, [&]<class Raw>(Raw) {
     constexpr int64_t kChunk = (256 << 10) / sizeof(Raw);  // stays in the second-level cache
-    std::vector<Raw> raw(kChunk);
+    std::vector<Raw> raw(size_t(std::min(kChunk, n_tokens_)));
     Raw low = std::numeric_limits<Raw>::max(), high = std::numeric_limits<Raw>::min();
     for (int64_t at = 0; at < n_tokens_; at += kChunk) {
       const int64_t n = std::min(kChunk, n_tokens_ - at);

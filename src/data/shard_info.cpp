@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -60,21 +61,31 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
   std::string text(size_t(file.size()), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
   ShardInfo info;
+  const auto read_count = [&](const nlohmann::json& json, const char* key, int64_t& value) {
+    const nlohmann::json& number = json.at(key);
+    if (!number.is_number_unsigned() ||
+        number.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
+      throw DataError(path + ": wanted " + key + " as an integer, 0 .. 2^63-1, got " +
+                      (number.is_number() ? number.dump() : number.type_name()) + advice);
+    number.get_to(value);
+  };
+  if (text.find('\0') != text.npos) throw DataError(path + ": holds a zero byte" + advice);
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     json.at("tokenizer").get_to(info.tokenizer);
-    json.at("vocab_size").get_to(info.vocab_size);
-    json.at("tokens").get_to(info.tokens);
-    json.at("bytes").get_to(info.bytes);
-    json.at("documents").get_to(info.documents);
+    read_count(json, "vocab_size", info.vocab_size);
+    read_count(json, "tokens", info.tokens);
+    read_count(json, "bytes", info.bytes);
+    read_count(json, "documents", info.documents);
     json.at("files").get_to(info.files);
     info.fingerprint = json.value("tokenizer_fingerprint", "");
   } catch (const nlohmann::json::exception& error) {
     throw DataError(path + ": not a description of shards: " + error.what() + advice);
   }
-  if (info.tokens < 1 || info.bytes < 1) {
-    throw DataError(path + ": tokens and bytes must be positive, got " + std::to_string(info.tokens) +
-                    " and " + std::to_string(info.bytes) + advice);
+  if (info.vocab_size < 1 || info.tokens < 1 || info.bytes < 1) {
+    throw DataError(path + ": vocab_size, tokens and bytes must be positive, got " +
+                    std::to_string(info.vocab_size) + ", " + std::to_string(info.tokens) + " and " +
+                    std::to_string(info.bytes) + advice);
   }
   return info;
 }

@@ -48,7 +48,7 @@ SplitPatterns::SplitPatterns(const std::string& path, const std::vector<SplitSte
     const std::string name = path + ": pre_tokenizer: pattern `" + step.pattern + "`: ";
     const auto fail = [&](const std::string& why) { throw DataError(name + why); };
     const std::string pattern =
-        step.literal ? literal_to_pcre2(step.pattern) : to_pcre2(step.pattern, path + ": pre_tokenizer");
+        (step.literal ? literal_to_pcre2 : to_pcre2)(step.pattern, path + ": pre_tokenizer");
     int error = 0;
     PCRE2_SIZE where = 0;
     pcre2_code* code =

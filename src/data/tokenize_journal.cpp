@@ -18,6 +18,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kMaxNesting = 8;  // what is deeper is no job's, and left out of the message
+
 std::string line_of(const TokenizeState& state) {
   const nlohmann::ordered_json line = {{"input", state.next.input},
                                        {"offset", state.next.offset},
@@ -33,7 +35,7 @@ std::string line_of(const TokenizeState& state) {
 // Nothing when the line is not whole.
 std::optional<TokenizeState> state_of(const std::string& line) {
   const json parsed = json::parse(line, nullptr, false);
-  if (!parsed.is_object()) return std::nullopt;
+  if (!parsed.is_object() || line.find('\0') != line.npos) return std::nullopt;  // zeros: after a power cut
   TokenizeState state;
   const auto number = [&](const char* key, int64_t& value) {
     const auto it = parsed.find(key);
@@ -89,7 +91,8 @@ TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
     if (end == std::string::npos) break;
     const std::string line = text.substr(whole, end - whole);
     if (whole == 0 && line != job) {
-      const json was = json::parse(line, nullptr, false), is = json::parse(job);
+      const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < kMaxNesting; };
+      const json was = json::parse(line, shallow, false), is = json::parse(job);
       throw DataError(file_.path() + ": an unfinished `saslm tokenize` of other arguments or inputs (" +
                       difference(was, is) +
                       "); run it again as it was, or remove this file and its .tmp shards to start anew");

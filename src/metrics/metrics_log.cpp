@@ -22,6 +22,8 @@ enum class Fate { keep, drop, invalid };
 
 // What becomes of one line when the run goes on from `step`; counts evaluations that stay.
 Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
+  // A power cut may leave zeros, which the library takes for the end: what follows would go unseen.
+  if (line.find('\0') != line.npos) return Fate::invalid;
   const json event = json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!event.is_object() || !event.contains("event") || !event["event"].is_string()) return Fate::invalid;
   const std::string kind = event["event"];
@@ -29,9 +31,9 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   const auto at = event.find("step");
   if (kind == "start" || kind == "resume") return Fate::keep;
   if (at == event.end()) return kind == "step" || kind == "eval" ? Fate::invalid : Fate::keep;
-  if (!at->is_number_integer()) return Fate::invalid;
+  if (!at->is_number_unsigned()) return Fate::invalid;
   const int64_t last = kind == "step" ? step - 1 : step;
-  if (at->get<int64_t>() > last) return Fate::drop;
+  if (last < 0 || at->get<uint64_t>() > uint64_t(last)) return Fate::drop;
   if (kind == "eval") {
     report.last_eval_step = at->get<int64_t>();
     const auto loss = event.find("val_loss");

@@ -22,6 +22,19 @@ std::string record_path(const std::string& dir) {
   return dir + "/comparison.json";
 }
 
+bool is_record(const ordered_json& record) {
+  const auto is_variant = [](const ordered_json& variant) {
+    const auto at = [&](const ordered_json::json_pointer& path) {
+      return variant.contains(path) ? variant[path] : ordered_json();
+    };
+    return at(ordered_json::json_pointer("/config/runtime")).is_object() &&
+           at(ordered_json::json_pointer("/tokens_per_s")).is_number();
+  };
+  return record.is_object() && record.contains("version") && record.contains("seeds") &&
+         record.contains("variants") && record["variants"].is_object() &&
+         std::all_of(record["variants"].begin(), record["variants"].end(), is_variant);
+}
+
 ordered_json read_record(const std::string& dir) {
   const std::string path = record_path(dir);
   if (!path_exists(path)) {
@@ -32,9 +45,7 @@ ordered_json read_record(const std::string& dir) {
     return nullptr;
   }
   const ordered_json record = ordered_json::parse(read_file(path), nullptr, false);
-  const bool whole = record.is_object() && record.contains("version") && record.contains("variants") &&
-                     record.contains("seeds");
-  if (!whole)
+  if (!is_record(record))
     throw ConfigError(path + " is not what saslm compare writes; restore it, or choose another --run-dir");
   return record;
 }

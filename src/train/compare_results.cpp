@@ -106,6 +106,13 @@ std::string sentence_of(const CompareResults& results, size_t v) {
   return text;
 }
 
+int64_t step_of(const json& event) {
+  const json& step = event.at("step");
+  if (!step.is_number_unsigned() || step.get<uint64_t>() >= uint64_t(std::numeric_limits<int64_t>::max()))
+    throw DataError("\"step\" is no number of steps");
+  return step.get<int64_t>();
+}
+
 }  // namespace
 
 const char* name_of(RunRecord::Status status) {
@@ -120,16 +127,17 @@ RunRecord read_run(const std::string& metrics, const TrainConfig& train) {
   for (size_t at = 0, end; (end = metrics.find('\n', at)) != std::string::npos; at = end + 1) {
     const json event =
         json::parse(metrics.begin() + int64_t(at), metrics.begin() + int64_t(end), nullptr, false);
-    if (!event.is_object()) continue;
+    const bool torn = metrics.find('\0', at) < end;  // by a power cut; the library takes it for the end
+    if (torn || !event.is_object()) continue;
     run.status = RunRecord::Status::partial;
     const std::string kind = event.value("event", "");
     if (kind == "step") {
-      run.steps_done = event.at("step").get<int64_t>() + 1;
+      run.steps_done = step_of(event) + 1;
       run.step_ms.push_back(event.at("step_ms").get<double>());
       refused_in_row = event.contains("skipped") ? refused_in_row + 1 : 0;
     } else if (kind == "eval") {
       last_eval_finite = event.at("val_loss").is_number();
-      if (last_eval_finite) run.evals.emplace_back(event.at("step"), event.at("val_loss"));
+      if (last_eval_finite) run.evals.emplace_back(double(step_of(event)), event.at("val_loss"));
     } else if (kind == "end") {
       ended = event.at("step") == train.steps;
     }
@@ -188,11 +196,16 @@ CompareResults read_results(const ComparePlan& plan, const std::string& dir) {
     runs.emplace_back();
     for (const uint64_t seed : plan.seeds) {
       const std::string path = dir + "/runs/" + run_name(variant, seed) + "/metrics.jsonl";
+      const auto refuse = [&](const std::exception& error) {
+        throw DataError(path + " holds events that are not a run's: " + error.what() +
+                        "; move the run's folder away to train it again");
+      };
       try {
         runs.back().push_back(read_run(path_exists(path) ? read_file(path) : "", variant.config.train));
       } catch (const json::exception& error) {
-        throw DataError(path + " holds events that are not a run's: " + error.what() +
-                        "; move the run's folder away to train it again");
+        refuse(error);
+      } catch (const DataError& error) {
+        refuse(error);
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/json_strict.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -11,9 +12,12 @@ namespace {
 using nlohmann::json;
 
 constexpr int kVersion = 1;
+constexpr int kMaxDepth = 2;  // { "data": { } }
+constexpr int kMaxConfigDepth = 16;
 constexpr const char* kMicroBatch = "/train/micro_batch";
 constexpr const char* kGradAccum = "/train/grad_accum";
 constexpr const char* kGlobalBatch = "/train/global_batch";  // in place of grad_accum where several ranks ran
+constexpr const char* kSequences = "/train/sequences_per_step";  // not a key: see flat_config
 
 enum class Rule { fixed, noted, free };
 
@@ -30,9 +34,9 @@ constexpr std::array kRules = {
     FieldRule{"/optim/", Rule::noted},
     FieldRule{"/train/seed", Rule::fixed},
     FieldRule{"/train/seq_len", Rule::fixed},
-    FieldRule{"/train/sequences_per_step", Rule::fixed},  // not a key: see check_resumable
-    FieldRule{"/train/grad_accum", Rule::free},           // with the same sequences per step: other ranks, or
-    FieldRule{"/train/global_batch", Rule::free},         // other micro-batches, which are noted
+    FieldRule{kSequences, Rule::fixed},
+    FieldRule{"/train/grad_accum", Rule::free},    // with the same sequences per step: other ranks, or
+    FieldRule{"/train/global_batch", Rule::free},  // other micro-batches, which are noted
     FieldRule{"/train/", Rule::noted},
     FieldRule{"/eval/", Rule::free},
     FieldRule{"/checkpoint/", Rule::free},
@@ -43,6 +47,25 @@ Rule rule_of(const std::string& pointer) {
   for (const FieldRule& r : kRules)
     if (pointer.starts_with(r.prefix)) return r.rule;
   return Rule::fixed;
+}
+
+// The leaves of a config by their JSON pointers, and how many sequences a step has: how these are cut into
+// micro-batches may change (the last bits follow), their number may not.
+json flat_config(const std::string& text, const std::string& where) {
+  const std::string what = where + ": config.json";
+  const json config = parse_json_strict(text, what, kMaxConfigDepth);
+  if (!config.is_object() || config.empty()) throw CheckpointError(what + " holds no config");
+  json flat = config.flatten();
+  if (flat.contains(kGlobalBatch)) {
+    flat[kSequences] = flat[kGlobalBatch];
+  } else if (flat.contains(kMicroBatch) && flat.contains(kGradAccum)) {
+    int64_t sequences = 0;
+    if (__builtin_mul_overflow(count_at(flat, kMicroBatch, what), count_at(flat, kGradAccum, what),
+                               &sequences))
+      throw CheckpointError(what + ": a step of 2^63 sequences or more");
+    flat[kSequences] = sequences;
+  }
+  return flat;
 }
 
 std::string dotted(const std::string& pointer) {
@@ -70,16 +93,20 @@ std::string to_json(const RunState& state) {
 
 RunState run_state_from_json(const std::string& text, const std::string& where) {
   try {
-    const json j = json::parse(text);
+    const std::string what = where + ": state.json";
+    json j = parse_json_strict(text, what, kMaxDepth);
     if (j.at("version") != kVersion)
-      throw CheckpointError(where + ": state.json has version " + j.at("version").dump() + ", wanted " +
+      throw CheckpointError(what + " has version " + j.at("version").dump() + ", wanted " +
                             std::to_string(kVersion) + "; use the saslm that wrote it");
     RunState state;
-    state.step = j.at("step").get<int64_t>();
-    state.updates = j.at("updates").get<int64_t>();
-    state.tokens = j.at("tokens").get<int64_t>();
-    state.sample_index = j.at("sample_index").get<uint64_t>();
-    state.detector.bad_in_row = j.at("bad_steps_in_row").get<int64_t>();
+    state.step = count_at(j, "step", what);
+    state.updates = count_at(j, "updates", what);
+    state.tokens = count_at(j, "tokens", what);
+    if (!j.at("sample_index").is_number_unsigned())
+      throw CheckpointError(what + ": wanted sample_index as an integer, 0 .. 2^64-1, got " +
+                            j["sample_index"].dump());
+    state.sample_index = j["sample_index"].get<uint64_t>();
+    state.detector.bad_in_row = count_at(j, "bad_steps_in_row", what);
     const auto losses = j.at("recent_losses").get<std::vector<double>>();
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
@@ -93,22 +120,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
 
 std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,
                                          const std::string& where) {
-  json saved, current;
-  try {
-    saved = json::parse(saved_config).flatten();
-    current = json::parse(current_config).flatten();
-  } catch (const json::exception& e) {
-    throw CheckpointError(where + ": config.json cannot be read: " + e.what());
-  }
-  // How a step's sequences are cut into micro-batches may change (the last bits follow), their number may
-  // not.
-  for (json* config : {&saved, &current}) {
-    const auto& c = *config;
-    if (c.contains(kGlobalBatch))
-      (*config)["/train/sequences_per_step"] = c[kGlobalBatch];
-    else if (c.contains(kMicroBatch) && c.contains(kGradAccum))
-      (*config)["/train/sequences_per_step"] = c[kMicroBatch].get<int64_t>() * c[kGradAccum].get<int64_t>();
-  }
+  const json saved = flat_config(saved_config, where), current = flat_config(current_config, where);
   json keys = saved;
   keys.update(current);
 

@@ -33,8 +33,11 @@ SavedModel find_saved_model(const std::string& path) {
   // load_model_config has parsed this text; beyond the model block only these two words matter, if they are
   // there.
   const auto whole = nlohmann::json::parse(read_file(config_path), nullptr, false);
-  const auto seq_len = whole.value("/train/seq_len"_json_pointer, nlohmann::json());
-  const auto tokenizer = whole.value("/data/tokenizer"_json_pointer, nlohmann::json());
+  // value() would throw where a list is on the way.
+  const auto at = [&](const nlohmann::json::json_pointer& key) {
+    return whole.contains(key) ? whole[key] : nlohmann::json();
+  };
+  const auto seq_len = at("/train/seq_len"_json_pointer), tokenizer = at("/data/tokenizer"_json_pointer);
   if (seq_len.is_number_integer() && seq_len > 0 && seq_len <= model.seq_len) model.seq_len = seq_len;
   if (tokenizer.is_string()) model.tokenizer = tokenizer;
   return model;

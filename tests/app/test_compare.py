@@ -210,6 +210,16 @@ class Results(CompareTest):
         self.assertEqual(done.code, USER)
         self.assertIn("variants.sas.config.optim.lr: 0.003 before, 0.01 now", done.err)
 
+    def test_a_record_that_is_damaged_is_refused_by_name(self):
+        folder = self.fresh("damaged")
+        folder.mkdir()
+        for record in ('{"version": 1, "seeds": [1], "variants": [7]}',
+                       '{"version": 1, "seeds": [1], "variants": {"mha": {"config": {"runtime": 7}}}}'):
+            (folder / "comparison.json").write_text(record)
+            done = self.compare(self.config, folder)
+            self.assertEqual(done.code, USER, done.err)
+            self.assertIn("is not what saslm compare writes", done.err)
+
     def test_a_report_trains_nothing(self):
         folder = self.fresh("peek")
         self.assertEqual(self.compare(self.config, folder, "--report-only").code, USER)

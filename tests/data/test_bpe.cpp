@@ -321,6 +321,13 @@ TEST(Bpe, DamagedFilesAreNamed) {
 }
 
 // Damage of any kind: an error that names the file, or a tokenizer that gives bytes back.
+TEST(Bpe, NestingWithoutEndIsRefused) {
+  const TempDir dir;
+  const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  write_bytes(dir / "tokenizer.json", R"({"pre_tokenizer":)" + deep + R"(,"model":{}})");
+  EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "pre_tokenizer: wanted an object, got an array");
+}
+
 TEST(Bpe, DamageNeverCrashes) {
   const TempDir dir;
   const std::string path = dir / "t.json", sample = "the quick 12 \xff<|endoftext|>\n  don't \xe6\x97\xa5";

@@ -378,6 +378,12 @@ TEST_F(Interrupted, ChangedArgumentsAndInputsAreRefusedByName) {
   refused(into("out"), "/inputs/1/changed");
 }
 
+TEST_F(Interrupted, AJournalNestedWithoutEndIsRefused) {
+  std::filesystem::create_directories(dir_ / "out");
+  write_bytes(dir_ / "out/tokens.journal", std::string(1'000'000, '[') + std::string(1'000'000, ']') + "\n");
+  EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, into("out")), "other arguments");
+}
+
 TEST_F(Interrupted, ShardsThatWentMissingAreNamed) {
   ASSERT_TRUE(run_killed_after(into("out"), 6'000'000));
   ASSERT_TRUE(std::filesystem::remove(dir_ / "out/tokens_000000.bin.tmp"));

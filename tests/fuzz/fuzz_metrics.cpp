@@ -1,0 +1,99 @@
+// Input: two bytes with the step to resume from, and a metrics.jsonl.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "fuzz/target.h"
+#include "metrics/metrics_log.h"
+#include "train/compare_results.h"
+
+namespace saslm::fuzz {
+namespace {
+
+// Each line of `part` is one of `whole`, in the same order.
+bool is_part(std::string_view part, std::string_view whole) {
+  while (!part.empty()) {
+    const auto [wanted, rest] = cut(part, "\n");
+    bool found = false;
+    while (!found && !whole.empty()) {
+      const auto [line, more] = cut(whole, "\n");
+      found = line == wanted, whole = more;
+    }
+    if (!found) return false;
+    part = rest;
+  }
+  return true;
+}
+
+void require_resumes(const std::string& path, std::string_view text, int64_t step) {
+  const ResumeReport report = MetricsLog(path).resume(step);
+  const std::string kept = read_file(path);
+  const int64_t lines = std::count(text.begin(), text.end(), '\n') + (!text.empty() && text.back() != '\n');
+  require(report.kept + report.dropped + report.invalid == lines, "every line is accounted for");
+  require(std::count(kept.begin(), kept.end(), '\n') == report.kept && is_part(kept, text),
+          "what is kept was there");
+  require(kept.find('\0') == kept.npos, "what is kept is text");
+  require(!report.last_val_loss || std::isfinite(*report.last_val_loss), "a loss in JSON is finite");
+  require(!report.last_eval_step || (*report.last_eval_step >= 0 && *report.last_eval_step <= step),
+          "evaluations that stay lie before the checkpoint");
+  if (kept == text) return;
+  const ResumeReport again = MetricsLog(path).resume(step);
+  require(again.kept == report.kept && again.dropped == 0 && again.invalid == 0 && read_file(path) == kept,
+          "to resume twice is to resume once");
+}
+
+ComparePlan plan() {
+  VariantPlan variant{.name = "a"};
+  variant.config.train.steps = 2;
+  variant.plan.tokens_per_step = 8, variant.plan.flops_per_token = 1e3;
+  return {.seeds = {1}, .variants = {variant}};
+}
+
+bool is_run(std::string_view text) {
+  static const Scratch scratch;
+  static const ComparePlan the_plan = plan();
+  static const std::string folder = [] {
+    make_dirs(scratch / "runs/a_seed1");
+    return "runs/a_seed1/";
+  }();
+  scratch.write(folder + "metrics.jsonl", text);
+  return accepts<DataError>([&] {
+    const RunRecord record = read_results(the_plan, scratch / "").variants.at(0).runs.at(0);
+    require(record.steps_done >= 0, "steps are not fewer than none");
+    require(!record.finished() || !record.evals.empty(), "a finished run was evaluated");
+    for (const auto& [step, loss] : record.evals)
+      require(step >= 0 && std::isfinite(loss), "losses that count are finite");
+  });
+}
+
+bool run(std::string_view input) {
+  static const Scratch scratch;
+  const int64_t step = take<int16_t>(input);
+  const bool accepted = is_run(input);
+  require_resumes(scratch.write("metrics.jsonl", input), input, std::max<int64_t>(step, -1));
+  return accepted;
+}
+
+std::vector<std::string> seeds() {
+  const Scratch scratch;
+  {
+    MetricsLog log(scratch / "x");
+    log.log("start", {{"run", "x"}});
+    log.log_eval({.step = 0, .val_loss = 5.5, .val_ppl = 244.7, .val_tokens = 64});
+    log.log_step({.step = 0, .loss = 5.25, .grad_norm = 1, .lr = 1e-3, .tokens = 8, .step_ms = 2.5});
+    log.log_step({.step = 1, .loss = 5, .step_ms = 2, .mfu = 0.5, .aux_loss = 1.5, .skipped = "spike"});
+    log.log_eval({.step = 2, .val_loss = 4.5});
+    log.log_checkpoint({.step = 2, .path = "step_00000002", .bytes = 100, .save_ms = 1});
+    log.log("end", {{"step", 2}});
+  }
+  const std::string text = read_file(scratch / "x");
+  return {raw<int16_t>({2}) + text, raw<int16_t>({1}) + text, raw<int16_t>({-1}) + text + "{\"event\":\"st"};
+}
+
+}  // namespace
+
+const Target kMetrics = {"metrics", run, seeds, {"resume", "step\":-1", "\n"}};
+
+}  // namespace saslm::fuzz
