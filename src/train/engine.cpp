@@ -89,8 +89,7 @@ std::vector<NamedTensor> Engine<T>::named(const std::string& prefix, float* valu
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::room_for(Region region,
-                                             const std::string& prefix) const {
+std::vector<NamedTensor> Engine<T>::room_for(Region region, const std::string& prefix) const {
   if (is_hosts(region)) return named(prefix, arena_.template whole<float>(region).data);
   std::vector<float>& copy = copies_[region];
   copy.resize(size_t(layout_.param_elements()));
@@ -106,8 +105,7 @@ std::vector<NamedTensor> Engine<T>::fetch(Region region, const std::string& pref
 }
 
 template <class T>
-std::vector<NamedTensor> Engine<T>::snapshot(Region region,
-                                             const std::string& prefix) const {
+std::vector<NamedTensor> Engine<T>::snapshot(Region region, const std::string& prefix) const {
   if (comm_.first() && !snapshot_) return fetch(region, prefix);
   float* values = nullptr;
   if (comm_.first()) {

@@ -1,17 +1,84 @@
 #include "train/saver.h"
 
+#include <chrono>
+
 #include "core/error.h"
 
 namespace saslm {
+namespace {
 
-void Saver::start(Snapshot snapshot) {
-  check(!busy(), "one checkpoint is written at a time");
-  writing_ = std::async(std::launch::async, [this, s = std::move(snapshot)] { return write(s); });
+constexpr int kMostFailures = 3;  // in a row
+constexpr double kTryAgainAfter_s = 60;
+constexpr auto kTellOthersEvery = std::chrono::milliseconds(500);
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Saver::Saver(const Communicator& comm, std::string checkpoints_dir, const CheckpointConfig& config,
+             int64_t bytes, MetricsLog* metrics, TrainObserver& observer)
+    : comm_(comm),
+      dir_(std::move(checkpoints_dir)),
+      config_(config),
+      bytes_(bytes),
+      metrics_(metrics),
+      observer_(observer) {}
+
+void Saver::begin(Snapshot snapshot, double stall_ms) {
+  check(!under_way_, "one checkpoint is written at a time");
+  step_ = snapshot.step;
+  stall_ms_ = stall_ms;
+  under_way_ = true;
+  if (comm_.first())
+    writing_ = std::async(std::launch::async, [this, s = std::move(snapshot)] { return write(s); });
+}
+
+// A long save must not look like a lost rank: all hear that it goes on.
+void Saver::end() {
+  if (!under_way_) return;
+  const double begin_s = now_s();
+  for (bool ended = false; !ended;) {
+    const bool mine = comm_.first() && writing_.wait_for(kTellOthersEvery) == std::future_status::ready;
+    ended = gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
+  }
+  under_way_ = false;
+  stall_ms_ += (now_s() - begin_s) * 1e3;
+  if (comm_.first()) record();
+}
+
+bool Saver::has(int64_t step) const {
+  const bool mine = !under_way_ && step_ == step && failed_ == 0;
+  return gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
+}
+
+Saver::News Saver::news() const {
+  if (!comm_.first()) return {};
+  return {.ended = under_way_ && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready,
+          .wanted = !under_way_ && failed_ > 0 && now_s() > try_again_at_s_};
+}
+
+void Saver::record() {
+  try {
+    CheckpointRecord record = writing_.get();
+    record.bytes = bytes_;
+    record.stall_ms = stall_ms_;
+    failed_ = 0;
+    metrics_->log_checkpoint(record);
+    observer_.checkpoint(record);
+    if (!record.problem.empty()) observer_.warning(record.problem);
+  } catch (const IoError& e) {
+    if (++failed_ >= kMostFailures) throw;
+    try_again_at_s_ = now_s() + kTryAgainAfter_s;
+    observer_.warning("the checkpoint of step " + std::to_string(step_) + " could not be saved: " + e.what() +
+                      "; older ones are as they were, training goes on and it is tried again");
+  }
 }
 
 CheckpointRecord Saver::write(const Snapshot& s) const {
-  const auto begin = std::chrono::steady_clock::now();
-  metrics_.sync();  // before: a checkpoint never outlives the record of its steps
+  const double begin_s = now_s();
+  metrics_->sync();  // before: a checkpoint never outlives the record of its steps
   const SavedCheckpoint saved = save_checkpoint(dir_, {.step = s.step,
                                                        .model = s.model,
                                                        .optimizer = s.optimizer,
@@ -23,8 +90,7 @@ CheckpointRecord Saver::write(const Snapshot& s) const {
   } catch (const IoError& e) {
     record.problem = std::string("older checkpoints could not be removed: ") + e.what();
   }
-  record.save_ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  record.save_ms = (now_s() - begin_s) * 1e3;
   return record;
 }
 

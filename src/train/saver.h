@@ -1,14 +1,17 @@
-// Checkpoints written beside training: the trainer hands over a snapshot, and a thread of its own syncs the
-// metrics, writes, and prunes.
+// Checkpoints written beside training. All ranks have a saver, since all must know when a save has ended; the
+// first rank's writes, in a thread of its own: it syncs the metrics, saves, and prunes.
+//
+// A save that fails leaves older checkpoints as they were: it is told, training goes on, and it is tried
+// again a minute later or when the next is due. The third failure in a row ends the run, with its IoError.
 #pragma once
-#include <chrono>
 #include <future>
 #include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "comm/communicator.h"
 #include "config/config.h"
-#include "metrics/metrics_log.h"
+#include "train/observer.h"
 
 namespace saslm {
 
@@ -21,27 +24,41 @@ struct Snapshot {
 
 class Saver {
  public:
-  // `metrics` must outlive the saver.
-  Saver(std::string checkpoints_dir, const CheckpointConfig& config, MetricsLog& metrics)
-      : dir_(std::move(checkpoints_dir)), config_(config), metrics_(metrics) {}
+  // metrics: the first rank's, which outlive the saver; null on others. bytes: a checkpoint's, for the
+  // record.
+  Saver(const Communicator& comm, std::string checkpoints_dir, const CheckpointConfig& config, int64_t bytes,
+        MetricsLog* metrics, TrainObserver& observer);
 
-  // Begins to write; the save before it has been asked for its result. (A Saver that goes waits for its
-  // thread.)
-  void start(Snapshot snapshot);
-  bool busy() const { return writing_.valid(); }
-  bool done_within(std::chrono::milliseconds limit) const {
-    return writing_.wait_for(limit) == std::future_status::ready;
-  }
-  // Waits for the end. IoError when the checkpoint could not be saved: then nothing new is there, and what
-  // was there before still is.
-  CheckpointRecord result() { return writing_.get(); }
+  // By all ranks alike. begin: the save before it has ended. stall_ms: what the snapshot took. end: waits for
+  // a save that is under way, and deals with its result. has: whether the state of that step is saved.
+  void begin(Snapshot snapshot, double stall_ms);
+  void end();
+  bool has(int64_t step) const;
+  void found(int64_t step) { step_ = step; }  // saved already, by an earlier run
+
+  // What this rank has to tell the others after a step: a save has ended (all call end()); one that failed
+  // should be tried again (all begin() one).
+  struct News {
+    bool ended = false, wanted = false;
+  };
+  News news() const;
 
  private:
   CheckpointRecord write(const Snapshot& snapshot) const;
+  void record();
 
+  const Communicator& comm_;
   std::string dir_;
   CheckpointConfig config_;
-  MetricsLog& metrics_;
+  int64_t bytes_;
+  MetricsLog* metrics_;
+  TrainObserver& observer_;
+  bool under_way_ = false;
+  int64_t step_ = -1;  // of the last one begun
+  double stall_ms_ = 0;
+  // The first rank's.
+  int failed_ = 0;  // in a row
+  double try_again_at_s_ = 0;
   std::future<CheckpointRecord> writing_;
 };
 

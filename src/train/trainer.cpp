@@ -1,5 +1,5 @@
 // One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
-// all of them know: the step, the losses that end_step gathers, and should_stop, which asks everybody. Rank 0
+// all of them know: the step, the losses that end_step gathers, and hear_all, which asks everybody. Rank 0
 // alone holds the directory's lock, looks for the checkpoint to go on from, and writes, with what the others
 // hand it; they are told which it is and read it themselves.
 #include "train/trainer.h"
@@ -10,10 +10,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/hash.h"
 #include "core/file.h"
 #include "data/shard_info.h"
 #include "data/tokenizer.h"
+#include "train/agreement.h"
 #include "train/evaluate.h"
 #include "train/schedule.h"
 
@@ -31,9 +31,6 @@ Plan fitting_plan(const Config& config, const Ops<T>& ops) {
   check_plan_fits<T>(config, plan, ops.available_bytes(), ops.host_memory);
   return plan;
 }
-
-constexpr int kMostFailedSaves = 3;  // in a row; then the run ends
-constexpr double kTryAgainAfter_s = 60;
 
 constexpr const char* kRestoring = "restoring of a checkpoint";
 
@@ -87,6 +84,9 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.ranks = comm.size();
   restore();
+  saver_.emplace(comm, checkpoints_dir(options_), config_.checkpoint, plan_.checkpoint_bytes, metrics_.get(),
+                 observer);
+  if (saved_at_ >= 0) saver_->found(saved_at_);
   if (config_.runtime.matmul == MatmulChoice::timed &&
       !engine_.ops().time_products(engine_.stream(), state_.product_table))
     observer_.warning(
@@ -96,43 +96,23 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 }
 
 template <class T>
-void Trainer<T>::agree() const {
-  if (comm_.size() == 1) return;
-  nlohmann::json mine = nlohmann::json::parse(to_json(config_));
-  for (const char* key : {"zero_stage", "gradient_sum"})
-    mine["runtime." + std::string(key)] = mine["runtime"][key];
-  for (const char* where : {"data", "runtime"})
-    mine.erase(where);  // may be elsewhere, and other, on every machine
-  mine["ranks"] = config_.train.ranks;
-  mine["fingerprint of data.train"] = train_set_.fingerprint();
-  mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
-  mine["data.shuffle"] = config_.data.shuffle;
-  mine["--resume"] = int(options_.resume);
-  mine["--init-from"] = options_.init_from;
-  mine["weights in bytes"] = sizeof(T);
-  const File program("/proc/self/exe", O_RDONLY);
-  mine["build"] = hash_range(program, 0, program.size());
-  const std::vector<std::string> all = gather_texts(comm_, mine.flatten().dump(), "comparison of configs");
-  const nlohmann::json wanted = nlohmann::json::parse(all[0]);
-  for (int rank = 1; rank < comm_.size(); ++rank) {
-    const nlohmann::json theirs = nlohmann::json::parse(all[size_t(rank)]);
-    nlohmann::json keys = wanted;
-    keys.update(theirs);
-    for (const auto& [key, unused] : keys.items()) {
-      const nlohmann::json here = wanted.value(key, nlohmann::json()),
-                           there = theirs.value(key, nlohmann::json());
-      if (here == there) continue;
-      if (!comm_.first()) throw PeerError();
-      throw ConfigError("the ranks were not started alike: " + key.substr(1) + " is " + here.dump() +
-                        " on rank 0, " + there.dump() + " on rank " + std::to_string(rank) +
-                        "; give all of them the same config and data");
-    }
-  }
-}
-
-template <class T>
 std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
-  agree();
+  if (comm_.size() > 1) {
+    nlohmann::json mine = nlohmann::json::parse(to_json(config_));
+    for (const char* key : {"zero_stage", "gradient_sum"})
+      mine["runtime." + std::string(key)] = mine["runtime"][key];
+    for (const char* where : {"data", "runtime"})
+      mine.erase(where);  // may be elsewhere, and other, on every machine
+    mine["ranks"] = config_.train.ranks;
+    mine["fingerprint of data.train"] = train_set_.fingerprint();
+    mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
+    mine["data.shuffle"] = config_.data.shuffle;
+    mine["--resume"] = int(options_.resume);
+    mine["--init-from"] = options_.init_from;
+    mine["weights in bytes"] = sizeof(T);
+    mine["build"] = build_hash();
+    check_alike(comm_, mine);
+  }
   return comm_.first() ? std::make_unique<RunLock>(options_.run_dir) : nullptr;
 }
 
@@ -169,7 +149,6 @@ void Trainer<T>::restore() {
     start_anew();
   atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
   metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
-  saver_ = std::make_unique<Saver>(checkpoints_dir(options_), config_.checkpoint, *metrics_);
   const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
@@ -248,22 +227,20 @@ void Trainer<T>::log_start() {
 }
 
 template <class T>
-bool Trainer<T>::should_stop() {
-  enum Word { stop, save_ended, save_again, kWords };
-  std::vector<double> mine(kWords);
-  mine[stop] = (options_.stop && options_.stop()) ||
-               (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
-  mine[save_ended] = saver_ && saver_->busy() && saver_->done_within(std::chrono::milliseconds(0));
-  mine[save_again] = !saving_ && failed_saves_ > 0 && now_s() > try_again_at_s_;
-  const std::vector<double> all = gather_numbers(comm_, mine, "agreement on going on");
-  const auto anyone = [&](Word word) {
-    for (size_t at = word; at < all.size(); at += kWords)
-      if (all[at] != 0) return true;
+bool Trainer<T>::hear_all() {
+  const bool stop = (options_.stop && options_.stop()) ||
+                    (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
+  const Saver::News news = saver_->news();
+  const auto all =
+      gather_numbers(comm_, {double(stop), double(news.ended), double(news.wanted)}, "agreement on going on");
+  const auto anyone = [&](size_t word) {
+    for (; word < all.size(); word += 3)
+      if (all[word] != 0) return true;
     return false;
   };
-  if (anyone(save_ended)) record_save();
-  if (anyone(save_again) && saved_at_ != state_.step) save();
-  return anyone(stop);
+  if (anyone(1)) saver_->end();
+  if (anyone(2)) save();
+  return anyone(0);
 }
 
 template <class T>
@@ -286,7 +263,7 @@ TrainEnd Trainer<T>::run() {
     const bool evaluated = !eval_due() || run_evaluation();
     if (evaluated && state_.step >= config_.train.steps) break;
     if (checkpoint_due()) save();
-    if (!evaluated || should_stop()) {
+    if (!evaluated || hear_all()) {
       save_for_good();
       return TrainEnd::stopped;
     }
@@ -365,7 +342,7 @@ void Trainer<T>::train_step() {
 template <class T>
 bool Trainer<T>::run_evaluation() {
   const auto result = evaluate(engine_, *val_set_, config_.eval.max_sequences, config_.train.micro_batch,
-                               [this] { return should_stop(); });
+                               [this] { return hear_all(); });
   if (!result) return false;
   const EvalRecord record{state_.step, result->loss, std::exp(result->loss), result->tokens};
   if (metrics_) metrics_->log_eval(record);
@@ -375,10 +352,9 @@ bool Trainer<T>::run_evaluation() {
   return true;
 }
 
-// A snapshot, and a save of it begun; the one before has ended first.
 template <class T>
 void Trainer<T>::save() {
-  end_save();
+  saver_->end();
   const double begin_s = now_s();
   saved_at_ = state_.step;
   const bool beside = config_.checkpoint.background;
@@ -390,63 +366,21 @@ void Trainer<T>::save() {
   take(Region::masters, "", snapshot.model);
   take(Region::moment1, "m.", snapshot.optimizer);
   take(Region::moment2, "v.", snapshot.optimizer);
-  if (comm_.first()) {
-    state_.product_table = engine_.ops().product_table(engine_.stream());
-    snapshot.state_json = to_json(state_);
-    snapshot.config_json = to_json(config_);
-    saver_->start(std::move(snapshot));
-  }
-  saving_ = true;
-  stall_ms_ = (now_s() - begin_s) * 1e3;
-  if (!beside) end_save();
+  state_.product_table = engine_.ops().product_table(engine_.stream());
+  snapshot.state_json = to_json(state_);
+  snapshot.config_json = to_json(config_);
+  saver_->begin(std::move(snapshot), (now_s() - begin_s) * 1e3);
+  if (beside) return;
+  saver_->end();
+  engine_.drop_copies();
 }
 
-// Waits for a save that is under way. A long one must not look like a lost rank: all hear that it goes on.
-template <class T>
-void Trainer<T>::end_save() {
-  if (!saving_) return;
-  const double begin_s = now_s();
-  for (bool done = false; !done;) {
-    const bool mine = !saver_ || saver_->done_within(std::chrono::milliseconds(500));
-    done = gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
-  }
-  stall_ms_ += (now_s() - begin_s) * 1e3;
-  record_save();
-}
-
-// Of a save that is done.
-template <class T>
-void Trainer<T>::record_save() {
-  saving_ = false;
-  if (!config_.checkpoint.background) engine_.drop_copies();
-  if (!saver_) return;
-  try {
-    CheckpointRecord record = saver_->result();
-    record.bytes = plan_.checkpoint_bytes;
-    record.stall_ms = stall_ms_;
-    failed_saves_ = 0;
-    metrics_->log_checkpoint(record);
-    observer_.checkpoint(record);
-    if (!record.problem.empty()) observer_.warning(record.problem);
-  } catch (const IoError& e) {
-    if (++failed_saves_ >= kMostFailedSaves) throw;
-    try_again_at_s_ = now_s() + kTryAgainAfter_s;
-    observer_.warning("the checkpoint of step " + std::to_string(saved_at_) + " could not be saved: " +
-                      e.what() + "; older ones are as they were, training goes on and it is tried again");
-  }
-}
-
-// The state as it is now, saved before this returns, or else an IoError.
 template <class T>
 void Trainer<T>::save_for_good() {
-  end_save();
-  const auto saved = [this] {
-    const bool mine = saved_at_ == state_.step && failed_saves_ == 0;
-    return gather_numbers(comm_, {double(mine)}, "end of a save")[0] != 0;
-  };
-  while (!saved()) {
+  saver_->end();
+  while (!saver_->has(state_.step)) {
     save();
-    end_save();
+    saver_->end();
   }
 }
 

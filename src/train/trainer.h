@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "metrics/metrics_log.h"
 #include "train/engine.h"
+#include "train/observer.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/run_state.h"
@@ -30,17 +31,6 @@ struct TrainOptions {
   std::string init_from;       // weights to start from; "" = the config's seed
   double max_minutes = 0;      // stop and save after this long; 0 = no limit
   std::function<bool()> stop;  // asked after every step: save and return?
-};
-
-// What a run tells whoever watches. All optional to override.
-class TrainObserver {
- public:
-  virtual ~TrainObserver() = default;
-  virtual void note(const std::string& /*line*/) {}     // worth a line in the log
-  virtual void warning(const std::string& /*line*/) {}  // worth the user's attention
-  virtual void step(const StepRecord&) {}
-  virtual void eval(const EvalRecord&) {}
-  virtual void checkpoint(const CheckpointRecord&) {}
 };
 
 // Tokens of a vocabulary mean something only to the tokenizer that made them: DataError when two are named.
@@ -68,8 +58,8 @@ class Trainer {
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
-  void agree() const;                               // that all ranks are about to do the same
-  std::unique_ptr<RunLock> agree_and_lock() const;  // the first rank's
+  std::unique_ptr<RunLock> agree_and_lock()
+      const;  // that all ranks are about to do the same; the first rank's
   void restore();
   std::optional<Checkpoint> find_checkpoint();  // the first rank's
   void follow_first();                          // the others' restore
@@ -80,10 +70,8 @@ class Trainer {
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
-  void end_save();
-  void record_save();
-  void save_for_good();
-  bool should_stop();  // decided by all ranks together, who also hear of saves here
+  void save_for_good();  // the state as it is now, before this returns
+  bool hear_all();       // what must be done together: stop? Saves that have ended, or failed, are dealt with
   bool eval_due() const;
   bool checkpoint_due() const;
 
@@ -104,13 +92,10 @@ class Trainer {
 
   std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
-  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps; saved: or handed to the saver
-  bool saving_ = false;                        // known to all ranks; what follows, to the first
-  int failed_saves_ = 0;                       // in a row
-  double try_again_at_s_ = 0, stall_ms_ = 0;
+  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps; saved: or on its way to be
   std::optional<double> last_val_loss_;
-  double started_at_s_ = 0;       // monotonic
-  std::unique_ptr<Saver> saver_;  // the first rank's; goes first, and waits for what it is writing
+  double started_at_s_ = 0;     // monotonic
+  std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing
 };
 
 }  // namespace saslm

@@ -1,0 +1,36 @@
+#include "train/agreement.h"
+
+#include <fcntl.h>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/hash.h"
+#include "core/error.h"
+
+namespace saslm {
+
+std::string build_hash() {
+  const File program("/proc/self/exe", O_RDONLY);
+  return hash_range(program, 0, program.size());
+}
+
+void check_alike(const Communicator& comm, const nlohmann::json& mine) {
+  const std::vector<std::string> all = gather_texts(comm, mine.flatten().dump(), "comparison of configs");
+  const nlohmann::json wanted = nlohmann::json::parse(all[0]);
+  for (int rank = 1; rank < comm.size(); ++rank) {
+    const nlohmann::json theirs = nlohmann::json::parse(all[size_t(rank)]);
+    nlohmann::json keys = wanted;
+    keys.update(theirs);
+    for (const auto& [key, unused] : keys.items()) {
+      const nlohmann::json here = wanted.value(key, nlohmann::json()),
+                           there = theirs.value(key, nlohmann::json());
+      if (here == there) continue;
+      if (!comm.first()) throw PeerError();
+      throw ConfigError("the ranks were not started alike: " + key.substr(1) + " is " + here.dump() +
+                        " on rank 0, " + there.dump() + " on rank " + std::to_string(rank) +
+                        "; give all of them the same config and data");
+    }
+  }
+}
+
+}  // namespace saslm
