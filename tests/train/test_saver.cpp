@@ -1,0 +1,117 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "core/error.h"
+#include "train/saver.h"
+
+namespace saslm {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Heard : TrainObserver {
+  void warning(const std::string& line) override { warnings.push_back(line); }
+  void checkpoint(const CheckpointRecord& record) override { saved.push_back(record); }
+  std::vector<std::string> warnings;
+  std::vector<CheckpointRecord> saved;
+};
+
+class SaverTest : public testing::Test {
+ protected:
+  ~SaverTest() override { fs::remove_all(root_); }
+
+  static fs::path new_folder() {
+    const fs::path path = fs::path(testing::TempDir()) / "saslm_saver";
+    fs::remove_all(path);
+    fs::create_directories(path);
+    return path;
+  }
+
+  std::string checkpoints() const { return root_ / "checkpoints"; }
+  // A file where the folder of checkpoints should be.
+  void break_disk() const { std::ofstream(checkpoints()) << "in the way"; }
+  void mend_disk() const { fs::remove(checkpoints()); }
+
+  void save(Saver& saver, int64_t step) const {
+    const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
+    saver.begin(
+        {.step = step, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = "{}"}, 1.5);
+    saver.end();
+  }
+
+  fs::path root_ = new_folder();
+  std::vector<float> values_ = {1, 2, 3};
+  MetricsLog metrics_{root_ / "metrics.jsonl"};
+  Heard heard_;
+  Saver saver_{single_rank(), checkpoints(), {.keep_last = 1}, 4096, &metrics_, heard_};
+};
+
+TEST_F(SaverTest, WhatIsSavedIsOnRecordAndOlderOnesGo) {
+  save(saver_, 1);
+  save(saver_, 2);
+  ASSERT_EQ(heard_.saved.size(), 2u);
+  EXPECT_EQ(heard_.saved[1].step, 2);
+  EXPECT_EQ(heard_.saved[1].bytes, 4096);
+  EXPECT_GE(heard_.saved[1].stall_ms, 1.5);
+  EXPECT_EQ(heard_.saved[0].state_hash, heard_.saved[1].state_hash);
+  EXPECT_TRUE(saver_.has(2));
+  EXPECT_FALSE(saver_.has(1));
+  ASSERT_EQ(list_checkpoints(checkpoints()).size(), 1u);
+  EXPECT_EQ(verify_checkpoint(list_checkpoints(checkpoints())[0].path).step(), 2);
+}
+
+TEST_F(SaverTest, AnotherStateHasAnotherHash) {
+  save(saver_, 1);
+  values_[1] = 2.0000002f;
+  save(saver_, 2);
+  EXPECT_NE(heard_.saved[0].state_hash, heard_.saved[1].state_hash);
+}
+
+TEST_F(SaverTest, TheThirdFailureInARowEndsTheRunAndThoseBeforeAreTold) {
+  break_disk();
+  save(saver_, 1);
+  save(saver_, 2);
+  EXPECT_EQ(heard_.warnings.size(), 2u);
+  EXPECT_NE(heard_.warnings[0].find("step 1 could not be saved"), std::string::npos) << heard_.warnings[0];
+  EXPECT_NE(heard_.warnings[0].find(checkpoints()), std::string::npos) << heard_.warnings[0];
+  EXPECT_FALSE(saver_.has(2));
+  EXPECT_THROW(save(saver_, 3), IoError);
+}
+
+TEST_F(SaverTest, ASaveThatSucceedsStartsTheCountAgain) {
+  for (const int64_t step : {0, 10, 20}) {
+    break_disk();
+    save(saver_, step + 1);
+    save(saver_, step + 2);
+    EXPECT_FALSE(saver_.news().wanted) << "it is not tried again at once";
+    mend_disk();
+    save(saver_, step + 3);
+    EXPECT_TRUE(saver_.has(step + 3));
+    fs::remove_all(checkpoints());
+  }
+  EXPECT_EQ(heard_.warnings.size(), 6u);
+}
+
+TEST_F(SaverTest, AnEndIsNewsBeforeAnybodyWaitsForIt) {
+  const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
+  EXPECT_FALSE(saver_.news().ended);
+  saver_.begin({.step = 1, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = "{}"},
+               0);
+  while (!saver_.news().ended) std::this_thread::yield();
+  EXPECT_FALSE(saver_.has(1)) << "not before its result was dealt with";
+  saver_.end();
+  EXPECT_FALSE(saver_.news().ended);
+  EXPECT_TRUE(saver_.has(1));
+}
+
+TEST_F(SaverTest, WhatAnEarlierRunSavedNeedsNoSaving) {
+  saver_.found(7);
+  EXPECT_TRUE(saver_.has(7));
+  EXPECT_FALSE(saver_.has(8));
+}
+
+}  // namespace
+}  // namespace saslm
