@@ -1,4 +1,6 @@
 // saslm: the command line. The only place that catches, and the only one that decides an exit code.
+#include <execinfo.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -123,6 +125,8 @@ constexpr const char* kNoMemory = "saslm: out of memory\n";
 
 int main(int argc, char** argv) {
   std::set_terminate(end_here);
+  void* frame = nullptr;
+  ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {
     saslm::use_short_spinning(argv);
     return run_command(argc, argv);

@@ -67,6 +67,28 @@ TEST_F(Checkpoints, EveryFlippedBitOfEveryFileIsDetected) {
   EXPECT_NO_THROW(verify_checkpoint(path));
 }
 
+// The model's own file and the optimizer's, of which nearly all is payload.
+TEST_F(Checkpoints, EveryFlippedBitOfTenThousandOfPayloadIsDetected) {
+  std::vector<float> weights(200), moments(150);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 1.0f / float(i + 1);
+  for (size_t i = 0; i < moments.size(); ++i) moments[i] = -0.1f * float(i);
+  const std::vector<ConstNamedTensor> model = {{"w", {10, 20}, weights}},
+                                      optimizer = {{"m.w", {150}, moments}};
+  const std::string path = save_checkpoint(dir, {1, model, optimizer, "{}", "{}"}).path;
+  size_t flipped = 0;
+  for (const auto& [name, bytes] : {std::pair{"model.safetensors", 4 * weights.size()},
+                                    std::pair{"optimizer.safetensors", 4 * moments.size()}}) {
+    const std::string file = path + "/" + name, whole = read_file(file);
+    for (size_t bit = 8 * (whole.size() - bytes); bit < 8 * whole.size(); ++bit, ++flipped) {
+      write_file(file, with_bit_flipped(whole, bit));
+      ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " bit " << bit;
+    }
+    write_file(file, whole);
+  }
+  EXPECT_GE(flipped, 10'000u);
+  EXPECT_NO_THROW(verify_checkpoint(path));
+}
+
 TEST_F(Checkpoints, EveryTruncationOfEveryFileIsDetected) {
   const std::string path = save_tiny(dir, 1, 7);
   for (const char* name : kFiles) {
