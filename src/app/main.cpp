@@ -112,6 +112,9 @@ constexpr const char* kNoMemory = "saslm: out of memory\n";
 [[noreturn]] void end_here() {
   try {
     if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+    // What std::filesystem does when it cannot allocate.
+    std::fputs("saslm: ended inside a library without an error, probably out of memory\n", stderr);
+    std::_Exit(1);
   } catch (const std::bad_alloc&) {
     std::fputs(kNoMemory, stderr);
     std::_Exit(1);
