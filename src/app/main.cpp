@@ -1,8 +1,12 @@
 // saslm: the command line. The only place that catches, and the only one that decides an exit code.
+#include <execinfo.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <new>
 #include <thread>
@@ -65,11 +69,8 @@ bool has_command(const CLI::App& app, const std::string& name) {
                      [&](const CLI::App* c) { return c->get_name() == name; });
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_command(int argc, char** argv) {
   using namespace saslm;
-  use_short_spinning(argv);
   CLI::App app(
       "Pretrains decoder-only Transformer language models and compares attention variants, SAS above all.");
   app.name("saslm");
@@ -102,7 +103,42 @@ int main(int argc, char** argv) {
     const bool no_such_command = argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]);
     return fail(2, (no_such_command ? "there is no command " + std::string(argv[1]) : e.what()) +
                        "\nrun with --help for what there is");
-  } catch (const std::exception& e) {
-    return report(e);
+  }
+}
+
+constexpr const char* kNoMemory = "saslm: out of memory\n";
+
+// Where an error can go no further, as out of a destructor: json's allocate.
+[[noreturn]] void end_here() {
+  try {
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+    // What std::filesystem does when it cannot allocate.
+    std::fputs("saslm: ended inside a library without an error, probably out of memory\n", stderr);
+    std::_Exit(1);
+  } catch (const std::bad_alloc&) {
+    std::fputs(kNoMemory, stderr);
+    std::_Exit(1);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "saslm: %s\n", error.what());
+  }
+  std::abort();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::set_terminate(end_here);
+  void* frame = nullptr;
+  ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
+  try {
+    saslm::use_short_spinning(argv);
+    return run_command(argc, argv);
+  } catch (const std::exception& error) {
+    try {
+      return saslm::report(error);
+    } catch (const std::bad_alloc&) {  // not even for saying so, in full
+      std::fputs(kNoMemory, stderr);
+      return 1;
+    }
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <set>
 #include <vector>
@@ -26,6 +27,7 @@ struct CloseFile {
 
 std::string read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
+  if (!file && errno == ENOMEM) throw std::bad_alloc();
   if (!file) throw ConfigError("cannot open this config file: " + std::string(std::strerror(errno)));
   std::string text;
   std::vector<char> chunk(size_t{1} << 16);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <new>
 #include <span>
 
 #include "core/error.h"
@@ -253,7 +254,8 @@ void ShardFile::read(int64_t first, int64_t count, int32_t* out) const {
 ShardScan ShardFile::scan(int64_t vocab_size) const {
   ShardScan found;
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(), &XXH3_freeState);
-  check(hash && XXH3_128bits_reset(hash.get()) == XXH_OK, "xxh3 starts");
+  if (!hash) throw std::bad_alloc();
+  check(XXH3_128bits_reset(hash.get()) == XXH_OK, "xxh3 starts");
   with_type(type_, [&]<class Raw>(Raw) {
     constexpr int64_t kChunk = (256 << 10) / sizeof(Raw);  // stays in the second-level cache
     std::vector<Raw> raw(size_t(std::min(kChunk, n_tokens_)));

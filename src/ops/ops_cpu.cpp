@@ -1,3 +1,7 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -15,7 +19,16 @@ void add_sum(Stream, double* total, Vec<const A> x) {
   *total += sum;
 }
 
-// Of the machine, or of this process's control group if that is less.
+// Of what this process may have in addresses (ulimit -v); 0 when that is not limited.
+int64_t addresses_left() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return std::max(int64_t(limit.rlim_cur) - pages * ::sysconf(_SC_PAGESIZE), int64_t(1));
+}
+
+// Of the machine, of this process's control group, or of its addresses, whichever is least.
 int64_t available_bytes() {
   int64_t limit = 0;
   std::ifstream meminfo("/proc/meminfo");
@@ -24,6 +37,7 @@ int64_t available_bytes() {
   int64_t group = 0;  // "max" does not parse and leaves 0
   if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> group && group > 0)
     limit = limit > 0 ? std::min(limit, group) : group;
+  if (const int64_t left = addresses_left(); left > 0) limit = limit > 0 ? std::min(limit, left) : left;
   return limit;
 }
 

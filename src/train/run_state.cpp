@@ -40,6 +40,10 @@ constexpr std::array kRules = {
     FieldRule{"/train/", Rule::noted},
     FieldRule{"/eval/", Rule::free},
     FieldRule{"/checkpoint/", Rule::free},
+    FieldRule{"/runtime/device", Rule::noted},  // these four decide the last bits
+    FieldRule{"/runtime/precision", Rule::noted},
+    FieldRule{"/runtime/matmul", Rule::noted},
+    FieldRule{"/runtime/gradient_sum", Rule::noted},
     FieldRule{"/runtime/", Rule::free},
 };
 

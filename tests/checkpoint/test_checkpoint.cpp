@@ -56,29 +56,56 @@ TEST_F(Checkpoints, SizeIsPredictedFromShapesAlone) {
 
 TEST_F(Checkpoints, EveryFlippedBitOfEveryFileIsDetected) {
   const std::string path = save_tiny(dir, 1, 7);
+  size_t flipped = 0;
   for (const char* name : kFiles) {
     const std::string file = path + "/" + name, whole = read_file(file);
-    for (size_t bit = 0; bit < whole.size() * 8; ++bit) {
+    for (size_t bit = 0; bit < whole.size() * 8; ++bit, ++flipped) {
       write_file(file, with_bit_flipped(whole, bit));
       ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " bit " << bit;
     }
     write_file(file, whole);
   }
+  RecordProperty("flipped_bits", std::to_string(flipped));
+  EXPECT_NO_THROW(verify_checkpoint(path));
+}
+
+// The model's own file and the optimizer's, of which nearly all is payload.
+TEST_F(Checkpoints, EveryFlippedBitOfTenThousandOfPayloadIsDetected) {
+  std::vector<float> weights(200), moments(150);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 1.0f / float(i + 1);
+  for (size_t i = 0; i < moments.size(); ++i) moments[i] = -0.1f * float(i);
+  const std::vector<ConstNamedTensor> model = {{"w", {10, 20}, weights}},
+                                      optimizer = {{"m.w", {150}, moments}};
+  const std::string path = save_checkpoint(dir, {1, model, optimizer, "{}", "{}"}).path;
+  size_t flipped = 0;
+  for (const auto& [name, bytes] : {std::pair{"model.safetensors", 4 * weights.size()},
+                                    std::pair{"optimizer.safetensors", 4 * moments.size()}}) {
+    const std::string file = path + "/" + name, whole = read_file(file);
+    for (size_t bit = 8 * (whole.size() - bytes); bit < 8 * whole.size(); ++bit, ++flipped) {
+      write_file(file, with_bit_flipped(whole, bit));
+      ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " bit " << bit;
+    }
+    write_file(file, whole);
+  }
+  RecordProperty("flipped_bits", std::to_string(flipped));
+  EXPECT_GE(flipped, 10'000u);
   EXPECT_NO_THROW(verify_checkpoint(path));
 }
 
 TEST_F(Checkpoints, EveryTruncationOfEveryFileIsDetected) {
   const std::string path = save_tiny(dir, 1, 7);
+  size_t cut = 0;
   for (const char* name : kFiles) {
     const std::string file = path + "/" + name, whole = read_file(file);
     // The manifest's last byte is its line end, without which it says the same.
     const size_t lengths = whole.size() - (std::string(name) == "manifest.json" ? 1 : 0);
-    for (size_t length = 0; length < lengths; ++length) {
+    for (size_t length = 0; length < lengths; ++length, ++cut) {
       write_file(file, whole.substr(0, length));
       ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " cut to " << length;
     }
     write_file(file, whole);
   }
+  RecordProperty("lengths", std::to_string(cut));
 }
 
 TEST_F(Checkpoints, DamageNamesFileAndTensor) {

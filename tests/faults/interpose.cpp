@@ -3,18 +3,21 @@
 //
 //   FAULTS_UNDER   counted are operations on what lies under this folder
 //   FAULTS_OF      "write": those that change the disk, or sync it, but for "append": lines added to
-//   metrics.jsonl, which
-//                  a checkpoint's writing goes on beside; "read": opening to read, and reading
+//   metrics.jsonl,
+//                  which a checkpoint's writing goes on beside; "read": opening to read, and reading
 //   FAULTS_AT      which of them, from 0: "17", "17+" (it and all later ones), "3,8,21"; none: all are only
 //   logged FAULTS_DO      what happens before such an operation, or in place of it: "kill" or "stop" (the
-//   signal), "short"
-//                  (half of what was to be written or read), or an errno as a number
+//   thread), "term" (the
+//                  signal, to the process), "short" (half of what was to be written or read), or an errno as
+//                  a number
 //   FAULTS_SYNCS   "lies": fsync says it did and did not
 //   FAULTS_LOG     a file to which each operation's name and path are appended, a line each
+//   FAULTS_CLOCK   "jumps": the time of day is years off, another way each time it is asked
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -24,6 +27,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 namespace {
@@ -92,6 +96,10 @@ Fate fate_of(Of of, const char* operation, int folder, const char* path) {
     ::syscall(SYS_tgkill, ::getpid(), ::gettid(), s.act == "kill" ? SIGKILL : SIGSTOP);
     return Fate::pass;
   }
+  if (s.act == "term") {
+    ::syscall(SYS_kill, ::getpid(), SIGTERM);
+    return Fate::pass;
+  }
   errno = std::atoi(s.act.c_str());
   return Fate::fail;
 }
@@ -124,6 +132,15 @@ int rename_at(int from_dir, const char* from, int to_dir, const char* to, unsign
 
 int unlink_at(int folder, const char* path, int flags) {
   return int(unless_it_fails(Of::write, "unlink", folder, path, SYS_unlinkat, folder, path, flags));
+}
+
+time_t time_of_day() {
+  static std::atomic<int> asked = 0;
+  timespec now;
+  ::syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
+  static const bool kJumps = setting("FAULTS_CLOCK") == "jumps";
+  constexpr time_t kYear = 31'556'952;
+  return kJumps ? now.tv_sec + (asked++ % 7 - 3) * 5 * kYear : now.tv_sec;
 }
 
 }  // namespace
@@ -184,6 +201,20 @@ int rmdir(const char* path) noexcept {
 }
 int unlinkat(int folder, const char* path, int flags) noexcept {
   return unlink_at(folder, path, flags);
+}
+int clock_gettime(clockid_t clock, timespec* out) noexcept {
+  const int result = int(::syscall(SYS_clock_gettime, clock, out));
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) out->tv_sec = time_of_day();
+  return result;
+}
+int gettimeofday(timeval* out, void*) noexcept {
+  *out = {time_of_day(), 0};
+  return 0;
+}
+time_t time(time_t* out) noexcept {
+  const time_t now = time_of_day();
+  if (out != nullptr) *out = now;
+  return now;
 }
 
 // The names that 64-bit file offsets had where those were an option.

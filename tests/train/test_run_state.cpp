@@ -1,7 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 
+#include "config/config.h"
 #include "core/error.h"
 #include "train/bad_steps.h"
 #include "train/run_state.h"
@@ -54,6 +59,92 @@ TEST(Resume, ANewLearningRateIsAllowedAndTold) {
 TEST(Resume, AFieldThatIsNewIsADifference) {
   EXPECT_THROW(check_resumable(R"({"model":{}})", R"({"model":{"sas":{"heads":true}}})", "x"),
                CheckpointError);
+}
+
+// The dotted paths of all that a config may say, as `saslm schema` prints them.
+void collect_fields(const nlohmann::json& schema, const std::string& path, std::set<std::string>& into) {
+  if (!schema.contains("properties")) {
+    into.insert(path);
+    return;
+  }
+  for (const auto& [key, below] : schema["properties"].items())
+    collect_fields(below, path.empty() ? key : path + "." + key, into);
+}
+
+nlohmann::json config_with(const std::string& field, const nlohmann::json& value) {
+  std::string pointer = "/" + field;
+  std::replace(pointer.begin(), pointer.end(), '.', '/');
+  nlohmann::json config = {{"train", {{"micro_batch", 4}, {"grad_accum", 2}}}};
+  config[nlohmann::json::json_pointer(pointer)] = value;
+  return config;
+}
+
+// What a change of every field outside model, whose every change is refused, comes to. A new field belongs
+// here.
+TEST(Resume, EveryFieldOfAConfigIsRefusedOrToldOrKnownToBeFree) {
+  const std::string refused = "refused", told = "told", free = "free";
+  const std::map<std::string, std::string> rules = {{"data.train", free},
+                                                    {"data.val", free},
+                                                    {"data.shuffle", refused},
+                                                    {"data.tokenizer", free},
+                                                    {"optim.kind", refused},
+                                                    {"optim.lr", told},
+                                                    {"optim.betas", told},
+                                                    {"optim.eps", told},
+                                                    {"optim.weight_decay", told},
+                                                    {"optim.grad_clip", told},
+                                                    {"optim.schedule.kind", told},
+                                                    {"optim.schedule.warmup_steps", told},
+                                                    {"optim.schedule.min_lr_ratio", told},
+                                                    {"optim.schedule.decay_fraction", told},
+                                                    {"train.steps", told},
+                                                    {"train.seq_len", refused},
+                                                    {"train.micro_batch", refused},
+                                                    {"train.grad_accum", refused},
+                                                    {"train.global_batch", refused},
+                                                    {"train.seed", refused},
+                                                    {"train.max_bad_steps", told},
+                                                    {"train.spike_threshold", told},
+                                                    {"train.spike_window", told},
+                                                    {"eval.every_steps", free},
+                                                    {"eval.max_sequences", free},
+                                                    {"checkpoint.every_steps", free},
+                                                    {"checkpoint.keep_last", free},
+                                                    {"checkpoint.keep_every", free},
+                                                    {"checkpoint.background", free},
+                                                    {"runtime.device", told},
+                                                    {"runtime.precision", told},
+                                                    {"runtime.threads", free},
+                                                    {"runtime.peak_tflops", free},
+                                                    {"runtime.recompute", free},
+                                                    {"runtime.matmul", told},
+                                                    {"runtime.comm_timeout_s", free},
+                                                    {"runtime.zero_stage", free},
+                                                    {"runtime.gradient_sum", told}};
+  std::set<std::string> fields, unseen;
+  collect_fields(nlohmann::json::parse(config_schema()), "", fields);
+  for (const auto& [field, rule] : rules) unseen.insert(field);
+  ASSERT_GT(fields.size(), 60u);
+  for (const std::string& field : fields) {
+    unseen.erase(field);
+    const auto rule = rules.find(field);
+    ASSERT_TRUE(field.starts_with("model.") || rule != rules.end()) << field << ": what if it changes?";
+    const std::string wanted = rule == rules.end() ? refused : rule->second;
+    std::string got, message;
+    try {
+      const auto noted =
+          check_resumable(config_with(field, 3).dump(), config_with(field, 5).dump(), "step_1");
+      got = noted.empty() ? free : told;
+      for (const std::string& line : noted) message += line;
+    } catch (const CheckpointError& e) {
+      got = refused, message = e.what();
+    }
+    EXPECT_EQ(got, wanted) << field;
+    const bool of_a_batch = field.ends_with("_batch") || field.ends_with("grad_accum");
+    const std::string named = got == free ? "" : of_a_batch ? "train.sequences_per_step" : field;
+    EXPECT_NE(message.find(named), std::string::npos) << message;
+  }
+  EXPECT_TRUE(unseen.empty()) << *unseen.begin() << " is no field";
 }
 
 TrainConfig watchful() {
