@@ -133,6 +133,8 @@ void Trainer<T>::agree() const {
 template <class T>
 std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
   agree();
+  if (comm_.size() > 1 && config_.runtime.gradient_sum == RankSum::library)
+    comm_.all_reduce({}, {}, "sum of gradients");  // of nothing: refused where nobody can
   return comm_.first() ? std::make_unique<RunLock>(options_.run_dir) : nullptr;
 }
 
