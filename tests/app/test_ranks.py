@@ -367,6 +367,26 @@ class Refused(RanksTest):
             self.refused(ranks[0].wait(), "rank 0 as one of 2, rank 1 as one of 4", run)
 
 
+class Joining(RanksTest):
+    def killed(self, environments, run):
+        """What rank 0 says when rank 1 is killed while it waits for others."""
+        with by_hand(environments, self.config["mha"], "--run-dir", run) as (first, second):
+            time.sleep(0.5)
+            second.send(signal.SIGKILL)
+            since = time.monotonic()
+            done = first.wait()
+            self.assertLess(time.monotonic() - since, 15)
+        self.assertEqual(done.code, MACHINE, done.err)
+        self.assertFalse(run.exists())
+        return done.err
+
+    def test_a_rank_that_is_killed_while_others_are_still_to_come_is_named_at_once(self):
+        port = free_port()
+        err = self.killed([as_torchrun(rank, 4, port) for rank in (0, 1)], self.fresh())
+        self.assertEqual(err, "saslm: rank 0: rank 1 of 4 ended while the ranks were joining: killed, crashed, or its machine or "
+                              "network is gone\n")
+
+
 class Strangers(RanksTest):
     def test_whoever_else_connects_changes_nothing(self):
         run, port = self.fresh(), free_port()

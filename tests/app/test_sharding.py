@@ -64,6 +64,16 @@ class SameBits(ShardingTest):
             self.assertNotIn("changed", self.train("sas", run, ranks, *options).err)
             self.expect_same("sas", run)
 
+    def test_eight_ranks_of_which_some_have_no_share(self):
+        more = ("--set", "train.global_batch=16")
+        one = self.fresh()
+        self.train("sas", one, 1, *more)
+        for options in ((), ZERO):
+            run = self.fresh()
+            self.train("sas", run, 8, *more, *options)
+            self.assertEqual(history(run), history(one))
+            self.assertTrue(final_tensors(run) == final_tensors(one), "weights or moments differ")
+
     def test_weights_to_start_from_reach_every_rank(self):
         start = checkpoints(self.one_rank("mha"))[-1]
         runs = [self.fresh(), self.fresh()]
