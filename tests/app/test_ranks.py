@@ -212,7 +212,8 @@ class Lost(RanksTest):
     def lose(self, number, which, count, patience_s, name="long"):
         """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
         run = self.fresh()
-        with self.training(name, count, run, steps=41) as (launcher, ranks):  # after a checkpoint
+        with self.training(name, count, run) as (launcher, ranks):
+            self.assertTrue(launcher.wait_until(lambda: checkpoints(run)))
             os.kill(ranks[which], number)
             since = time.monotonic()
             done = launcher.wait()
@@ -229,7 +230,7 @@ class Lost(RanksTest):
         run, port = self.fresh(), free_port()
         environments = [as_torchrun(rank, count, port) for rank in range(count)]
         with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
-            self.await_steps(ranks[0], run, 41)
+            self.assertTrue(ranks[0].wait_until(lambda: checkpoints(run)))
             ranks[which].send(number)
             since = time.monotonic()
             others = [rank.wait() for rank in ranks if rank is not ranks[which]]
