@@ -8,6 +8,7 @@
 #include "app/options.h"
 #include "app/plot_script.h"
 #include "app/stop_signal.h"
+#include "comm/communicator.h"
 #include "core/error.h"
 #include "train/compare.h"
 #include "train/compare_report.h"
@@ -60,6 +61,10 @@ int compare(const Options& o) {
     show(results, o.json);
     return kDone;
   }
+  if (const LaunchedAs launched = launched_as(); launched.size > 1)
+    throw ConfigError("saslm compare trains on one rank, but a launcher started " +
+                      std::to_string(launched.size) +
+                      "; start it without one, or unset the launcher's variables that were left over");
   watch_stop_signals();
   const Device device = choose_device(runtime);
   console.note("device: " + device.description);

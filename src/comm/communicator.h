@@ -40,7 +40,7 @@ class Communicator {
                         const char* doing) const = 0;
 
   // y (=) the sum over all ranks as the room's library does it: in an order that may depend on their number.
-  // ConfigError where there is no such library.
+  // ConfigError where there is no such library, also when y is empty.
   virtual void all_reduce(Stream, Vec<float> y, const char* doing) const;
 
   // Waits until all that was queued on the stream is done, or until the ranks it needs fail to answer. On a

@@ -170,7 +170,23 @@ class Meeting {
                         own_end(listener_).text() + " within " + seconds_of(limit_) +
                         "; start every rank, with this address and port");
       listen_once();
+      if (as_.rank == 0 && !complete_) check_confirmed();
     }
+  }
+
+  // On rank 0: that whoever has come is still there and waits. Where this program's launcher started all, it
+  // says who is not.
+  void check_confirmed() {
+    std::vector<int> gone;
+    std::byte unasked;  // by nobody who waits
+    for (int r = 1; r < as_.size; ++r)
+      if (const Socket& rank = connections_[size_t(r)].control; rank && !receive_some(rank, {&unasked, 1}))
+        gone.push_back(r);
+    if (gone.empty()) return;
+    if (as_.listener >= 0) fail<PeerError>();
+    fail<CommError>(
+        named(gone) + " of " + std::to_string(as_.size) +
+        " ended while the ranks were joining: killed, crashed, or its machine or network is gone");
   }
 
   // A moment of the listener's work.
@@ -232,11 +248,11 @@ class Meeting {
     fail<ConfigError>(why);
   }
 
-  template <class Why>
-  [[noreturn]] void fail(const std::string& why) {
+  template <class Why, class... Text>
+  [[noreturn]] void fail(const Text&... why) {
     for (const Connections& pair : connections_)
       if (as_.rank == 0 && pair.control && !complete_) answer(pair.control, kRefused);
-    throw Why(why);
+    throw Why(why...);
   }
 
   const LaunchedAs as_;

@@ -18,9 +18,10 @@ struct Connections {
   Socket control, data;
 };
 
-// By rank; nothing at one's own. CommError when ranks are missing at the deadline, naming them on rank 0;
-// ConfigError when two processes were started as one rank, or as one of other numbers of ranks, when the
-// port is taken or the address unknown. The others of those whom rank 0 has then confirmed end with
+// By rank; nothing at one's own. CommError when ranks are missing at the deadline, or end while others are
+// still to come, naming them on rank 0 (in the second case PeerError where this program's launcher names
+// them); ConfigError when two processes were started as one rank, or as one of other numbers of ranks, when
+// the port is taken or the address unknown. The others of those whom rank 0 has then confirmed end with
 // PeerError.
 std::vector<Connections> meet(const LaunchedAs&, Deadline);
 

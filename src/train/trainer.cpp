@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -36,6 +37,15 @@ constexpr const char* kRestoring = "restoring of a checkpoint";
 
 std::string checkpoints_dir(const TrainOptions& options) {
   return options.run_dir + "/checkpoints";
+}
+
+// A checkpoint that could not be read may be readable next time. By then the record of the steps before it is
+// cut to the older one that the run goes on from, so it must not be found again.
+void set_aside(const std::string& checkpoint) {
+  const std::filesystem::path path = checkpoint;
+  std::string aside = path.parent_path() / ("skipped_" + path.filename().string());
+  while (path_exists(aside)) aside += "_again";
+  rename_path(checkpoint, aside);
 }
 
 std::optional<TokenSet> open_val_set(const Config& config) {
@@ -113,6 +123,8 @@ std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
     mine["build"] = build_hash();
     check_alike(comm_, mine);
   }
+  if (comm_.size() > 1 && config_.runtime.gradient_sum == RankSum::library)
+    comm_.all_reduce({}, {}, "sum of gradients");  // of nothing: refused where nobody can
   return comm_.first() ? std::make_unique<RunLock>(options_.run_dir) : nullptr;
 }
 
@@ -125,7 +137,9 @@ std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
                       " already holds checkpoints of a run; --resume never would lose them: " +
                       "use --resume auto to go on with it, or another --run-dir");
   remove_stale(dir);
+  std::vector<std::string> skipped_paths;
   const auto skipped = [&](const std::string& path, const std::string& reason) {
+    skipped_paths.push_back(path);
     observer_.warning("skipped checkpoint " + path + ": " + reason);
   };
   std::optional<Checkpoint> found = find_newest_valid(dir, skipped);
@@ -136,6 +150,7 @@ std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
     throw CheckpointError(dir +
                           ": every checkpoint is damaged (see the warnings); nothing was changed. Move the "
                           "folder away to start the run anew");
+  for (const std::string& path : skipped_paths) set_aside(path);
   return found;
 }
 

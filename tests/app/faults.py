@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 import harness
-from harness import DONE, MACHINE, AppTest, checkpoints, read_metrics, saslm
+from harness import DONE, MACHINE, AppTest, checkpoints, final_files, history, saslm
 
 STEPS, SAVE_EVERY, KEPT = 8, 2, 3
 INTERPOSED = os.environ.get("SASLM_INTERPOSED", "")  # the library
@@ -19,17 +19,6 @@ CONFIG = harness.tiny_config("mha", model={"n_layer": 1}, train={"steps": STEPS,
                              eval={"every_steps": 3, "max_sequences": 2},
                              checkpoint={"every_steps": SAVE_EVERY, "keep_last": KEPT})
 COMMITTED = re.compile(r"rename /checkpoints/step_0*(\d+)")
-
-
-def history(run):
-    times = ("step_ms", "tokens_per_s", "mfu")
-    return [{key: value for key, value in event.items() if key not in times}
-            for event in read_metrics(run) if event["event"] in ("step", "eval")]
-
-
-def final_files(run):
-    newest = checkpoints(run)[-1]
-    return {name: (newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors", "state.json")}
 
 
 class FaultTest(AppTest):

@@ -4,13 +4,16 @@ A test file is a program: `python3 test_X.py PATH_TO_SASLM [unittest options]`, 
 Only the command line and the documented files are used, never the program's code.
 """
 import array
+import contextlib
 import copy
+import functools
 import itertools
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -187,9 +190,27 @@ def steps_done(run):
     return sum(event["event"] == "step" for event in read_metrics(run))
 
 
+def history(run):
+    """What a run computed: its step and eval events in the order of the file, without what took how long."""
+    times = ("step_ms", "tokens_per_s", "mfu")
+    return [{key: value for key, value in event.items() if key not in times}
+            for event in read_metrics(run) if event["event"] in ("step", "eval")]
+
+
 def checkpoints(run):
     """Oldest first."""
     return sorted(Path(run).glob("checkpoints/step_*"))
+
+
+def final_tensors(run):
+    """Weights and moments of the newest checkpoint, byte by byte, after its name."""
+    newest = checkpoints(run)[-1]
+    return newest.name, *((newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))
+
+
+def final_files(run):
+    """The end state, of one that may differ in the number of ranks. (config.json may name another number of threads.)"""
+    return *final_tensors(run), (checkpoints(run)[-1] / "state.json").read_bytes()
 
 
 class Tensor(NamedTuple):
@@ -219,6 +240,77 @@ def safetensors_bytes(tensors):
         at += len(tensor.data)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + b"".join(tensor.data for tensor in tensors.values())
+
+
+# ---- Several ranks.
+
+def mpirun(*parts):
+    """mpirun as a user calls it, each part being (ranks, program, arguments...)."""
+    command = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+    for number, (ranks, *arguments) in enumerate(parts):
+        command += [*([":"] if number else []), "-np", str(ranks), *map(str, arguments)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S,
+                          env=_environment(None))
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@functools.cache
+def without_mpi():
+    """Why mpirun cannot start ranks here."""
+    if not shutil.which("mpirun"):
+        return "there is no mpirun"
+    if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
+        return "mpirun is not Open MPI's"
+    probe = saslm("train", AppTest.write_config(tiny_config()), "--run-dir", AppTest.fresh(), "--resume", "must",
+                  env={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
+    return "this build of saslm has no MPI" if "has no MPI" in probe.err else None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+def as_torchrun(rank, size, port):
+    return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+
+
+@contextlib.contextmanager
+def by_hand(environments, *arguments, more=()):
+    """Ranks that no launcher looks after, started in this order; `more` is for the last of them."""
+    with contextlib.ExitStack() as stack:
+        ranks = []
+        for env in environments:
+            own = more if env is environments[-1] else ()
+            ranks.append(stack.enter_context(Process("train", *arguments, *own, env=env)))
+            time.sleep(0.1)
+        yield ranks
+
+
+def children(pid):
+    """In the order of their start."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def alive(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    return False
+
+
+def left_after(patience_s, pids):
+    """Those still there when patience ends; they are ended then."""
+    deadline = time.monotonic() + patience_s
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
 
 
 # ---- The test case.

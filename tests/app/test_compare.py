@@ -250,6 +250,16 @@ class Results(CompareTest):
             self.assertFalse(folder.exists())
 
 
+    def test_several_ranks_are_refused_once(self):
+        folder = self.fresh()
+        done = saslm("compare", self.config, "--run-dir", folder, env=harness.as_torchrun(0, 2, 4000))
+        self.assertEqual(done.code, USER, done.err)
+        self.assertIn("compare trains on one rank, but a launcher started 2", done.err)
+        self.assertFalse(folder.exists())
+        self.assertEqual(saslm("compare", self.config, "--run-dir", self.reference, "--report-only",
+                               env=harness.as_torchrun(1, 2, 4000)).code, DONE)
+
+
 class Plots(CompareTest):
     def has_matplotlib(self):
         return any(subprocess.run([python, "-c", "import matplotlib"], capture_output=True).returncode == 0

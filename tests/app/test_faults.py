@@ -54,6 +54,24 @@ class Killed(FaultTest):
         return time.monotonic() - began
 
 
+class Skipped(FaultTest):
+    def test_a_checkpoint_that_was_skipped_is_not_found_again_when_it_can_be_read(self):
+        run = self.fresh()
+        shutil.copytree(self.reference, run)
+        newest = checkpoints(run)[-1]
+        whole = (newest / "state.json").read_bytes()
+        (newest / "state.json").write_bytes(b"{}")
+        log = self.fresh("operations")
+        resumed = self.fresh()
+        shutil.copytree(run, resumed)
+        self.assertIn("skipped checkpoint", self.train(resumed, "write", log=log).err)
+        saves = [at for at, operation in enumerate(log.read_text().splitlines()) if operation.startswith("mkdir")]
+        self.assertEqual(self.train(run, "write", saves[0], "kill").code, -signal.SIGKILL)
+        left, = (path for path in run.glob("checkpoints/*/state.json") if path.read_bytes() == b"{}")
+        left.write_bytes(whole)
+        self.ends_like_the_reference(run)
+
+
 class Disk(FaultTest):
     def fails(self, number, run, done):
         if done.code != DONE:

@@ -147,8 +147,8 @@ class Clock(FaultTest):
         done = saslm("train", self.config, "--run-dir", run, "--max-minutes", 10,
                      env={"LD_PRELOAD": INTERPOSED, "FAULTS_CLOCK": "jumps"})
         self.assertEqual(done.code, DONE, done.err)
-        self.assertEqual(faults.history(run), faults.history(self.reference))
-        self.assertTrue(faults.final_files(run) == faults.final_files(self.reference))
+        self.assertEqual(harness.history(run), harness.history(self.reference))
+        self.assertTrue(harness.final_files(run) == harness.final_files(self.reference))
         for event in harness.read_metrics(run):
             for duration in ("step_ms", "save_ms", "stall_ms"):
                 self.assertTrue(0 <= event.get(duration, 0) < 60_000, event)
@@ -208,8 +208,8 @@ class Spike(FaultTest):
                     shutil.rmtree(path)
                 self.run_ok("train", config, "--run-dir", run)
                 self.assertEqual(harness.events(run, "start")[-1]["resumed_from_step"], resumed_from)
-                self.assertEqual(faults.history(run), faults.history(whole))
-                self.assertTrue(faults.final_files(run) == faults.final_files(whole))
+                self.assertEqual(harness.history(run), harness.history(whole))
+                self.assertTrue(harness.final_files(run) == harness.final_files(whole))
 
 
 if __name__ == "__main__":

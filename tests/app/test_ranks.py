@@ -7,17 +7,16 @@ import signal
 import socket
 import subprocess
 import time
-import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
-from harness import DONE, MACHINE, STOPPED, USER, AppTest, Process, checkpoints, read_metrics, saslm, steps_done
+from harness import (DONE, MACHINE, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, checkpoints, children,
+                     final_tensors, free_port, history, left_after, mpirun, saslm, steps_done, without_mpi)
 
 STEPS, LONG = 30, 150
 TIMEOUT_S = 8  # where a rank hangs; a disk that others use may keep rank 0 busy with a checkpoint for a while
 SBATCH = Path(__file__).resolve().parents[2] / "scripts" / "slurm" / "train.sbatch"
-MPIRUN = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
 MOH = {"kind": "moh", "n_head": 4, "head_dim": 8, "moh": {"n_shared_head": 1, "top_k": 2, "balance_weight": 0.01}}
 
 
@@ -41,90 +40,10 @@ CONFIGS = {
 }
 
 
-def history(run):
-    times = ("step_ms", "tokens_per_s", "mfu")
-    return [{key: value for key, value in event.items() if key not in times}
-            for event in read_metrics(run) if event["event"] in ("step", "eval")]
-
-
-def final_tensors(run):
-    newest = checkpoints(run)[-1]
-    return newest.name, *((newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))
-
-
-def mpirun(*parts):
-    """mpirun as a user calls it, each part being (ranks, program, arguments...)."""
-    command = []
-    for ranks, *arguments in parts:
-        command += [":" if command else "mpirun", *(MPIRUN[1:] if not command else []), "-np", str(ranks),
-                    *map(str, arguments)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=harness.PATIENCE_S, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return harness.Result(done.returncode, done.stdout, done.stderr)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
-
-
-def as_torchrun(rank, size, port):
-    return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
-            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-
-
 def as_srun(rank, size, port):
     return {"SLURM_JOB_ID": str(port), "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NODEID": "0",
             "SLURM_STEP_NUM_TASKS": str(size), "SLURM_LOCALID": str(rank), "SLURM_STEP_TASKS_PER_NODE": str(size),
             "SLURM_STEP_NODELIST": "localhost"}
-
-
-@contextlib.contextmanager
-def by_hand(environments, *arguments, more=()):
-    """Ranks that no launcher looks after, started in this order; `more` is for the last of them."""
-    with contextlib.ExitStack() as stack:
-        ranks = []
-        for env in environments:
-            own = more if env is environments[-1] else ()
-            ranks.append(stack.enter_context(Process("train", *arguments, *own, env=env)))
-            time.sleep(0.1)
-        yield ranks
-
-
-def children(pid):
-    """In the order of their start."""
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def alive(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    return False
-
-
-def left_after(patience_s, pids):
-    """Those still there when patience ends; they are ended then."""
-    deadline = time.monotonic() + patience_s
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    left = [pid for pid in pids if alive(pid)]
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return left
-
-
-def without_mpi():
-    """Why mpirun cannot start ranks here."""
-    if not shutil.which("mpirun"):
-        return "there is no mpirun"
-    if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
-        return "mpirun is not Open MPI's"
-    probe = saslm("train", RanksTest.config["mha"], "--run-dir", AppTest.fresh(), "--resume", "must",
-                  env={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
-    return "this build of saslm has no MPI" if "has no MPI" in probe.err else None
 
 
 class RanksTest(AppTest):
@@ -293,7 +212,8 @@ class Lost(RanksTest):
     def lose(self, number, which, count, patience_s, name="long"):
         """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
         run = self.fresh()
-        with self.training(name, count, run, steps=41) as (launcher, ranks):  # after a checkpoint
+        with self.training(name, count, run) as (launcher, ranks):
+            self.assertTrue(launcher.wait_until(lambda: checkpoints(run)))
             os.kill(ranks[which], number)
             since = time.monotonic()
             done = launcher.wait()
@@ -310,7 +230,7 @@ class Lost(RanksTest):
         run, port = self.fresh(), free_port()
         environments = [as_torchrun(rank, count, port) for rank in range(count)]
         with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
-            self.await_steps(ranks[0], run, 41)
+            self.assertTrue(ranks[0].wait_until(lambda: checkpoints(run)))
             ranks[which].send(number)
             since = time.monotonic()
             others = [rank.wait() for rank in ranks if rank is not ranks[which]]
@@ -446,6 +366,26 @@ class Refused(RanksTest):
         environments = [as_torchrun(0, 2, port), as_torchrun(1, 4, port)]
         with by_hand(environments, self.config["mha"], "--run-dir", run) as ranks:
             self.refused(ranks[0].wait(), "rank 0 as one of 2, rank 1 as one of 4", run)
+
+
+class Joining(RanksTest):
+    def killed(self, environments, run):
+        """What rank 0 says when rank 1 is killed while it waits for others."""
+        with by_hand(environments, self.config["mha"], "--run-dir", run) as (first, second):
+            time.sleep(0.5)
+            second.send(signal.SIGKILL)
+            since = time.monotonic()
+            done = first.wait()
+            self.assertLess(time.monotonic() - since, 15)
+        self.assertEqual(done.code, MACHINE, done.err)
+        self.assertFalse(run.exists())
+        return done.err
+
+    def test_a_rank_that_is_killed_while_others_are_still_to_come_is_named_at_once(self):
+        port = free_port()
+        err = self.killed([as_torchrun(rank, 4, port) for rank in (0, 1)], self.fresh())
+        self.assertEqual(err, "saslm: rank 0: rank 1 of 4 ended while the ranks were joining: killed, crashed, or its machine or "
+                              "network is gone\n")
 
 
 class Strangers(RanksTest):

@@ -2,11 +2,10 @@
 """Ranks that keep the optimizer's state in shares learn what one rank learns, bit for bit, and hand it on whole."""
 import os
 import shutil
-import subprocess
-import unittest
 
 import harness
-from harness import AppTest, checkpoints, read_metrics, saslm
+from harness import (DONE, MACHINE, USER, AppTest, as_torchrun, by_hand, checkpoints, final_tensors, free_port, history, mpirun,
+                     saslm, without_mpi)
 
 STEPS = 30
 ZERO = ("--set", "runtime.zero_stage=1")
@@ -21,38 +20,13 @@ def config_of(kind):
                                eval={"every_steps": 10, "max_sequences": 7}, checkpoint={"every_steps": 10})
 
 
-def history(run):
-    times = ("step_ms", "tokens_per_s", "mfu")
-    return [{key: value for key, value in event.items() if key not in times}
-            for event in read_metrics(run) if event["event"] in ("step", "eval")]
-
-
-def final_tensors(run):
-    newest = checkpoints(run)[-1]
-    return newest.name, *((newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))
-
-
-def why_not():
-    if not shutil.which("mpirun"):
-        return "there is no mpirun"
-    if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
-        return "mpirun is not Open MPI's"
-    return None
-
-
 class ShardingTest(AppTest):
     config, reference = {}, {}  # by name: the file, and the run of one rank
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        if reason := why_not():
-            raise unittest.SkipTest(reason)
         cls.config = {kind: cls.write_config(config_of(kind)) for kind in ("mha", "sas")}
-        probe = saslm("train", cls.config["mha"], "--run-dir", cls.fresh(), "--resume", "must",
-                      env={"OMPI_COMM_WORLD_SIZE": "2"})
-        if "has no MPI" in probe.err:
-            raise unittest.SkipTest("this build of saslm has no MPI")
 
     def train(self, name, run, ranks, *options):
         return self.run_ok("train", self.config[name], "--run-dir", run, "--ranks", ranks, *options)
@@ -90,6 +64,16 @@ class SameBits(ShardingTest):
             self.assertNotIn("changed", self.train("sas", run, ranks, *options).err)
             self.expect_same("sas", run)
 
+    def test_eight_ranks_of_which_some_have_no_share(self):
+        more = ("--set", "train.global_batch=16")
+        one = self.fresh()
+        self.train("sas", one, 1, *more)
+        for options in ((), ZERO):
+            run = self.fresh()
+            self.train("sas", run, 8, *more, *options)
+            self.assertEqual(history(run), history(one))
+            self.assertTrue(final_tensors(run) == final_tensors(one), "weights or moments differ")
+
     def test_weights_to_start_from_reach_every_rank(self):
         start = checkpoints(self.one_rank("mha"))[-1]
         runs = [self.fresh(), self.fresh()]
@@ -102,16 +86,26 @@ class SameBits(ShardingTest):
 
 class Library(ShardingTest):
     def test_ranks_whose_library_sums_learn_as_well(self):
-        losses = {}
-        for options in (LIBRARY, (*LIBRARY, *ZERO)):
-            run = self.fresh()
-            self.train("mha", run, 4, *options)
-            losses[options] = [event["loss"] for event in history(run) if event["event"] == "step"]
+        if reason := without_mpi():
+            self.skipTest(reason)
         fixed = [event["loss"] for event in history(self.one_rank("mha")) if event["event"] == "step"]
-        for some in losses.values():
-            self.assertEqual(len(some), STEPS)
-            for one, other in zip(some, fixed):
-                self.assertAlmostEqual(one, other, delta=1e-4)
+        for options in (LIBRARY, (*LIBRARY, *ZERO)):
+            with self.subTest(options):
+                run = self.fresh()
+                done = mpirun((4, os.environ["SASLM"], "train", self.config["mha"], "--run-dir", run, *options))
+                self.assertEqual(done.code, DONE, done.err)
+                losses = [event["loss"] for event in history(run) if event["event"] == "step"]
+                self.assertEqual(len(losses), STEPS)
+                for one, other in zip(losses, fixed):
+                    self.assertAlmostEqual(one, other, delta=1e-4)
+
+    def test_ranks_without_a_library_are_told_what_would_have_one(self):
+        run = self.fresh()
+        done = saslm("train", self.config["mha"], "--run-dir", run, "--ranks", 2, *LIBRARY)
+        self.assertEqual(done.code, USER, done.err)
+        self.assertEqual(done.err.count("saslm: "), 1, done.err)
+        self.assertIn("leave runtime.gradient_sum at fixed, or start them under mpirun", done.err)
+        self.assertFalse(run.exists(), "a refused start left a folder")
 
 
 class Plans(ShardingTest):
@@ -137,23 +131,23 @@ class Plans(ShardingTest):
     def test_ranks_that_a_step_cannot_be_shared_by_are_refused(self):
         for ranks, phrase in ((3, "got 3"), (8, "8 ranks"), (0, "--ranks")):
             done = saslm("plan", self.config["mha"], "--ranks", ranks)
-            self.assertEqual(done.code, harness.USER)
+            self.assertEqual(done.code, USER)
             self.assertIn(phrase, done.err)
 
 
 class Refused(ShardingTest):
     def test_ranks_that_share_differently(self):
         run = self.fresh()
-        first = [os.environ["SASLM"], "train", str(self.config["mha"]), "--run-dir", str(run)]
         for change, difference in ((ZERO, "runtime.zero_stage is 0 on rank 0, 1 on rank 1"),
                                    (LIBRARY, 'runtime.gradient_sum is "fixed" on rank 0, "library" on rank 1')):
-            root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
-            done = subprocess.run(["mpirun", "--oversubscribe", *root, "-np", "1", *first, ":", "-np", "1", *first, *change],
-                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.PATIENCE_S,
-                                  env={**os.environ, "OMP_NUM_THREADS": "1"})
-            self.assertEqual(done.returncode, harness.USER, done.stderr)
-            self.assertIn(difference, done.stderr)
-            self.assertFalse(run.exists(), "a refused start left a folder")
+            with self.subTest(change):
+                port = free_port()
+                with by_hand([as_torchrun(rank, 2, port) for rank in (0, 1)], self.config["mha"], "--run-dir", run,
+                             more=change) as ranks:
+                    ends = [rank.wait() for rank in ranks]
+                self.assertEqual([end.code for end in ends], [USER, MACHINE])
+                self.assertIn(difference, ends[0].err)
+                self.assertFalse(run.exists(), "a refused start left a folder")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 //
 //   FAULTS_UNDER   counted are operations on what lies under this folder
 //   FAULTS_OF      "write": those that change the disk, or sync it, but for "append": lines added to
-//   metrics.jsonl,
-//                  which a checkpoint's writing goes on beside; "read": opening to read, and reading
+//                  metrics.jsonl, which a checkpoint's writing goes on beside; "read": opening to read, and
+//                  reading
 //   FAULTS_AT      which of them, from 0: "17", "17+" (it and all later ones), "3,8,21"; none: all are only
-//   logged FAULTS_DO      what happens before such an operation, or in place of it: "kill" or "stop" (the
-//   thread), "term" (the
-//                  signal, to the process), "short" (half of what was to be written or read), or an errno as
-//                  a number
+//                  logged
+//   FAULTS_DO      what happens before such an operation, or in place of it: "kill" or "stop" (the thread),
+//                  "term" (the signal, to the process), "slow:MS" (so many milliseconds pass), "short" (half
+//                  of what was to be written or read), or an errno as a number
 //   FAULTS_SYNCS   "lies": fsync says it did and did not
 //   FAULTS_LOG     a file to which each operation's name and path are appended, a line each
 //   FAULTS_CLOCK   "jumps": the time of day is years off, another way each time it is asked
@@ -98,6 +98,10 @@ Fate fate_of(Of of, const char* operation, int folder, const char* path) {
   }
   if (s.act == "term") {
     ::syscall(SYS_kill, ::getpid(), SIGTERM);
+    return Fate::pass;
+  }
+  if (int ms = 0; std::sscanf(s.act.c_str(), "slow:%d", &ms) == 1) {
+    ::usleep(useconds_t(ms) * 1000);
     return Fate::pass;
   }
   errno = std::atoi(s.act.c_str());
