@@ -114,6 +114,8 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     const auto losses = j.at("recent_losses").get<std::vector<double>>();
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
+    if (j.at("data").size() != 2)
+      throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");
     state.train_fingerprint = j.at("data").at("train").get<std::string>();
     state.val_fingerprint = j.at("data").at("val").get<std::string>();
     return state;
