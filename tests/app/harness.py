@@ -66,9 +66,9 @@ def saslm(*args, env=None, cwd=None, stdout=subprocess.PIPE, patience_s=PATIENCE
 class Process:
     """The program in the background. Its stderr goes to a file, so that a full pipe never slows it."""
 
-    def __init__(self, *args, env=None):
+    def __init__(self, *args, env=None, under=()):
         self._err = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        self._popen = subprocess.Popen(_command(args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self._popen = subprocess.Popen([*under, *_command(args)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=self._err, env=_environment(env))
         self.pid = self._popen.pid
         self.peak_bytes = None  # resident, once it has ended
@@ -244,9 +244,12 @@ def safetensors_bytes(tensors):
 
 # ---- Several ranks.
 
+MPIRUN = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+
+
 def mpirun(*parts):
     """mpirun as a user calls it, each part being (ranks, program, arguments...)."""
-    command = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+    command = [*MPIRUN]
     for number, (ranks, *arguments) in enumerate(parts):
         command += [*([":"] if number else []), "-np", str(ranks), *map(str, arguments)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S,

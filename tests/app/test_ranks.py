@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
-from harness import (DONE, MACHINE, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, checkpoints, children,
+from harness import (DONE, MACHINE, MPIRUN, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, checkpoints, children,
                      final_tensors, free_port, history, left_after, mpirun, saslm, steps_done, without_mpi)
 
 STEPS, LONG = 30, 150
@@ -258,6 +258,24 @@ class Lost(RanksTest):
             self.assertIn(f"no answer from rank {which} within {TIMEOUT_S} s", err)
             self.assertRegex(err, r"rank \d: in the (sum|spread|agreement)")
         self.side_by_side(check, "hung", (self.lose, 0, 2), (self.lose, 3, 4), (self.lose_by_hand, 1, 2))
+
+    def test_a_killed_or_stopped_rank_under_mpirun_ends_all_and_is_named(self):
+        if reason := without_mpi():
+            self.skipTest(reason)
+        for number, phrase in ((signal.SIGKILL, "rank 1 with PID"), (signal.SIGSTOP, f"no answer from rank 1 within {TIMEOUT_S} s")):
+            with self.subTest(phrase):
+                run = self.fresh()
+                with Process("train", self.config["hung"], "--run-dir", run, under=[*MPIRUN, "-np", "2"]) as launcher:
+                    self.assertTrue(launcher.wait_until(lambda: checkpoints(run)))
+                    ranks = children(launcher.pid)
+                    os.kill(ranks[1], number)
+                    since = time.monotonic()
+                    done = launcher.wait()
+                    self.assertLess(time.monotonic() - since, TIMEOUT_S + 20)
+                    self.assertEqual(left_after(10, ranks), [])
+                self.assertNotEqual(done.code, DONE)
+                self.said_once(phrase, done.err)
+                self.go_on("hung", run, 2)
 
     def test_no_rank_outlives_its_launcher(self):
         with self.training("endless", 2, self.fresh(), steps=0) as (launcher, ranks):

@@ -52,6 +52,16 @@ class SameBits(ShardingTest):
                     self.assertNotIn("warning", self.train(name, run, ranks, *options).err)
                     self.expect_same(name, run)
 
+    def test_they_do_so_under_mpirun_too(self):
+        if reason := without_mpi():
+            self.skipTest(reason)
+        for name, ranks in (("sas", 2), ("mha", 4)):
+            with self.subTest(name=name, ranks=ranks):
+                run = self.fresh()
+                done = mpirun((ranks, os.environ["SASLM"], "train", self.config[name], "--run-dir", run, *ZERO))
+                self.assertEqual(done.code, DONE, done.err)
+                self.expect_same(name, run)
+
     def test_a_run_goes_on_with_other_ranks_and_other_shares(self):
         run = self.fresh()
         shutil.copytree(self.one_rank("sas"), run)
