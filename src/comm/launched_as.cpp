@@ -143,6 +143,8 @@ void share_by_variables(const Launcher& l, LaunchedAs& as) {
 void share_as_slurm_says(const Launcher& l, LaunchedAs& as) {
   as.local_size =
       slurm_tasks_of_node(l.local_size, number_in("SLURM_NODEID", 0, kMostRanks, "a node's number"));
+  if (as.local_size > as.size)
+    refuse(l.local_size, "at most " + std::to_string(as.size) + " tasks on this node");
   as.local_rank = number_in(l.local_rank, 0, as.local_size - 1, "a rank on this machine");
 }
 
