@@ -17,13 +17,8 @@ constexpr std::string_view kBase =
 bool run(std::string_view input) {
   static const Scratch scratch;
   static const std::string base = scratch.write("base.json", kBase);
-  auto [text, rest] = cut(input, kSet);
-  std::vector<std::string> overrides;
-  while (!rest.empty()) {
-    const auto [argument, more] = cut(rest, kSet);
-    overrides.emplace_back(argument);
-    rest = more;
-  }
+  const auto [text, rest] = cut(input, kSet);
+  const std::vector<std::string> overrides = cut_all(rest, kSet);
   const std::string path = scratch.write("compare.json", text);
   return accepts<ConfigError>([&] {
     const CompareFile file = load_compare_file(path, overrides);

@@ -33,13 +33,8 @@ void require_sound(const Config& c) {
 
 bool run(std::string_view input) {
   static const Scratch scratch;
-  auto [text, rest] = cut(input, kSet);
-  std::vector<std::string> overrides;
-  while (!rest.empty()) {
-    const auto [argument, more] = cut(rest, kSet);
-    overrides.emplace_back(argument);
-    rest = more;
-  }
+  const auto [text, rest] = cut(input, kSet);
+  const std::vector<std::string> overrides = cut_all(rest, kSet);
   const std::string path = scratch.write("x.json", text);
   if (input.ends_with('\n')) return accepts<ConfigError>([&] { require_sound(load_model_config(path)); });
   return accepts<ConfigError>([&] {

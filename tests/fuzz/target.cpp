@@ -40,4 +40,14 @@ std::pair<std::string_view, std::string_view> cut(std::string_view text, std::st
   return {text.substr(0, at), text.substr(at + mark.size())};
 }
 
+std::vector<std::string> cut_all(std::string_view rest, std::string_view mark) {
+  std::vector<std::string> parts;
+  while (!rest.empty()) {
+    const auto [part, more] = cut(rest, mark);
+    parts.emplace_back(part);
+    rest = more;
+  }
+  return parts;
+}
+
 }  // namespace saslm::fuzz

@@ -68,6 +68,8 @@ class Scratch {
 
 // The text before and after the first `mark`; all of it and "" when there is none.
 std::pair<std::string_view, std::string_view> cut(std::string_view text, std::string_view mark);
+// What stands after each further `mark`.
+std::vector<std::string> cut_all(std::string_view rest, std::string_view mark);
 // Takes bytes off the front of `input`; zeros where it is shorter.
 template <class Value>
 Value take(std::string_view& input) {
