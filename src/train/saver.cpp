@@ -17,14 +17,8 @@ double now_s() {
 
 }  // namespace
 
-Saver::Saver(const Communicator& comm, std::string checkpoints_dir, const CheckpointConfig& config,
-             int64_t bytes, MetricsLog* metrics, TrainObserver& observer)
-    : comm_(comm),
-      dir_(std::move(checkpoints_dir)),
-      config_(config),
-      bytes_(bytes),
-      metrics_(metrics),
-      observer_(observer) {}
+Saver::Saver(const Communicator& comm, TrainObserver& observer, SaverOptions options)
+    : comm_(comm), observer_(observer), options_(std::move(options)) {}
 
 void Saver::begin(Snapshot snapshot, double stall_ms) {
   check(!under_way_, "one checkpoint is written at a time");
@@ -62,10 +56,10 @@ Saver::News Saver::news() const {
 void Saver::record() {
   try {
     CheckpointRecord record = writing_.get();
-    record.bytes = bytes_;
+    record.bytes = options_.bytes;
     record.stall_ms = stall_ms_;
     failed_ = 0;
-    metrics_->log_checkpoint(record);
+    options_.metrics->log_checkpoint(record);
     observer_.checkpoint(record);
     if (!record.problem.empty()) observer_.warning(record.problem);
   } catch (const IoError& e) {
@@ -78,15 +72,16 @@ void Saver::record() {
 
 CheckpointRecord Saver::write(const Snapshot& s) const {
   const double begin_s = now_s();
-  metrics_->sync();  // before: a checkpoint never outlives the record of its steps
-  const SavedCheckpoint saved = save_checkpoint(dir_, {.step = s.step,
-                                                       .model = s.model,
-                                                       .optimizer = s.optimizer,
-                                                       .state_json = s.state_json,
-                                                       .config_json = s.config_json});
+  options_.lock->keep();
+  options_.metrics->sync();  // before: a checkpoint never outlives the record of its steps
+  const SavedCheckpoint saved = save_checkpoint(options_.dir, {.step = s.step,
+                                                               .model = s.model,
+                                                               .optimizer = s.optimizer,
+                                                               .state_json = s.state_json,
+                                                               .config_json = s.config_json});
   CheckpointRecord record{.step = s.step, .path = saved.path, .state_hash = saved.state_hash};
   try {
-    prune_checkpoints(dir_, config_.keep_last, config_.keep_every);
+    prune_checkpoints(options_.dir, options_.config.keep_last, options_.config.keep_every);
   } catch (const IoError& e) {
     record.problem = std::string("older checkpoints could not be removed: ") + e.what();
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/run_lock.h"
 #include "comm/communicator.h"
 #include "config/config.h"
 #include "train/observer.h"
@@ -22,12 +23,18 @@ struct Snapshot {
   std::string state_json, config_json;
 };
 
+struct SaverOptions {
+  std::string dir;  // of the run's checkpoints
+  CheckpointConfig config;
+  int64_t bytes = 0;  // of a checkpoint, for the record
+  // The first rank's, which outlive the saver; null on others. No checkpoint is saved without the lock.
+  RunLock* lock = nullptr;
+  MetricsLog* metrics = nullptr;
+};
+
 class Saver {
  public:
-  // metrics: the first rank's, which outlive the saver; null on others. bytes: a checkpoint's, for the
-  // record.
-  Saver(const Communicator& comm, std::string checkpoints_dir, const CheckpointConfig& config, int64_t bytes,
-        MetricsLog* metrics, TrainObserver& observer);
+  Saver(const Communicator& comm, TrainObserver& observer, SaverOptions options);
 
   // By all ranks alike. begin: the save before it has ended. stall_ms: what the snapshot took. end: waits for
   // a save that is under way, and deals with its result. has: whether the state of that step is saved.
@@ -48,11 +55,8 @@ class Saver {
   void record();
 
   const Communicator& comm_;
-  std::string dir_;
-  CheckpointConfig config_;
-  int64_t bytes_;
-  MetricsLog* metrics_;
   TrainObserver& observer_;
+  SaverOptions options_;
   bool under_way_ = false;
   int64_t step_ = -1;  // of the last one begun
   double stall_ms_ = 0;

@@ -94,8 +94,12 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.ranks = comm.size();
   restore();
-  saver_.emplace(comm, checkpoints_dir(options_), config_.checkpoint, plan_.checkpoint_bytes, metrics_.get(),
-                 observer);
+  saver_.emplace(comm, observer,
+                 SaverOptions{.dir = checkpoints_dir(options_),
+                              .config = config_.checkpoint,
+                              .bytes = plan_.checkpoint_bytes,
+                              .lock = lock_.get(),
+                              .metrics = metrics_.get()});
   if (saved_at_ >= 0) saver_->found(saved_at_);
   if (config_.runtime.matmul == MatmulChoice::timed &&
       !engine_.ops().time_products(engine_.stream(), state_.product_table))

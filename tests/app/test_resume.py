@@ -340,6 +340,36 @@ class Refused(ResumeTest):
             holder.wait()
         self.finish("mha", run)
 
+    @contextlib.contextmanager
+    def deleted_while_in_use(self, run):
+        """The process that uses it, which stands still."""
+        with Process("train", self.write_config(config_of("mha", train={"steps": 10**6})), "--run-dir", run) as holder:
+            self.assertTrue(holder.wait_until(lambda: steps_done(run) > 3))
+            holder.send(signal.SIGSTOP)
+            shutil.rmtree(run)
+            yield holder
+
+    def test_a_directory_that_was_deleted_and_taken_by_another_run_is_left_to_that_one(self):
+        run = self.fresh()
+        with self.deleted_while_in_use(run) as holder:
+            self.finish("mha", run)
+            holder.send(signal.SIGTERM)
+            holder.send(signal.SIGCONT)
+            done = holder.wait()
+        self.assertEqual(done.code, USER, done.err)
+        self.assertIn(f"{run} was taken over by process ", done.err)
+        self.expect_same_as_reference("mha", run)
+
+    def test_a_directory_that_was_deleted_is_made_again_and_is_still_in_use(self):
+        run = self.fresh()
+        with self.deleted_while_in_use(run) as holder:
+            holder.send(signal.SIGCONT)
+            self.assertTrue(holder.wait_until(lambda: checkpoints(run)))
+            self.refused("in use", "train", self.config["mha"], "--run-dir", run)
+            holder.send(signal.SIGTERM)
+            self.assertEqual(holder.wait().code, STOPPED)
+        self.assertEqual(saslm("inspect", checkpoints(run)[-1]).code, DONE)
+
 
 if __name__ == "__main__":
     harness.main()

@@ -45,6 +45,30 @@ TEST(RunLock, AKilledHoldersLockIsFreeByItself) {
   EXPECT_NO_THROW(RunLock{folder.path()});
 }
 
+TEST(RunLock, KnowsThatItWasLost) {
+  const Folder folder;
+  RunLock lock(folder.path());
+  EXPECT_NO_THROW(lock.keep());
+  std::filesystem::remove(folder / ".lock");
+  {
+    RunLock other(folder.path());
+    EXPECT_NO_THROW(other.keep());
+    const std::string message = message_of<ConfigError>([&] { lock.keep(); });
+    EXPECT_CONTAINS(message, "taken over by process " + std::to_string(::getpid()) + " on host ");
+    EXPECT_EQ(message.find("\n"), message.npos);
+  }
+  EXPECT_THROW(lock.keep(), ConfigError);  // the other may have saved something
+}
+
+TEST(RunLock, IsTakenAgainWhereTheFolderIsGone) {
+  const Folder folder;
+  const std::string run = folder / "run";
+  RunLock lock(run);
+  std::filesystem::remove_all(run);
+  lock.keep();
+  EXPECT_THROW(RunLock{run}, ConfigError);
+}
+
 TEST(RunLock, ADirectoryThatCannotBeMadeIsAnIoError) {
   const Folder folder;
   write_file(folder / "file", "");

@@ -46,7 +46,14 @@ class SaverTest : public testing::Test {
   std::vector<float> values_ = {1, 2, 3};
   MetricsLog metrics_{root_ / "metrics.jsonl"};
   Heard heard_;
-  Saver saver_{single_rank(), checkpoints(), {.keep_last = 1}, 4096, &metrics_, heard_};
+  RunLock lock_{root_};
+  Saver saver_{single_rank(),
+               heard_,
+               {.dir = checkpoints(),
+                .config = {.keep_last = 1},
+                .bytes = 4096,
+                .lock = &lock_,
+                .metrics = &metrics_}};
 };
 
 TEST_F(SaverTest, WhatIsSavedIsOnRecordAndOlderOnesGo) {
@@ -68,6 +75,14 @@ TEST_F(SaverTest, AnotherStateHasAnotherHash) {
   values_[1] = 2.0000002f;
   save(saver_, 2);
   EXPECT_NE(heard_.saved[0].state_hash, heard_.saved[1].state_hash);
+}
+
+TEST_F(SaverTest, NothingIsSavedInADirectoryThatAnotherRunTook) {
+  save(saver_, 1);
+  std::ofstream(root_ / ".lock") << "process 7 on host other\nlock 1\n";
+  EXPECT_THROW(save(saver_, 2), ConfigError);
+  ASSERT_EQ(list_checkpoints(checkpoints()).size(), 1u);
+  EXPECT_EQ(list_checkpoints(checkpoints())[0].step, 1);
 }
 
 TEST_F(SaverTest, TheThirdFailureInARowEndsTheRunAndThoseBeforeAreTold) {
