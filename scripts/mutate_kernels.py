@@ -12,6 +12,7 @@ Exit 1 when a mutant stays green. mbar_fence_init is not tried: only a GPU can m
 """
 import argparse
 import concurrent.futures
+import fcntl
 import os
 import pathlib
 import re
@@ -61,9 +62,11 @@ def switched(text):
 
 def commands(build_dir, target, source):
     """The commands that compile what the source changes in the race build, and the one that links the test."""
-    subprocess.run(["ninja", "-C", build_dir, target], check=True, stdout=subprocess.DEVNULL)
-    lines = subprocess.run(["ninja", "-C", build_dir, "-t", "commands", target], check=True, capture_output=True,
-                           text=True).stdout.splitlines()
+    with open(build_dir / ".mutants.lock", "w") as lock:  # Ninja is not made to run twice in one folder
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["ninja", "-C", build_dir, target], check=True, stdout=subprocess.DEVNULL)
+        lines = subprocess.run(["ninja", "-C", build_dir, "-t", "commands", target], check=True, capture_output=True,
+                               text=True).stdout.splitlines()
     words = [shlex.split(step) for line in lines for step in line.split(" && ")]
     compiles = [w for w in words if "-c" in w and "-fsanitize=thread" in w]
     if source.suffix == ".cu":
@@ -140,7 +143,8 @@ def main():
 
     args.build_dir = args.build_dir.resolve()
     bad = 0
-    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    at_once = max(1, os.cpu_count() // 2)  # other kernels' mutants are tried beside these
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         programs = [build(text, source, args.build_dir, test + "_race", pathlib.Path(folder)) for test in args.tests]
         state, why = verdict(programs, -1, args)
         if state != "GREEN":
