@@ -19,7 +19,10 @@ set(simt_sources
   ${simt_dir}/scheduler.cpp ${simt_dir}/schedules.cpp ${simt_dir}/shared_memory.cpp ${simt_dir}/wgmma.cpp)
 
 set(simt_includes ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
-set(simt_warnings -Wall -Wextra -Wshadow -Werror -Wno-missing-field-initializers)
+set(simt_warnings -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
+if(SASLM_WERROR)
+  list(APPEND simt_warnings -Werror)
+endif()
 # What every kernel is compiled with: it reads one memory as several types; what it forgets to set shows.
 set(simt_flags -fno-strict-aliasing -ftrivial-auto-var-init=pattern -g1)
 set(simt_plain_flags -O2)
@@ -149,8 +152,8 @@ if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
   target_compile_options(saslm_cuda_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:
     --expt-relaxed-constexpr  # constexpr members of views, std::bit_cast
     -diag-suppress=554        # views of const convert to nothing further
-    -Werror=all-warnings
-    -Xptxas=--warning-as-error,-v
+    $<$<BOOL:${SASLM_WERROR}>:-Werror=all-warnings>
+    -Xptxas=-v$<$<BOOL:${SASLM_WERROR}>:,--warning-as-error>
     -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
   find_package(CUDAToolkit REQUIRED)
   find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # the library is loaded when a GPU is used

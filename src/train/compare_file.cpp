@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
+#include <string_view>
 
 #include "config/json_text.h"
 #include "core/error.h"
@@ -40,9 +41,9 @@ void check_keys(const json& object, const std::string& path, const std::vector<s
       fail("unknown key " + path + shorten(entry.key()) + advice(shorten(entry.key()), valid));
 }
 
-const json& required(const json& object, const std::string& path, const char* key, const char* wanted) {
+const json& required(const json& object, std::string_view path, const char* key, const char* wanted) {
   const auto found = object.find(key);
-  if (found == object.end()) fail(path + key + " is missing; wanted " + wanted);
+  if (found == object.end()) fail(std::string(path) + key + " is missing; wanted " + wanted);
   return *found;
 }
 
