@@ -32,16 +32,16 @@ std::string absolute(const std::string& path) {
 
 void add_texts(Form& form, const TokenizerFiles& tokenizer, TensorType type) {
   const json end = tokenizer.end_of_text ? json(*tokenizer.end_of_text) : json();
-  json config = {{"architectures", {form.architecture}}};
+  json config = {{"architectures", {form.architecture}}}, generation = json::object();
   config.update(form.config);
   config["torch_dtype"] = type == TensorType::bf16 ? "bfloat16" : "float32";
-  for (json* part : {&config, &form.generation}) {  // as null, too: else transformers has tokens of its own
+  for (json* part : {&config, &generation}) {  // as null, too: else transformers has tokens of its own
     (*part)["bos_token_id"] = end;
     (*part)["eos_token_id"] = end;
     (*part)["pad_token_id"] = nullptr;
   }
   form.files["config.json"] = config.dump(2) + "\n";
-  form.files["generation_config.json"] = form.generation.dump(2) + "\n";
+  form.files["generation_config.json"] = generation.dump(2) + "\n";
   form.files.insert(tokenizer.files.begin(), tokenizer.files.end());
 }
 

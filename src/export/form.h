@@ -18,7 +18,6 @@ struct Form {
   std::string architecture;       // the class
   std::string note;               // why this one, for a person
   nlohmann::ordered_json config;  // config.json, but for the type of the weights and the tokens with a role
-  nlohmann::ordered_json generation;           // likewise generation_config.json
   std::vector<ConstNamedTensor> tensors;       // of the values given, or of `made`
   std::vector<std::unique_ptr<float[]>> made;  // values that are not the model's as they lie
   std::map<std::string, std::string> files;    // beside these: name, text

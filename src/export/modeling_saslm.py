@@ -3,8 +3,8 @@
     AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)
 
 config.model is the "model" block of saslm's own config.json, and the weights keep saslm's names, so that saslm reads
-this folder too. No keys and values are cached: generate() reads the whole text again for every token. With labels, loss
-is the cross-entropy alone, without what moh adds to it in training.
+this folder too. A cache, with transformers 4.46 or newer, holds keys and values as attention reads them: under SAS the
+simulated ones. With labels, loss is the cross-entropy alone, without what moh adds to it in training.
 
 Shapes: B batch, T time, H heads, G key/value heads, D head width; Hs and Ds the simulated ones.
 """
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
 class SaslmConfig(PretrainedConfig):
@@ -137,7 +137,7 @@ class Routing(nn.Module):
     def forward(self, x, heads):
         scores = self.router(x).float()
         routed = scores[..., self.S:self.H]
-        chosen = routed.sort(dim=-1, descending=True, stable=True).indices[..., :self.k]  # of equal scores the lower head
+        chosen = routed.sort(dim=-1, descending=True, stable=True).indices[..., :self.k]  # of equals the lower head
         gates = routed.softmax(-1) * torch.zeros_like(routed).scatter(-1, chosen, 1.0)
         if self.unit:
             gates = gates / gates.sum(-1, keepdim=True) * self.k
@@ -157,20 +157,22 @@ class Attention(nn.Module):
 
     has_biases = False
 
-    def __init__(self, model):
+    def __init__(self, model, layer):
         super().__init__()
         a, d, heads = model["attention"], model["d_model"], self.declare(model)
-        self.n_head = a["n_head"]
+        self.n_head, self.layer = a["n_head"], layer
         self.o = linear(self.n_head * heads["v"][1], d, model["bias"] and self.has_biases)
         self.sas = SimulatedAttention(heads, self.n_head, a["sas"]) if "sas" in a else None
         self.moh = Routing(d, self.n_head, a["moh"]) if "moh" in a else None
 
-    def forward(self, x, turn, hidden):
-        """hidden [B or 1, 1, T, T]: true where a query must not look."""
+    def forward(self, x, turn, hidden, cache):
+        """hidden [B or 1, 1, T, all there are]: true where a query must not look."""
         if self.sas is None:
             q, k, v = self.project(x, turn)
         else:
             q, k, v = self.sas(*self.project(x, unturned), turn)
+        if cache is not None:  # [B, heads, T, width] there
+            k, v = (y.transpose(1, 2) for y in cache.update(k.transpose(1, 2), v.transpose(1, 2), self.layer))
         n = q.shape[2]
         k, v = (y.repeat_interleave(n // y.shape[2], dim=2) for y in (k, v))
         score = torch.einsum("bthe,bshe->bhts", q, k).float() / math.sqrt(q.shape[3])
@@ -271,20 +273,25 @@ ATTENTION = {"mha": GroupedAttention, "mqa": GroupedAttention, "gqa": GroupedAtt
 # ---- The model.
 
 class Block(nn.Module):
-    def __init__(self, model):
+    def __init__(self, model, layer):
         super().__init__()
-        self.attn_norm, self.attn = make_norm(model), ATTENTION[model["attention"]["kind"]](model)
+        self.attn_norm, self.attn = make_norm(model), ATTENTION[model["attention"]["kind"]](model, layer)
         self.mlp_norm, self.mlp = make_norm(model), Mlp(model)
 
-    def forward(self, x, turn, hidden):
-        x = x + self.attn(self.attn_norm(x), turn, hidden)
+    def forward(self, x, turn, hidden, cache):
+        x = x + self.attn(self.attn_norm(x), turn, hidden, cache)
         return x + self.mlp(self.mlp_norm(x))
+
+
+def length_of(past_key_values):
+    return 0 if past_key_values is None else past_key_values.get_seq_length()
 
 
 class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
     config_class = SaslmConfig
     main_input_name = "input_ids"
     _no_split_modules = ["Block"]
+    _supports_cache_class = True
 
     def __init__(self, config):
         super().__init__(config)
@@ -293,7 +300,7 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         self.embed = nn.Embedding(model["vocab_size"], model["d_model"])
         if self.position == "learned":
             self.pos_embed = nn.Embedding(model["max_seq_len"], model["d_model"])
-        self.layers = nn.ModuleList([Block(model) for _ in range(model["n_layer"])])
+        self.layers = nn.ModuleList([Block(model, i) for i in range(model["n_layer"])])
         self.final_norm = make_norm(model)
         self.head = None if model["tie_embeddings"] else linear(model["d_model"], model["vocab_size"])
         self.post_init()
@@ -316,34 +323,35 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, head):
         self.head = head
 
-    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, **kwargs):
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **kwargs):
+        return {"input_ids": input_ids[:, length_of(past_key_values):], "attention_mask": attention_mask,
+                "past_key_values": past_key_values}
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, labels=None, output_attentions=None,
-                output_hidden_states=None, return_dict=None):
-        """input_ids [B, T] -> logits [B, T, V]. attention_mask [B, T]: 0 where a token is padding, on either side;
-        positions count the others, unless position_ids are given. labels [B, T]: the tokens themselves, which are shifted
-        here; -100 is left out."""
+    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, labels=None,
+                output_attentions=None, output_hidden_states=None, return_dict=None):
+        """input_ids [B, T] -> logits [B, T, V], after what past_key_values hold; these are added to it. attention_mask
+        [B, past + T]: 0 where a token is padding, on either side; positions count the others, unless given. labels
+        [B, T]: the tokens themselves, which are shifted here; -100 is left out."""
         if output_attentions:
             raise ValueError("output_attentions: this model does not keep attention weights")
-        B, T = input_ids.shape
-        hidden = torch.ones(T, T, dtype=torch.bool, device=input_ids.device).triu(1)[None, None]
-        if attention_mask is not None:
-            hidden = hidden | (attention_mask[:, None, None, :] == 0)
+        (B, T), start = input_ids.shape, length_of(past_key_values)
+        if attention_mask is None:
+            attention_mask = input_ids.new_ones(B, start + T)
+        future = attention_mask.new_ones(T, start + T, dtype=torch.bool).triu(start + 1)
+        hidden = future | (attention_mask[:, None, None] == 0)
         if position_ids is None:
-            seen = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
-            position_ids = (seen.cumsum(-1) - 1).clamp(min=0)
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, start:]
 
         x, turn = self.embed(input_ids), unturned
         if self.position == "learned":
-            if T > self.pos_embed.num_embeddings:
-                raise ValueError(f"{T} tokens, but the model has {self.pos_embed.num_embeddings} learned positions")
+            if start + T > self.pos_embed.num_embeddings:
+                raise ValueError(f"{start + T} tokens, but only {self.pos_embed.num_embeddings} learned positions")
             x = x + self.pos_embed(position_ids)
         elif self.position == "rope":
             turn = Rotation(self.rope_base, position_ids)
         states = [x]
         for layer in self.layers:
-            x = layer(x, turn, hidden)
+            x = layer(x, turn, hidden, past_key_values)
             states.append(x)
         x = self.final_norm(x)
         logits = F.linear(x, self.embed.weight) if self.head is None else self.head(x)
@@ -354,4 +362,4 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         states = tuple(states[:-1]) + (x,) if output_hidden_states else None
         if return_dict is False:
             return tuple(y for y in (loss, logits, states) if y is not None)
-        return CausalLMOutput(loss=loss, logits=logits, hidden_states=states)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values, hidden_states=states)

@@ -20,9 +20,7 @@ Form own_form(const ModelConfig& model, Weights weights) {
                      {"num_attention_heads", model.attention.n_head},
                      {"max_position_embeddings", model.max_seq_len},
                      {"tie_word_embeddings", model.tie_embeddings},
-                     {"use_cache", false},
                      {"model", nlohmann::ordered_json::parse(to_json(model))}},
-          .generation = {{"use_cache", false}},
           .tensors = {weights.begin(), weights.end()},
           .files = {{module + ".py", kModelingSource}}};
 }

@@ -22,7 +22,8 @@ try:
     import transformers
     import transformers.dynamic_module_utils
     transformers.logging.set_verbosity_error()
-    MISSING = None
+    new = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 46)  # from which on Llama has head_dim
+    MISSING = None if new else f"needs transformers 4.46 or newer, not {transformers.__version__}"
 except ImportError as error:
     MISSING = f"needs PyTorch and transformers: {error}"
 
@@ -179,9 +180,11 @@ class Loaded(Exporting):
             self.assertEqual(saslm("generate", "--checkpoint", folder, "--prompt", prompt.decode(), "--tokens", count,
                                    "--temperature", 0, stdout=file).code, 0)
         ours = out.read_bytes()[:-1]
-        tokens = model.generate(torch.tensor([list(prompt)]), max_new_tokens=count, do_sample=False, eos_token_id=None,
-                                pad_token_id=0)
-        self.assertEqual(bytes(tokens[0].tolist()), ours)
+        model.generation_config.eos_token_id = None  # saslm does not stop there
+        for cached in (True, False):
+            tokens = model.generate(torch.tensor([list(prompt)]), max_new_tokens=count, do_sample=False, pad_token_id=0,
+                                    use_cache=cached)
+            self.assertEqual(bytes(tokens[0].tolist()), ours)
 
     def test_every_golden_model_has_saslms_loss_and_the_same_model_over_bytes_its_text(self):
         for name in GOLDEN_MODELS:
@@ -213,7 +216,7 @@ class Loaded(Exporting):
                     self.assert_same_loss(loaded, tokens, wanted)
                     self.assert_same_text(folder, loaded, 32)
 
-    def test_padding_on_either_side_changes_nothing(self):
+    def test_padding_on_either_side_changes_neither_logits_nor_text(self):
         for name in ("mla_sas", "moh_authors", "gqa_learned"):
             model = self.load(self.export(GOLDEN / name)[0])
             tokens = torch.tensor([[5, 9, 2, 33, 7]])
@@ -224,6 +227,13 @@ class Loaded(Exporting):
                     mask = torch.nn.functional.pad(torch.ones_like(tokens), pads)
                     got = model(padded, attention_mask=mask).logits[:, pads[0]:pads[0] + 5]
                     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+            short, long = [list(range(7, 10)), list(range(20, 28))]
+            both = torch.tensor([[0] * 5 + short, long]), torch.tensor([[0] * 5 + [1] * 3, [1] * 8])
+            for cached in (True, False):
+                greedy = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "use_cache": cached}
+                got = model.generate(both[0], attention_mask=both[1], **greedy)[:, 8:].tolist()
+                alone = [model.generate(torch.tensor([one]), **greedy)[0, len(one):].tolist() for one in (short, long)]
+                self.assertEqual(got, alone)
 
     def test_labels_give_the_loss_and_gradients_flow_to_every_weight(self):
         model = self.load(self.export(GOLDEN / "moh_sas")[0])
