@@ -35,6 +35,8 @@ void add_texts(Form& form, const TokenizerFiles& tokenizer, TensorType type) {
   json config = {{"architectures", {form.architecture}}}, generation = json::object();
   config.update(form.config);
   config["torch_dtype"] = type == TensorType::bf16 ? "bfloat16" : "float32";
+  // Without it a pipeline takes a class of a model that it does not know for one without a tokenizer.
+  if (!tokenizer.loaded_by.empty()) config["tokenizer_class"] = tokenizer.loaded_by;
   for (json* part : {&config, &generation}) {  // as null, too: else transformers has tokens of its own
     (*part)["bos_token_id"] = end;
     (*part)["eos_token_id"] = end;

@@ -86,7 +86,8 @@ void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_
   const std::optional<int32_t> boundary = boundary_of(tokenizer);
   const json end = boundary ? json(tokenizer.decode(std::span(&*boundary, 1))) : json();
   const std::string name = tokenizer.name(), merges = name == "bytes" ? "" : bpe_merges_path(name);
-  json config = {{"tokenizer_class", merges.empty() ? "PreTrainedTokenizerFast" : "GPT2Tokenizer"},
+  out.loaded_by = merges.empty() ? "PreTrainedTokenizerFast" : "GPT2Tokenizer";
+  json config = {{"tokenizer_class", out.loaded_by},
                  {"bos_token", end},
                  {"eos_token", end},
                  {"model_max_length", max_seq_len},

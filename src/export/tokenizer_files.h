@@ -20,6 +20,7 @@ namespace saslm {
 
 struct TokenizerFiles {
   std::map<std::string, std::string> files;  // name, text; none where there is no tokenizer to be had
+  std::string loaded_by;                     // the class; "" likewise
   std::optional<int32_t> end_of_text;        // an id that the model knows
   std::vector<std::string> notes;            // what a person should know
 };

@@ -154,10 +154,10 @@ class Loaded(Exporting):
         self.assertFalse(told["missing_keys"] or told["unexpected_keys"] or told["mismatched_keys"], told)
         return model.eval()
 
-    @torch.no_grad()
     def mean_loss(self, model, samples):
-        """[n, T + 1] tokens; targets beyond what one call may see."""
-        logits = torch.cat([model(part[:, :-1]).logits for part in samples.split(16)])
+        """[n, T + 1] tokens, one more than a call may see."""
+        with torch.no_grad():
+            logits = torch.cat([model(part[:, :-1]).logits for part in samples.split(16)])
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), samples[:, 1:].flatten()).item()
 
     def assert_same_loss(self, model, samples, wanted):
@@ -255,8 +255,14 @@ class Loaded(Exporting):
         with torch.no_grad():
             self.assertTrue(model(torch.tensor([[1, 2, 3]])).logits.isfinite().all())
 
+    def test_a_pipeline_finds_model_and_tokenizer(self):
+        out, _ = self.export(self.drawn(tiny_config("sas")["model"] | {"vocab_size": 256}))
+        pipe = transformers.pipeline("text-generation", model=str(out), trust_remote_code=True)
+        told = pipe("Once", max_new_tokens=5, do_sample=False)[0]["generated_text"]
+        self.assertTrue(told.startswith("Once"), told)
+
     def test_bytes_are_the_ids(self):
-        out, _ = self.export(self.drawn(tiny_config()["model"] | {"vocab_size": 256}))
+        out, _ = self.export(self.drawn(tiny_config("sas")["model"] | {"vocab_size": 256}))
         tokenizer = transformers.AutoTokenizer.from_pretrained(out)
         text = "The mill — Ā, é, 語,\tand\r\n  two  spaces .\0next"
         told = tokenizer(text)
