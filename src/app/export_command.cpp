@@ -37,7 +37,8 @@ int export_command(const Options& o) {
                                         {"class", done.architecture}, {"dtype", o.dtype},
                                         {"tensors", done.tensors},    {"parameters", done.parameters},
                                         {"files", done.files},        {"notes", done.notes}}
-                     .dump()
+                     .dump(-1, ' ', false,
+                           nlohmann::json::error_handler_t::replace)  // paths need not be UTF-8
               << "\n";
     return kDone;
   }
