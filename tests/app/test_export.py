@@ -22,6 +22,7 @@ try:
     import transformers
     import transformers.dynamic_module_utils
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     new = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 46)  # from which on Llama has head_dim
     MISSING = None if new else f"needs transformers 4.46 or newer, not {transformers.__version__}"
 except ImportError as error:
