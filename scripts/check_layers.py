@@ -18,9 +18,10 @@ ALLOWED = {
     "kernels": {"core"},
     "ops": {"core", "kernels"},
     "model": {"core", "config", "ops"},
+    "export": {"core", "config", "data", "checkpoint"},
     "train": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops"},
     "bench": {"core", "config", "comm", "ops", "train"},
-    "app": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops", "train", "bench"},
+    "app": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops", "train", "bench", "export"},
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

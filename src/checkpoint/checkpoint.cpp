@@ -46,27 +46,6 @@ std::string temp_path(const std::string& dir, const std::string& purpose) {
   return dir + "/" + std::string(kTempPrefix) + purpose + "_" + std::to_string(::getpid());
 }
 
-// A folder that goes away again unless it is kept.
-class TempDir {
- public:
-  explicit TempDir(std::string path) : path_(std::move(path)) {
-    remove_tree(path_);
-    make_dirs(path_);
-  }
-  ~TempDir() {
-    std::error_code ignored;  // an error is on its way already, and remove_stale will try again
-    if (!kept_) std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-  void keep() { kept_ = true; }
-
- private:
-  std::string path_;
-  bool kept_ = false;
-};
-
 FileSum write_text(const std::string& dir, const char* name, const std::string& text) {
   File file(dir + "/" + name, O_WRONLY | O_CREAT | O_EXCL);
   file.write_all(bytes_of(text));

@@ -12,6 +12,7 @@
 
 #include "checkpoint/hash.h"
 #include "checkpoint/json_strict.h"
+#include "core/bf16.h"
 #include "core/dims.h"
 #include "core/error.h"
 
@@ -27,7 +28,7 @@ namespace {
 constexpr int64_t kMaxHeader = 100'000'000;         // the format's own limit
 constexpr int64_t kLengthBytes = sizeof(uint64_t);  // before the JSON
 constexpr int kMaxDepth = 3;                        // { NAME: { "shape": [ ] } }
-constexpr size_t kChunk = size_t(1) << 20;          // bytes written and hashed while they are in cache
+constexpr size_t kChunk = size_t(1) << 18;          // values written and hashed while they are in cache
 
 constexpr std::pair<std::string_view, int64_t> kItemSizes[] = {
     {"F64", 8}, {"I64", 8}, {"U64", 8},     {"F32", 4},     {"I32", 4}, {"U32", 4}, {"BF16", 2}, {"F16", 2},
@@ -46,15 +47,21 @@ int64_t count_of(const ConstNamedTensor& tensor) {
   return count;
 }
 
-std::string make_header(std::span<const ConstNamedTensor> tensors, const Metadata& metadata) {
+int64_t bytes_of_one(TensorType type) {
+  return type == TensorType::bf16 ? sizeof(bf16) : sizeof(float);
+}
+
+std::string make_header(std::span<const ConstNamedTensor> tensors, const Metadata& metadata,
+                        TensorType type) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::set<std::string_view> names = {"__metadata__"};
   int64_t begin = 0;
   for (const ConstNamedTensor& tensor : tensors) {
     check(names.insert(tensor.name).second, "names of tensors in one file differ");
-    const int64_t end = begin + count_of(tensor) * int64_t(sizeof(float));
-    header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+    const int64_t end = begin + count_of(tensor) * bytes_of_one(type);
+    const char* dtype = type == TensorType::bf16 ? "BF16" : "F32";
+    header[tensor.name] = {{"dtype", dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
     begin = end;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -157,12 +164,15 @@ std::string shape_text(std::span<const int64_t> shape) {
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, std::span<const ConstNamedTensor> tensors,
-                                     const Metadata& metadata)
-    : tensors_(tensors), header_(make_header(tensors, metadata)), file_(path, O_WRONLY | O_CREAT | O_TRUNC) {
+                                     const Metadata& metadata, TensorType type)
+    : tensors_(tensors),
+      type_(type),
+      header_(make_header(tensors, metadata, type)),
+      file_(path, O_WRONLY | O_CREAT | O_TRUNC) {
   for (const ConstNamedTensor& tensor : tensors) {
     check(count_of(tensor) == int64_t(tensor.data.size()), "a tensor has as many values as its shape says");
   }
-  file_.preallocate(safetensors_size(tensors, metadata));
+  file_.preallocate(safetensors_size(tensors, metadata, type));
 }
 
 FileSum SafetensorsWriter::write() {
@@ -174,14 +184,20 @@ FileSum SafetensorsWriter::write() {
   sum.size = int64_t(header_.size());
   for (const ConstNamedTensor& tensor : tensors_) {
     Hasher part;
-    const std::span<const std::byte> bytes = std::as_bytes(tensor.data);
-    for (size_t at = 0; at < bytes.size(); at += kChunk) {
-      const auto chunk = bytes.subspan(at, std::min(kChunk, bytes.size() - at));
+    std::vector<bf16> narrow;
+    for (size_t at = 0; at < tensor.data.size(); at += kChunk) {
+      const auto values = tensor.data.subspan(at, std::min(kChunk, tensor.data.size() - at));
+      auto chunk = std::as_bytes(values);
+      if (type_ == TensorType::bf16) {
+        narrow.resize(values.size());
+        std::transform(values.begin(), values.end(), narrow.begin(), [](float x) { return bf16(x); });
+        chunk = std::as_bytes(std::span(narrow));
+      }
       part.update(chunk);
       whole.update(chunk);
       file_.write_all(chunk);
+      sum.size += int64_t(chunk.size());
     }
-    sum.size += int64_t(bytes.size());
     sum.tensors[tensor.name] = part.hex();
   }
   sum.xxh3 = whole.hex();
@@ -189,9 +205,10 @@ FileSum SafetensorsWriter::write() {
   return sum;
 }
 
-int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata) {
-  int64_t bytes = int64_t(make_header(tensors, metadata).size());
-  for (const ConstNamedTensor& tensor : tensors) bytes += count_of(tensor) * int64_t(sizeof(float));
+int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata,
+                         TensorType type) {
+  int64_t bytes = int64_t(make_header(tensors, metadata, type).size());
+  for (const ConstNamedTensor& tensor : tensors) bytes += count_of(tensor) * bytes_of_one(type);
   return bytes;
 }
 

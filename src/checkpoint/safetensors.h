@@ -5,9 +5,9 @@
 //   {"__metadata__": {"key": "text"}, "NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin,
 //   end]}, ...}
 //
-// We write F32; offsets count from the end of the JSON. Reading trusts nothing: everything the header claims
-// is checked against the file's size before memory is taken or data is read. Errors   CheckpointError names
-// file, tensor, wanted and got; IoError when the machine fails.
+// We write F32, or BF16 where asked; offsets count from the end of the JSON. Reading trusts nothing:
+// everything the header claims is checked against the file's size before memory is taken or data is read.
+// Errors   CheckpointError names file, tensor, wanted and got; IoError when the machine fails.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -35,6 +35,8 @@ struct NamedTensor {
 
 using Metadata = std::map<std::string, std::string>;
 
+enum class TensorType { f32, bf16 };  // of all tensors that are written to a file; bf16 rounds (core/bf16.h)
+
 // What was written, computed from memory on the way out. Sums are XXH3 in hex (hash.h).
 struct FileSum {
   std::string name;  // without folder
@@ -48,17 +50,19 @@ class SafetensorsWriter {
  public:
   // Creates or empties `path` and reserves its whole size. `tensors` must outlive the writer.
   SafetensorsWriter(const std::string& path, std::span<const ConstNamedTensor> tensors,
-                    const Metadata& metadata = {});
+                    const Metadata& metadata = {}, TensorType type = TensorType::f32);
   FileSum write();  // everything, in the given order, straight from the spans; fsynced
 
  private:
   std::span<const ConstNamedTensor> tensors_;
+  TensorType type_;
   std::string header_;
   File file_;
 };
 
 // Bytes such a file will have. Only names and shapes are looked at: data may be empty.
-int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata = {});
+int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata = {},
+                         TensorType type = TensorType::f32);
 
 struct TensorInfo {
   std::string name;

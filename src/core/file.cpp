@@ -194,4 +194,14 @@ std::vector<std::string> list_dir(const std::string& path) {
   return names;
 }
 
+TempDir::TempDir(std::string path) : path_(std::move(path)) {
+  remove_tree(path_);
+  make_dirs(path_);
+}
+
+TempDir::~TempDir() {
+  std::error_code ignored;  // an error is on its way already
+  if (!kept_) fs::remove_all(path_, ignored);
+}
+
 }  // namespace saslm

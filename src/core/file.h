@@ -65,4 +65,19 @@ void rename_path(const std::string& from, const std::string& to);
 void remove_tree(const std::string& path);                   // nothing there is fine
 std::vector<std::string> list_dir(const std::string& path);  // names, sorted; an absent folder is empty
 
+// A new, empty folder (what has that name already is removed), which goes away again unless it is kept.
+class TempDir {
+ public:
+  explicit TempDir(std::string path);
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::string& path() const { return path_; }
+  void keep() { kept_ = true; }
+
+ private:
+  std::string path_;
+  bool kept_ = false;
+};
+
 }  // namespace saslm

@@ -391,4 +391,15 @@ std::string bpe_file_path(const std::string& path) {
   return found.error.empty() ? found.named : path;
 }
 
+std::string bpe_merges_path(const std::string& path) {
+  return locate(path).merges;
+}
+
+std::string byte_character(int byte) {
+  const auto byte_of = make_byte_of_character();
+  std::string spelled;
+  append_utf8(spelled, char32_t(std::find(byte_of.begin(), byte_of.end(), byte) - byte_of.begin()));
+  return spelled;
+}
+
 }  // namespace saslm

@@ -47,4 +47,10 @@ BpeFile read_bpe_file(const std::string& path);
 // there is none.
 std::string bpe_file_path(const std::string& path);
 
+// Of a path that names a tokenizer of two files, the other one, its merges; "" for a tokenizer.json.
+std::string bpe_merges_path(const std::string& path);
+
+// The printable character that stands for a byte, in UTF-8.
+std::string byte_character(int byte);
+
 }  // namespace saslm

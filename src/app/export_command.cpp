@@ -1,0 +1,71 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "app/command.h"
+#include "app/options.h"
+#include "core/error.h"
+#include "data/tokenizer.h"
+#include "export/export.h"
+#include "metrics/progress.h"
+#include "train/saved_model.h"
+
+namespace saslm {
+namespace {
+
+struct Options {
+  std::string checkpoint, out, tokenizer, dtype = "fp32", format = "hf";
+  bool json = false;
+};
+
+int export_command(const Options& o) {
+  check_export_folder(o.out);
+  const SavedModel model = find_saved_model(o.checkpoint);
+  if (!o.tokenizer.empty()) make_tokenizer(o.tokenizer);  // one that was asked for must be there
+  const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
+  const auto named = engine->fetch(Region::masters);
+  const std::vector<ConstNamedTensor> weights(named.begin(), named.end());
+  const ExportResult done = export_model({.model = model.config,
+                                          .weights = weights,
+                                          .tokenizer = o.tokenizer.empty() ? model.tokenizer : o.tokenizer,
+                                          .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
+                                          .out = o.out});
+  for (const std::string& note : done.notes) std::cerr << "note: " << note << "\n";
+  if (o.json) {
+    std::cout << nlohmann::ordered_json{{"checkpoint", model.path},   {"out", done.out},
+                                        {"class", done.architecture}, {"dtype", o.dtype},
+                                        {"tensors", done.tensors},    {"parameters", done.parameters},
+                                        {"files", done.files},        {"notes", done.notes}}
+                     .dump(-1, ' ', false,
+                           nlohmann::json::error_handler_t::replace)  // paths need not be UTF-8
+              << "\n";
+    return kDone;
+  }
+  std::printf("%s\n  from %s: %s of %s numbers, %s\n", done.out.c_str(), model.path.c_str(),
+              done.architecture.c_str(), human_count(double(done.parameters)).c_str(), o.dtype.c_str());
+  return kDone;
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& app, RunCommand& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("export", "Write a saved model as a folder that transformers loads");
+  sub->add_option("--checkpoint", o->checkpoint,
+                  "A checkpoint, a run directory, or model.safetensors + config.json")
+      ->check(folder())
+      ->required();
+  sub->add_option("--out", o->out, "The folder; must not exist, or be empty")->check(folder())->required();
+  sub->add_option("--format", o->format, "hf: Hugging Face's transformers")
+      ->check(CLI::IsMember({"hf"}))
+      ->capture_default_str();
+  sub->add_option("--dtype", o->dtype, "Of the weights in the file: fp32 or bf16")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->callback([o, &run] { run = [o] { return export_command(*o); }; });
+}
+
+}  // namespace saslm

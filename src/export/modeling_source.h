@@ -1,0 +1,7 @@
+#pragma once
+
+namespace saslm {
+
+extern const char* const kModelingSource;  // modeling_saslm.py
+
+}  // namespace saslm

@@ -1,0 +1,130 @@
+#include "export/tokenizer_files.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "data/bpe_file.h"
+#include "data/tokenizer.h"
+
+namespace saslm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+std::string text_of(const json& value) {
+  return value.dump(2) + "\n";
+}
+
+json byte_tokenizer() {
+  const std::string nul(1, '\0');
+  json vocab = {{nul, 0}};  // NUL stands for itself, so that as a special token it is found in the text
+  for (int byte = 1; byte < 256; ++byte) vocab[byte_character(byte)] = byte;
+  const json byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens",
+           {{{"id", 0},
+             {"content", nul},
+             {"single_word", false},
+             {"lstrip", false},
+             {"rstrip", false},
+             {"normalized", false},
+             {"special", true}}}},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", byte_level},
+          {"post_processor", nullptr},
+          {"decoder", byte_level},
+          {"model",
+           {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", nullptr},
+            {"continuing_subword_prefix", nullptr},
+            {"end_of_word_suffix", nullptr},
+            {"fuse_unk", false},
+            {"vocab", vocab},
+            {"merges", json::array()}}}};
+}
+
+// The text of a tokenizer.json; its post-processor goes unless it only trims offsets.
+std::string without_post_processor(const std::string& text, std::vector<std::string>& notes) {
+  json whole = json::parse(text);
+  json& last = whole["post_processor"];
+  if (last.is_null() || (last.is_object() && last.contains("type") && last["type"] == "ByteLevel"))
+    return text;
+  last = nullptr;
+  notes.push_back(
+      "the tokenizer's post_processor, which puts tokens around a text, was left out: saslm trained without");
+  return text_of(whole);
+}
+
+// transformers takes the first line for the version, and wants the last to end.
+std::string merges_text(std::string text) {
+  std::erase(text, '\r');
+  if (!text.starts_with("#version")) text.insert(0, "#version: 0.2\n");
+  if (!text.ends_with('\n')) text += '\n';
+  return text;
+}
+
+std::optional<int32_t> boundary_of(const Tokenizer& tokenizer) {
+  try {
+    return tokenizer.boundary();
+  } catch (const DataError&) {  // it has none
+    return std::nullopt;
+  }
+}
+
+void compare_sizes(int64_t words, int64_t rows, std::vector<std::string>& notes) {
+  if (words == rows) return;
+  notes.push_back("the tokenizer has " + std::to_string(words) + " tokens, the model " +
+                  std::to_string(rows) +
+                  (words > rows ? ": text that needs the others cannot be read" : ": the others are idle"));
+}
+
+void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_len) {
+  const std::optional<int32_t> boundary = boundary_of(tokenizer);
+  const json end = boundary ? json(tokenizer.decode(std::span(&*boundary, 1))) : json();
+  const std::string name = tokenizer.name(), merges = name == "bytes" ? "" : bpe_merges_path(name);
+  out.loaded_by = merges.empty() ? "PreTrainedTokenizerFast" : "GPT2Tokenizer";
+  json config = {{"tokenizer_class", out.loaded_by},
+                 {"bos_token", end},
+                 {"eos_token", end},
+                 {"model_max_length", max_seq_len},
+                 {"clean_up_tokenization_spaces", false},  // which would change text
+                 {"model_input_names", {"input_ids", "attention_mask"}}};
+  if (name == "bytes") {
+    out.files["tokenizer.json"] = text_of(byte_tokenizer());
+  } else if (merges.empty()) {
+    out.files["tokenizer.json"] = without_post_processor(read_file(name), out.notes);
+  } else {
+    out.files["vocab.json"] = read_file(name);
+    out.files["merges.txt"] = merges_text(read_file(merges));
+    config["unk_token"] = end;
+    config["add_prefix_space"] = false;
+  }
+  out.files["tokenizer_config.json"] = text_of(config);
+}
+
+}  // namespace
+
+TokenizerFiles tokenizer_files(const std::string& tokenizer, const ModelConfig& model) {
+  TokenizerFiles out;
+  if (tokenizer.empty()) {
+    out.notes.push_back("no tokenizer was written: it is not known which one this model was trained with");
+    return out;
+  }
+  try {
+    const auto made = make_tokenizer(tokenizer);
+    add_files(out, *made, model.max_seq_len);
+    compare_sizes(made->vocab_size(), model.vocab_size, out.notes);
+    out.end_of_text = boundary_of(*made);
+    if (out.end_of_text >= model.vocab_size) out.end_of_text.reset();
+  } catch (const DataError& error) {
+    out.notes.push_back("no tokenizer was written: " + std::string(error.what()));
+  }
+  return out;
+}
+
+}  // namespace saslm
