@@ -7,6 +7,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "bench/time_kernels.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
@@ -94,7 +95,7 @@ int bench_step(const Options& o) {
     else
       print_text(timed);
   }
-  if (o.json) std::cout << (o.configs.size() == 1 ? all["runs"][0] : all).dump() << "\n";
+  if (o.json) print_json(o.configs.size() == 1 ? all["runs"][0] : all);
   return kDone;
 }
 

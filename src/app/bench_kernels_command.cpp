@@ -8,6 +8,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
 #include "core/error.h"
@@ -139,7 +140,7 @@ nlohmann::ordered_json as_json(const Report& report, const Line& line, const Tab
           {"rotated_bytes", line.time.rotated_bytes}};
 }
 
-void print_json(const Options& o, const Report& report) {
+void print_object(const Options& o, const Report& report) {
   nlohmann::ordered_json kernels = nlohmann::ordered_json::array(), steps = nlohmann::ordered_json::array();
   for (const Table& table : report.tables) {
     for (const Line& line : table.lines) kernels.push_back(as_json(report, line, table));
@@ -150,17 +151,15 @@ void print_json(const Options& o, const Report& report) {
                        {"sum_ms", table.step_ms(i)}});
   }
   const Ceilings& c = report.ceilings;
-  std::cout << nlohmann::ordered_json{{"device", report.device},
-                                      {"ceilings",
-                                       {{"tflop_per_s", c.flop_per_s / 1e12},
-                                        {"tflop_per_s_from", c.flops_from},
-                                        {"gb_per_s", c.bytes_per_s / 1e9},
-                                        {"gb_per_s_from", c.bytes_from}}},
-                                      {"samples", o.timing.samples},
-                                      {"kernels", kernels},
-                                      {"steps", steps}}
-                   .dump()
-            << "\n";
+  print_json(nlohmann::ordered_json{{"device", report.device},
+                                    {"ceilings",
+                                     {{"tflop_per_s", c.flop_per_s / 1e12},
+                                      {"tflop_per_s_from", c.flops_from},
+                                      {"gb_per_s", c.bytes_per_s / 1e9},
+                                      {"gb_per_s_from", c.bytes_from}}},
+                                    {"samples", o.timing.samples},
+                                    {"kernels", kernels},
+                                    {"steps", steps}});
 }
 
 void print_table(const Report& report, const Table& table) {
@@ -200,7 +199,7 @@ void print_table(const Report& report, const Table& table) {
 int bench_kernels(const Options& o) {
   const Report report = measure(o);
   if (o.json) {
-    print_json(o, report);
+    print_object(o, report);
     return kDone;
   }
   const Ceilings& c = report.ceilings;

@@ -7,6 +7,7 @@
 #include "app/device.h"
 #include "app/launch_ranks.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "bench/time_ranks.h"
 #include "core/error.h"
 
@@ -28,14 +29,13 @@ nlohmann::ordered_json as_json(const RanksTime& time, const SumTime& sum) {
   return {{"ms", sum.ms}, {"ms_min", sum.ms_min}, {"ms_max", sum.ms_max}, {"gb_per_s", gb_per_s(time, sum)}};
 }
 
-void print_json(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+void print_sums(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
   nlohmann::ordered_json sums = nlohmann::ordered_json::array();
   for (const RanksTime& time : times)
     sums.push_back({{"bytes", time.bytes},
                     {"tree", as_json(time, time.tree)},
                     {"library", time.has_library ? as_json(time, time.library) : nullptr}});
-  std::cout << nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}}.dump()
-            << "\n";
+  print_json(nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}});
 }
 
 void print_table(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
@@ -72,7 +72,7 @@ int bench_ranks(const Options& o) {
   on_device(device, [&](const auto& ops) {
     for (const int64_t mib : o.mib) times.push_back(time_ranks(ops, *comm, mib << 20, o.samples));
   });
-  if (comm->first()) (o.json ? print_json : print_table)(device.description, *comm, times);
+  if (comm->first()) (o.json ? print_sums : print_table)(device.description, *comm, times);
   return kDone;
 }
 

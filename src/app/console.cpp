@@ -78,4 +78,8 @@ void Console::checkpoint(const CheckpointRecord& record) {
   note(fmt::format("saved {} ({:.0f} ms)", record.path, record.save_ms));
 }
 
+void warn_of_skipped(const SavedModel& model) {
+  for (const std::string& line : model.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
+}
+
 }  // namespace saslm

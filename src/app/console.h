@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "metrics/progress.h"
+#include "train/saved_model.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -26,5 +27,8 @@ class Console : public TrainObserver {
   StepTimer timer_;
   std::chrono::steady_clock::time_point last_line_{};
 };
+
+// Which newer checkpoints are damaged, and why.
+void warn_of_skipped(const SavedModel& model);
 
 }  // namespace saslm

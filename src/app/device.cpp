@@ -39,11 +39,16 @@ Gpu gpu_for(const LaunchedAs& launched) {
   return std::get<Gpu>(found);
 }
 
+constexpr int kMaxThreads = 1024;  // as runtime.threads
+
 Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   if (runtime.threads > 0)
     omp_set_num_threads(int(runtime.threads));
   else if (launched.local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
     omp_set_num_threads(std::max(1, omp_get_num_procs() / launched.local_size));
+  if (omp_get_max_threads() > kMaxThreads)
+    throw ConfigError("OMP_NUM_THREADS asks for " + std::to_string(omp_get_max_threads()) +
+                      " threads; wanted 1 to " + std::to_string(kMaxThreads));
   Device device = intended_device(runtime);
   if (device.gpu) {
     const Gpu gpu = gpu_for(launched);

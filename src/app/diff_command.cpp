@@ -4,6 +4,7 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "app/show_difference.h"
 
 namespace saslm {
@@ -25,7 +26,7 @@ void add_diff_command(CLI::App& app, RunCommand& run) {
     run = [o] {
       const StateDifference difference = diff(o->a, o->b);
       if (o->json)
-        std::cout << to_json(difference).dump() << "\n";
+        print_json(to_json(difference));
       else
         print(difference, o->a, o->b);
       return difference.none() ? kDone : kDiffers;

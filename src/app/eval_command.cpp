@@ -6,8 +6,10 @@
 #include <numbers>
 
 #include "app/command.h"
+#include "app/console.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
 
@@ -27,6 +29,7 @@ int eval(const Options& o) {
                                               : DeviceKind::automatic;
   const Device device = choose_device({.device = kind});
   const SavedModel model = find_saved_model(o.checkpoint);
+  warn_of_skipped(model);
   const int64_t seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len;
   if (seq_len > model.config.max_seq_len)
     throw ConfigError("--seq-len " + std::to_string(seq_len) + " is longer than the model's max_seq_len " +
@@ -46,7 +49,7 @@ int eval(const Options& o) {
         {"bits_per_byte", nullptr}, {"sequences", result.sequences}, {"tokens", result.tokens},
         {"seq_len", seq_len}};
     if (bits_per_byte) j["bits_per_byte"] = *bits_per_byte;
-    std::cout << j.dump() << "\n";
+    print_json(j);
     return kDone;
   }
   std::printf("%s\n  loss %.5f nats, perplexity %.4f", model.path.c_str(), result.loss,

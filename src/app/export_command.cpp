@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/console.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "core/error.h"
 #include "data/tokenizer.h"
 #include "export/export.h"
@@ -22,6 +24,7 @@ struct Options {
 int export_command(const Options& o) {
   check_export_folder(o.out);
   const SavedModel model = find_saved_model(o.checkpoint);
+  warn_of_skipped(model);
   if (!o.tokenizer.empty()) make_tokenizer(o.tokenizer);  // one that was asked for must be there
   const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
   const auto named = engine->fetch(Region::masters);

@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/console.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "core/file.h"
 #include "data/tokenizer.h"
 #include "train/generate.h"
@@ -23,6 +25,7 @@ struct Options {
 int generate_text(const Options& o) {
   const Device device = choose_device({});
   const SavedModel model = find_saved_model(o.checkpoint);
+  warn_of_skipped(model);
   const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
   if (name.empty())
     throw ConfigError(model.path +
@@ -53,16 +56,14 @@ int generate_text(const Options& o) {
     });
   });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (o.json) {
-    // Bytes that are not UTF-8 become U+FFFD: JSON cannot hold them.
-    std::cout << nlohmann::ordered_json{{"checkpoint", model.path},
-                                        {"prompt", o.prompt},
-                                        {"text", text},
-                                        {"tokens", o.sampling.tokens},
-                                        {"tokens_per_s", double(o.sampling.tokens) / seconds}}
-                     .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  }
-  std::cout << "\n";
+  if (o.json)
+    print_json(nlohmann::ordered_json{{"checkpoint", model.path},
+                                      {"prompt", o.prompt},
+                                      {"text", text},
+                                      {"tokens", o.sampling.tokens},
+                                      {"tokens_per_s", double(o.sampling.tokens) / seconds}});
+  else
+    std::cout << "\n";
   return kDone;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/print_json.h"
 #include "checkpoint/checkpoint.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -97,11 +98,11 @@ void print_text(const ordered_json& j) {
     if (key == "what" || key == "path" || key == "tensors" || value.is_null()) continue;
     if (!value.is_array()) {
       std::printf("  %-16s %s\n", key.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+                  value.is_string() ? value.get<std::string>().c_str() : text_of(value).c_str());
       continue;
     }
     std::printf("  %s\n", key.c_str());
-    for (const auto& item : value) std::printf("    %s\n", item.dump().c_str());
+    for (const auto& item : value) std::printf("    %s\n", text_of(item).c_str());
   }
   if (!j.contains("tensors")) return;
   int64_t total = 0;
@@ -116,7 +117,7 @@ void print_text(const ordered_json& j) {
 int inspect(const Options& o) {
   const ordered_json j = inspect_any(o.path);
   if (o.json)
-    std::cout << j.dump(2) << "\n";
+    print_json(j, 2);
   else
     print_text(j);
   return j["problem"].is_null() ? kDone : 2;

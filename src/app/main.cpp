@@ -1,5 +1,6 @@
 // saslm: the command line. The only place that catches, and the only one that decides an exit code.
 #include <execinfo.h>
+#include <fcntl.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -129,6 +130,8 @@ constexpr const char* kNoMemory = "saslm: out of memory\n";
 
 int main(int argc, char** argv) {
   std::set_terminate(end_here);
+  for (int standard = 0; standard <= 2; ++standard)  // one that is closed would be the next file we open
+    if (::fcntl(standard, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
   void* frame = nullptr;
   ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {

@@ -37,6 +37,7 @@ CLI::Validator number_from(double min) {
 CLI::Validator folder() {
   const auto check = [](const std::string& path) {
     namespace fs = std::filesystem;
+    if (path.empty()) return std::string("wanted a folder, got an empty word");
     for (fs::path at = fs::path(path).lexically_normal(); !at.empty(); at = at.parent_path()) {
       std::error_code unknown;
       const fs::file_status status = fs::status(at, unknown);

@@ -8,6 +8,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "core/error.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
@@ -174,11 +175,11 @@ int plan(const Options& o) {
   if (!o.json) {
     print_text(plans);
   } else if (plans.size() == 1) {
-    std::cout << as_json(plans[0]).dump(2) << "\n";
+    print_json(as_json(plans[0]), 2);
   } else {
     nlohmann::ordered_json all;
     for (const Planned& p : plans) all["plans"].push_back(as_json(p));
-    std::cout << all.dump(2) << "\n";
+    print_json(all, 2);
   }
   std::fflush(stdout);
   for (const Planned& p : plans) {

@@ -40,6 +40,7 @@ void wait_for_signals() {
 void watch_stop_signals() {
   const sigset_t set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
   std::thread(wait_for_signals).detach();
 }
 

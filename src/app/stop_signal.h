@@ -1,4 +1,5 @@
-// SIGTERM, SIGINT and SIGUSR1 ask for a clean end: finish the step, save, exit 75.
+// SIGTERM, SIGINT and SIGUSR1 ask for a clean end: finish the step, save, exit 75. A log that nobody reads
+// any more (SIGPIPE) is no reason to end.
 #pragma once
 
 namespace saslm {

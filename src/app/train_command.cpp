@@ -9,6 +9,7 @@
 #include "app/device.h"
 #include "app/launch_ranks.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "app/stop_signal.h"
 #include "comm/host_ranks.h"
 #include "train/trainer.h"
@@ -95,7 +96,7 @@ int train(const Options& o) {
           options.run_dir);
     return how;
   });
-  if (o.json && comm.first()) std::cout << summary.dump() << "\n";
+  if (o.json && comm.first()) print_json(summary);
   gather_numbers(comm, {}, "end of the run");  // the last thing with a time limit
   if (!comm.first()) return kDone;             // launchers end all when one ends otherwise
   return end == TrainEnd::finished ? kDone : kStoppedToResume;

@@ -5,6 +5,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/print_json.h"
 #include "app/show_difference.h"
 #include "train/replay.h"
 
@@ -28,13 +29,14 @@ int verify(const Options& o) {
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   const ReplayPlan plan = plan_replay(options, overrides);
   const Device device = choose_device(plan.config.runtime);
+  for (const std::string& line : plan.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
   std::cerr << "replaying steps " << plan.from << " to " << plan.to << " on " << device.description << "\n";
   const StateDifference difference =
       on_device(device, [&](const auto& ops) { return replay(options, plan, ops); });
   if (o.json) {
     nlohmann::ordered_json j = {{"run_dir", options.run_dir}, {"from", plan.from}, {"to", plan.to}};
     j.update(to_json(difference));
-    std::cout << j.dump() << "\n";
+    print_json(j);
   } else {
     print(difference, "the replay", options.run_dir);
   }
@@ -49,7 +51,7 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
       "verify",
       "Train once more from one checkpoint of a run to the next and compare, bit for bit (exit 4 when "
       "they differ)");
-  sub->add_option("RUN", o->replay.run_dir, "The run's directory; it is only read")
+  sub->add_option("RUN", o->replay.run_dir, "The run's directory; only --work-dir is written to")
       ->required()
       ->check(folder());
   sub->add_option("--from", o->from,
@@ -61,7 +63,8 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--init-from", o->replay.init_from, "As the run was started, when --from is 0")
       ->check(folder());
   sub->add_option("--work-dir", o->replay.work_dir,
-                  "Made for the replay, removed after (default: RUN/verify)")
+                  "Made for the replay, removed after (default: RUN/verify); give one where the run may not "
+                  "be written")
       ->check(folder());
   sub->add_option("--device", o->device, "auto, cpu or cuda: the kind the run was on")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "checkpoint/hash.h"
@@ -242,6 +243,15 @@ void load_weights(const std::string& path, std::span<const NamedTensor> model) {
   for (const NamedTensor& tensor : model) reader.read(tensor.name, tensor.data);
 }
 
+std::string not_finite(std::span<const NamedTensor> tensors) {
+  for (const NamedTensor& tensor : tensors)
+    for (size_t i = 0; i < tensor.data.size(); ++i)
+      if (!std::isfinite(tensor.data[i]))
+        return "tensor '" + tensor.name + "' holds " + std::to_string(tensor.data[i]) + " at element " +
+               std::to_string(i);
+  return "";
+}
+
 std::vector<CheckpointEntry> list_checkpoints(const std::string& checkpoints_dir) {
   std::vector<CheckpointEntry> entries;
   for (const std::string& name : list_dir(checkpoints_dir)) {
@@ -271,7 +281,9 @@ std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, i
                                            int64_t keep_every) {
   std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
   entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(keep_last, 0))));
-  std::erase_if(entries, [&](const auto& entry) { return keep_every > 0 && entry.step % keep_every == 0; });
+  std::erase_if(entries, [&](const auto& entry) {
+    return keep_every > 0 && entry.step > 0 && entry.step % keep_every == 0;
+  });
   std::vector<std::string> deleted;
   if (entries.empty()) return deleted;
   const std::optional<Checkpoint> newest =

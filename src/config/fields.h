@@ -22,7 +22,7 @@ struct Rule {
   double min = -std::numeric_limits<double>::infinity(), max = std::numeric_limits<double>::infinity();
   bool below_max = false;     // max itself is refused
   bool required = false;      // has no default
-  bool required_now = false;  // has none because of what other keys say, which the schema cannot express
+  bool required_now = false;  // has none because of what other keys say, to the schema: `kind`
   bool applies = true;        // false: has no place here because of what other keys say
   const char* refusal = "";   // what to tell who gives it all the same
   bool written = true;        // false: follows from keys that are written

@@ -56,6 +56,38 @@ class Writer {
   json object_ = json::object();
 };
 
+// Which keys are wanted and which have no place, beside those that always are.
+class Conditions {
+ public:
+  template <class T>
+  void field(const char* key, T&&, const Rule& rule) {
+    if (rule.required_now) result_["required"].push_back(key);
+    if (!rule.applies) result_["properties"][key] = false;
+  }
+  const json& result() const { return result_; }
+
+ private:
+  json result_;
+};
+
+// What follows from each kind of a block that has some; a kind that is left out is the default.
+template <class T>
+json by_kind() {
+  using Kind = decltype(T::kind);
+  json all = json::array();
+  for (size_t i = 0; i < Words<Kind>::all.size(); ++i) {
+    T block;
+    const bool by_default = block.kind == Kind(i);
+    block.kind = Kind(i);
+    json then = visited<Conditions>(block);
+    if (then.is_null()) continue;
+    json when = {{"properties", {{"kind", {{"const", Words<Kind>::all[i]}}}}}};
+    if (!by_default) when["required"] = {"kind"};
+    all.push_back({{"if", when}, {"then", then}});
+  }
+  return all;
+}
+
 class Schema {
  public:
   template <class T>
@@ -137,7 +169,10 @@ class Schema {
   }
   template <Block T>
   static json shape(const T&, const Rule&) {
-    return visited<Schema>(T{});
+    json schema = visited<Schema>(T{});
+    if constexpr (requires { T::kind; })
+      if (json conditions = by_kind<T>(); !conditions.empty()) schema["allOf"] = std::move(conditions);
+    return schema;
   }
 
   json properties_ = json::object(), required_ = json::array();

@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::string_view kTempMark = ".tmp_";  // and the process that writes
+
 template <class Call>
 auto retry_interrupted(Call call) {
   auto result = call();
@@ -137,7 +139,7 @@ std::string read_file(const std::string& path) {
 }
 
 void atomic_write_file(const std::string& path, std::string_view bytes) {
-  const std::string temp = path + ".tmp_" + std::to_string(::getpid());
+  const std::string temp = path + std::string(kTempMark) + std::to_string(::getpid());
   try {
     File file(temp, O_WRONLY | O_CREAT | O_TRUNC);
     file.write_all(bytes_of(bytes));
@@ -148,6 +150,15 @@ void atomic_write_file(const std::string& path, std::string_view bytes) {
     throw;
   }
   fsync_dir(parent_of(path));
+}
+
+void remove_abandoned_writes(const std::string& dir) {
+  for (const std::string& name : list_dir(dir)) {
+    const size_t mark = name.rfind(kTempMark);
+    if (mark == name.npos || mark + kTempMark.size() == name.size()) continue;
+    if (name.find_first_not_of("0123456789", mark + kTempMark.size()) == name.npos)
+      ::unlink((dir + "/" + name).c_str());
+  }
 }
 
 void fsync_dir(const std::string& path) {

@@ -58,6 +58,9 @@ std::string read_file(const std::string& path);  // the whole file
 // Replaces `path` by `bytes`: whatever happens, a reader finds the old content or the new, whole.
 void atomic_write_file(const std::string& path, std::string_view bytes);
 
+// Deletes what killed calls of it left in a folder. The caller knows that nobody alive is writing there.
+void remove_abandoned_writes(const std::string& dir);
+
 void fsync_dir(const std::string& path);
 bool path_exists(const std::string& path);
 void make_dirs(const std::string& path);  // with parents, each one durable; existing ones are fine

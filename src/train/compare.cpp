@@ -115,6 +115,7 @@ CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, c
                               CompareObserver& observer, const std::function<bool()>& stop) {
   ComparePlan plan = plan_in<T>(file, dir, ops.available_bytes());
   const RunLock lock(dir);  // after the checks: a refused comparison leaves no folder behind
+  remove_abandoned_writes(dir);
   observer.note(plan.data);
   if (plan.budget == Budget::seconds && !measure_speeds(plan, ops, observer, stop))
     return {TrainEnd::stopped, read_results(plan, dir)};

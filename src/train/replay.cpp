@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "checkpoint/run_lock.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -17,14 +18,13 @@ struct UntilStep : TrainObserver {
   int64_t done;
 };
 
+// A folder with the replay's own run in it, which goes away again. One that a killed replay left is used
+// anew.
 class WorkDir {
  public:
-  explicit WorkDir(std::string path) : path_(std::move(path)) {
-    if (path_exists(path_))
-      throw ConfigError(path_ +
-                        " is there already: remove it if no other replay is using it, or give another "
-                        "--work-dir");
-    make_dirs(path_ + "/checkpoints");
+  explicit WorkDir(const std::string& path) : path_(path), lock_(of_a_replay(path)) {
+    remove_tree(run());
+    make_dirs(run() + "/checkpoints");
   }
   ~WorkDir() {
     std::error_code ignored;
@@ -33,10 +33,12 @@ class WorkDir {
   WorkDir(const WorkDir&) = delete;
   WorkDir& operator=(const WorkDir&) = delete;
 
+  std::string run() const { return path_ + "/run"; }
+
   // The files by another name; where the file system cannot do that, copies. Either way they stay when the
   // run prunes its own.
   void bring(const std::string& checkpoint) const {
-    const fs::path to = fs::path(path_) / "checkpoints" / fs::path(checkpoint).filename();
+    const fs::path to = fs::path(run()) / "checkpoints" / fs::path(checkpoint).filename();
     fs::create_directory(to);
     for (const auto& entry : fs::directory_iterator(checkpoint)) {
       std::error_code cannot;
@@ -46,41 +48,62 @@ class WorkDir {
   }
 
  private:
+  static const std::string& of_a_replay(const std::string& path) {
+    for (const std::string& name : list_dir(path))
+      if (name != ".lock" && name != "run")
+        throw ConfigError(path + " holds " + name +
+                          ", so it is not a replay's: remove it, or give another --work-dir");
+    return path;
+  }
+
   std::string path_;
+  RunLock lock_;
 };
 
-// The valid checkpoint of that step, or the newest one before `before`.
-std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> step, int64_t before) {
+// The valid checkpoint of that step, or the newest one before `before`; what was passed over is added to
+// `skipped`.
+std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> step, int64_t before,
+                               std::vector<std::string>& skipped) {
   auto entries = list_checkpoints(dir);
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     if (step ? entry->step != *step : entry->step >= before) continue;
     try {
       return verify_checkpoint(entry->path);
-    } catch (const CheckpointError&) {
+    } catch (const CheckpointError& e) {
       if (step) throw;
+      skipped.push_back(entry->path + ": " + e.what());
     }
   }
   return {};
+}
+
+std::string list(const std::vector<std::string>& skipped) {
+  std::string text = skipped.empty() ? "" : "; damaged:";
+  for (const std::string& line : skipped) text += "\n  " + line;
+  return text;
 }
 
 }  // namespace
 
 ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides) {
   const std::string dir = options.run_dir + "/checkpoints";
-  const auto to = find(dir, options.to, std::numeric_limits<int64_t>::max());
+  std::vector<std::string> skipped;
+  const auto to = find(dir, options.to, std::numeric_limits<int64_t>::max(), skipped);
   if (!to)
     throw CheckpointError(dir + ": wanted a valid checkpoint" +
-                          (options.to ? " of step " + std::to_string(*options.to) : "") + ", there is none");
+                          (options.to ? " of step " + std::to_string(*options.to) : "") + ", there is none" +
+                          list(skipped));
   ReplayPlan plan{.to = to->step(), .to_path = to->path()};
   if (options.from != 0) {
-    const auto from = find(dir, options.from, to->step());
+    const auto from = find(dir, options.from, to->step(), skipped);
     if (!from || from->step() >= to->step())
       throw CheckpointError(dir + ": wanted a valid checkpoint " +
                             (options.from ? "of step " + std::to_string(*options.from) + ", " : "") +
                             "before step " + std::to_string(to->step()) +
-                            ", there is none; --from 0 replays from the beginning");
+                            ", there is none; --from 0 replays from the beginning" + list(skipped));
     plan.from = from->step(), plan.from_path = from->path();
   }
+  plan.skipped = std::move(skipped);
   std::vector<std::string> settings = overrides;
   for (const char* setting : {"data.val=\"\"", "eval.every_steps=0", "checkpoint.every_steps=0"})
     settings.push_back(setting);
@@ -94,18 +117,19 @@ StateDifference replay(const ReplayOptions& options, const ReplayPlan& plan, con
   if (!plan.from_path.empty()) work.bring(plan.from_path);
   UntilStep until(plan.from);
   Trainer<T> trainer(plan.config,
-                     {.run_dir = options.work_dir,
+                     {.run_dir = work.run(),
                       .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
                       .init_from = options.init_from,
                       .stop = [&] { return until.done >= plan.to; }},
                      ops, until);
   trainer.run();
-  const auto saved = find(options.work_dir + "/checkpoints", plan.to, 0);
+  std::vector<std::string> none;
+  const auto saved = find(work.run() + "/checkpoints", plan.to, 0, none);
   if (!saved)
     throw CheckpointError("the replay ended at step " + std::to_string(until.done) + ", before step " +
                           std::to_string(plan.to) + ", which " + plan.to_path + " was saved at");
   StateDifference difference = diff(saved->path(), plan.to_path);
-  diff_metrics(options.work_dir, options.run_dir, plan.from, plan.to, difference);
+  diff_metrics(work.run(), options.run_dir, plan.from, plan.to, difference);
   return difference;
 }
 

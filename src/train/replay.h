@@ -13,7 +13,7 @@ namespace saslm {
 
 struct ReplayOptions {
   std::string run_dir;
-  std::string work_dir;             // made, and removed again
+  std::string work_dir;             // made, and removed again; of a killed replay: used anew
   std::optional<int64_t> from, to;  // steps; 0: the beginning. Default: the last two valid checkpoints
   std::string init_from;            // what the run's weights started from, when from is 0
 };
@@ -22,7 +22,8 @@ struct ReplayOptions {
 // states.
 struct ReplayPlan {
   int64_t from = 0, to = 0;
-  std::string from_path, to_path;  // checkpoints; from_path is "" for the beginning
+  std::string from_path, to_path;    // checkpoints; from_path is "" for the beginning
+  std::vector<std::string> skipped;  // checkpoints that are damaged, and why
   Config config;
 };
 ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides);

@@ -3,30 +3,33 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "core/error.h"
 #include "core/file.h"
 
 namespace saslm {
 namespace {
 
 // The folder itself, or the newest valid checkpoint of a run.
-std::string model_folder(const std::string& path) {
+std::string model_folder(const std::string& path, std::vector<std::string>& skipped) {
   if (path_exists(path + "/model.safetensors")) return path;
   const std::string checkpoints = path_exists(path + "/checkpoints") ? path + "/checkpoints" : path;
-  std::string skipped;
   const auto note = [&](const std::string& where, const std::string& why) {
-    skipped += "\n  " + where + ": " + why;
+    skipped.push_back(where + ": " + why);
   };
   if (const auto newest = find_newest_valid(checkpoints, note)) return newest->path();
+  std::string damaged = skipped.empty() ? "" : "; damaged:";
+  for (const std::string& line : skipped) damaged += "\n  " + line;
   throw CheckpointError(path +
                         ": no model here: wanted a checkpoint, a run directory, or a folder with "
                         "model.safetensors and config.json" +
-                        (skipped.empty() ? "" : "; damaged:" + skipped));
+                        damaged);
 }
 
 }  // namespace
 
 SavedModel find_saved_model(const std::string& path) {
-  SavedModel model{.path = model_folder(path)};
+  SavedModel model;
+  model.path = model_folder(path, model.skipped);
   const std::string config_path = model.path + "/config.json";
   model.config = load_model_config(config_path);
   model.seq_len = model.config.max_seq_len;
@@ -47,7 +50,11 @@ template <class T>
 std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
                                               const Ops<T>& ops) {
   auto engine = std::make_unique<Engine<T>>(model.config, run, Mode::infer, ops);
-  load_weights(model.path, engine->room_for(Region::masters));
+  const std::vector<NamedTensor> weights = engine->room_for(Region::masters);
+  load_weights(model.path, weights);
+  if (const std::string what = not_finite(weights); !what.empty())
+    throw CheckpointError(model.path + "/model.safetensors: " + what +
+                          ": a model that computes nothing; take an earlier checkpoint");
   engine->store(Region::masters);
   return engine;
 }

@@ -13,6 +13,7 @@ struct SavedModel {
   ModelConfig config;
   int64_t seq_len = 0;    // what it was trained at, as far as its config.json says; else max_seq_len
   std::string tokenizer;  // "" when not known
+  std::vector<std::string> skipped;  // newer checkpoints that are damaged, and why
 };
 
 // Throws CheckpointError when there is no model at `path`, ConfigError for a bad config.json.

@@ -161,6 +161,7 @@ std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
 template <class T>
 void Trainer<T>::restore() {
   if (!comm_.first()) return follow_first();
+  remove_abandoned_writes(options_.run_dir);
   const std::optional<Checkpoint> found = find_checkpoint();
   if (found)
     resume_from(*found);
@@ -196,7 +197,10 @@ void Trainer<T>::start_anew() {
   if (to_json(from) != to_json(config_.model))
     observer_.warning("the model block of " + options_.init_from +
                       "/config.json differs from this run's; tensors are taken by name and shape");
-  load_weights(options_.init_from, engine_.room_for(Region::masters));
+  const std::vector<NamedTensor> weights = engine_.room_for(Region::masters);
+  load_weights(options_.init_from, weights);
+  if (const std::string what = not_finite(weights); !what.empty())
+    observer_.warning("weights from " + options_.init_from + ": " + what + ", so no step can be good");
   engine_.store(Region::masters);
   observer_.note("weights from " + options_.init_from);
 }

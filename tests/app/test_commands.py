@@ -2,12 +2,14 @@
 """What each command promises to who types it: text to shards to a model to numbers and text."""
 import json
 import math
+import os
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import harness
-from harness import DONE, MACHINE, STOPPED, USER, AppTest, checkpoints, events, saslm, tiny_config
+from harness import DONE, MACHINE, STOPPED, USER, AppTest, checkpoints, events, saslm, steps_done, tiny_config
 
 FIXTURES = Path(__file__).resolve().parent.parent / "data" / "fixtures"
 TEXT = """\
@@ -171,6 +173,15 @@ class Eval(TextRun):
                               "--seq-len", "16", "--max-sequences", "3")
         self.assertEqual((found["seq_len"], found["sequences"], found["tokens"]), (16, 3, 48))
 
+    def test_a_newer_checkpoint_that_is_damaged_is_named(self):
+        run = self.fresh()
+        shutil.copytree(self.run_dir, run)
+        (checkpoints(run)[-1] / "state.json").write_text("{}")
+        for command in (["eval", "--data", self.tokens / "held_*.bin"], ["generate", "--tokens", 1]):
+            done = saslm(*command, "--checkpoint", run)
+            self.assertEqual(done.code, DONE, done.err)
+            self.assertIn(f"warning: skipped checkpoint {checkpoints(run)[-1]}: ", done.err)
+
     def test_the_text_form_says_the_same(self):
         loss = events(self.run_dir, "eval")[-1]["val_loss"]
         out = self.run_ok("eval", "--checkpoint", self.checkpoint, "--data", self.tokens / "held_*.bin").out
@@ -317,6 +328,39 @@ class Conduct(TextRun):
         self.assertIn("saved", silent.err)
         bench = self.run_json("bench", "step", self.config, "--steps", "2", "--warmup", "1")
         self.assertGreater(bench["tokens_per_s"], 0)
+
+    def test_a_path_that_is_not_utf8_is_no_obstacle(self):
+        run = self.fresh() / os.fsdecode(b"\xff")
+        self.assertTrue(self.run_json("train", self.config, "--run-dir", run)["finished"])
+        found = self.run_json("eval", "--checkpoint", run, "--data", self.tokens / "held_*.bin")
+        self.assertIn("\ufffd", found["checkpoint"])
+        self.assertEqual(self.run_json("inspect", run)["problem"], None)
+        self.run_ok("inspect", run)
+
+    def test_a_log_that_nobody_reads_ends_no_run(self):
+        run, (read, write) = self.fresh(), os.pipe()
+        os.close(read)
+        done = subprocess.run([os.environ["SASLM"], "train", self.config, "--run-dir", run], stderr=write)
+        os.close(write)
+        self.assertEqual((done.returncode, steps_done(run)), (DONE, 30))
+
+    def test_without_standard_streams_nothing_else_is_written_to(self):
+        run = self.fresh()
+        command = '"$0" "$@" <&- >&- 2>&-'
+        done = subprocess.run(["sh", "-c", command, os.environ["SASLM"], "train", self.config, "--run-dir", run])
+        self.assertEqual((done.returncode, steps_done(run)), (DONE, 30))
+        self.assertRegex((run / ".lock").read_text(), "^process [0-9]+ on host .*\nlock [0-9]+\n$")
+
+    def test_more_threads_than_any_machine_has_are_refused(self):
+        done = saslm("train", self.config, "--run-dir", self.fresh(), env={"OMP_NUM_THREADS": "100000"})
+        self.assertEqual(done.code, USER, done.err)
+        self.assertIn("OMP_NUM_THREADS asks for 100000 threads", done.err)
+
+    def test_an_empty_word_is_no_folder(self):
+        for command in (["train", self.config, "--init-from", ""], ["eval", "--data", "x", "--checkpoint", ""]):
+            done = saslm(*command)
+            self.assertEqual(done.code, USER, done.err)
+            self.assertIn("empty word", done.err)
 
     def test_a_finished_run_tells_its_loss_again(self):
         summary = self.run_json("train", self.config, "--run-dir", self.run_dir)

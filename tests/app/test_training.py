@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import harness
-from harness import DIVERGED, DONE, AppTest, Process, checkpoints, events, saslm, tiny_config
+from harness import DIVERGED, DONE, STOPPED, USER, AppTest, Process, checkpoints, events, saslm, tiny_config
 
 
 class Cost(AppTest):
@@ -139,6 +139,10 @@ class BadSteps(AppTest):
         self.assertEqual(["loss is not finite"] * 5, [step.get("skipped") for step in events(run, "step")])
         self.assertTrue(all(step["loss"] is None for step in events(run, "step")))
         self.assertIn("samples 0 to 7 of the stream", done.err)
+        self.assertIn(f"'{name}' holds nan at element 100", done.err)
+        done = saslm("eval", "--checkpoint", start, "--data", self.folder / "val.bin")
+        self.assertEqual(done.code, USER, done.err)
+        self.assertIn(f"'{name}' holds nan at element 100", done.err)
         found = harness.read_safetensors(checkpoints(run)[-1] / "model.safetensors")
         self.assertTrue(all(found[n].data == tensors[n].data for n in tensors), "a bad step changed the weights")
 
@@ -228,6 +232,21 @@ class Start(AppTest):
     def test_checkpoints_are_kept_as_asked(self):
         run = self.train(tiny_config("mha", checkpoint={"every_steps": 2, "keep_last": 2, "keep_every": 6}))
         self.assertEqual([int(path.name[5:]) for path in checkpoints(run)], [6, 12, 18, 20])
+
+    def test_a_checkpoint_before_the_first_step_is_none_to_keep(self):
+        run, config = self.fresh(), self.write_config(tiny_config("mha", checkpoint={"keep_last": 1, "keep_every": 5}))
+        self.assertEqual(saslm("train", config, "--run-dir", run, "--max-minutes", "1e-9").code, STOPPED)
+        self.assertEqual([path.name for path in checkpoints(run)], ["step_00000000"])
+        self.run_ok("train", config, "--run-dir", run)
+        self.assertEqual([int(path.name[5:]) for path in checkpoints(run)], [5, 10, 15, 20])
+
+    def test_what_killed_writes_left_behind_goes(self):
+        run = self.fresh()
+        run.mkdir()
+        for name in ("config.json.tmp_1", "metrics.jsonl.tmp_77", "notes.tmp_x", "notes.tmp_"):
+            (run / name).touch()
+        self.run_ok("train", self.write_config(tiny_config("mha")), "--run-dir", run)
+        self.assertEqual(sorted(path.name for path in run.glob("*.tmp_*")), ["notes.tmp_", "notes.tmp_x"])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`diff` finds the first record and tensor in which two runs differ; `verify` trains a stretch of a run once more."""
+import fcntl
 import json
 import shutil
 
@@ -93,6 +94,7 @@ class Verify(VerifyTest):
         shutil.copytree(self.run_, run)
         (checkpoints(run)[-1] / "state.json").write_text("{}")
         self.assertEqual(self.run_json("verify", run)["to"], 8)
+        self.assertIn("skipped checkpoint " + str(checkpoints(run)[-1]), saslm("verify", run).err)
         done = saslm("verify", run, "--to", 12)
         self.assertEqual(done.code, USER)
         self.assertIn("state.json", done.err)
@@ -101,6 +103,28 @@ class Verify(VerifyTest):
         before = {path: path.stat().st_mtime_ns for path in self.run_.rglob("*") if path.is_file()}
         self.run_ok("verify", self.run_)
         self.assertEqual({path: path.stat().st_mtime_ns for path in self.run_.rglob("*") if path.is_file()}, before)
+
+    def test_what_a_killed_replay_left_is_used_anew_and_nothing_else(self):
+        run = self.fresh()
+        shutil.copytree(self.run_, run)
+        work = run / "verify"
+        (work / "run" / "checkpoints").mkdir(parents=True)
+        (work / "run" / "metrics.jsonl").write_text("half a li")
+        lock = work / ".lock"
+        lock.touch()
+        with lock.open() as held:  # by a replay that is still alive
+            fcntl.flock(held, fcntl.LOCK_EX)
+            done = saslm("verify", run)
+            self.assertEqual(done.code, USER)
+            self.assertIn("in use", done.err)
+        self.run_ok("verify", run)
+        self.assertFalse(work.exists())
+        work.mkdir()
+        (work / "thesis.txt").write_text("all of it")
+        done = saslm("verify", run)
+        self.assertEqual(done.code, USER)
+        self.assertIn("thesis.txt", done.err)
+        self.assertEqual([path.name for path in work.iterdir()], ["thesis.txt"])
 
     def test_where_there_is_nothing_to_replay(self):
         run = self.another("checkpoint.every_steps=0")

@@ -261,6 +261,28 @@ TEST_F(Configs, TheSchemaHoldsRangesDefaultsAndWhatIsRequired) {
   EXPECT_EQ(betas["items"]["exclusiveMaximum"], 1.0);
 }
 
+TEST_F(Configs, TheSchemaSaysWhatEachKindWants) {
+  const json schema = json::parse(config_schema());
+  const json& attention = schema["properties"]["model"]["properties"]["attention"];
+  json then;  // by kind
+  for (const json& rule : attention["allOf"]) then[rule["if"]["properties"]["kind"]["const"]] = rule["then"];
+  EXPECT_EQ(then.size(), 8u);
+  EXPECT_EQ(then["gqa"]["required"], json({"head_dim", "n_kv_head"}));
+  EXPECT_EQ(then["sas"]["required"], json({"head_dim", "sas"}));
+  EXPECT_EQ(then["mla"]["required"], json({"mla"}));
+  EXPECT_EQ(then["mha"]["properties"]["sas"], false);
+  EXPECT_EQ(then["mha"]["properties"]["n_kv_head"], false);
+  EXPECT_FALSE(then["gqa"]["properties"].contains("sas"));
+  const json& schedule = schema["properties"]["optim"]["properties"]["schedule"]["allOf"];
+  ASSERT_EQ(schedule.size(), 3u) << "all but wsd";
+  for (const json& rule : schedule) {
+    const json& test = rule["if"];
+    EXPECT_EQ(rule["then"]["properties"]["decay_fraction"], false);
+    EXPECT_EQ(test.contains("required"),
+              test["properties"]["kind"]["const"] != name_of(ScheduleConfig{}.kind));
+  }
+}
+
 TEST(Names, EnumeratorsHaveTheirJsonWords) {
   EXPECT_STREQ(name_of(AttentionKind::sas), "sas");
   EXPECT_STREQ(name_of(PositionKind::none), "none");
