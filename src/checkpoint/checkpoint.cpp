@@ -282,7 +282,7 @@ std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, i
   std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
   entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(keep_last, 0))));
   std::erase_if(entries, [&](const auto& entry) {
-    return keep_every > 0 && entry.step > 0 && entry.step % keep_every == 0;
+    return keep_every > 0 && entry.step % keep_every == 0;
   });
   std::vector<std::string> deleted;
   if (entries.empty()) return deleted;

@@ -96,9 +96,9 @@ using OnSkip = std::function<void(const std::string& path, const std::string& re
 // was skipped means damage, not a new run: tell it apart by list_checkpoints.
 std::optional<Checkpoint> find_newest_valid(const std::string& checkpoints_dir, const OnSkip& on_skip);
 
-// Deletes all but the last `keep_last`, every later step than 0 that is a multiple of `keep_every` (0: none
-// is kept for that), and the newest valid one, which it verifies to know (only when something is to be
-// deleted). Returns the paths deleted.
+// Deletes all but the last `keep_last`, every step that is a multiple of `keep_every` (0: none is kept for
+// that), and the newest valid one, which it verifies to know (only when something is to be deleted). Returns
+// the paths deleted.
 std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, int64_t keep_last,
                                            int64_t keep_every);
 

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import harness
-from harness import DIVERGED, DONE, STOPPED, USER, AppTest, Process, checkpoints, events, saslm, tiny_config
+from harness import DIVERGED, DONE, USER, AppTest, Process, checkpoints, events, saslm, tiny_config
 
 
 class Cost(AppTest):
@@ -232,13 +232,6 @@ class Start(AppTest):
     def test_checkpoints_are_kept_as_asked(self):
         run = self.train(tiny_config("mha", checkpoint={"every_steps": 2, "keep_last": 2, "keep_every": 6}))
         self.assertEqual([int(path.name[5:]) for path in checkpoints(run)], [6, 12, 18, 20])
-
-    def test_a_checkpoint_before_the_first_step_is_none_to_keep(self):
-        run, config = self.fresh(), self.write_config(tiny_config("mha", checkpoint={"keep_last": 1, "keep_every": 5}))
-        self.assertEqual(saslm("train", config, "--run-dir", run, "--max-minutes", "1e-9").code, STOPPED)
-        self.assertEqual([path.name for path in checkpoints(run)], ["step_00000000"])
-        self.run_ok("train", config, "--run-dir", run)
-        self.assertEqual([int(path.name[5:]) for path in checkpoints(run)], [5, 10, 15, 20])
 
     def test_what_killed_writes_left_behind_goes(self):
         run = self.fresh()

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "tests/own_folder.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -71,13 +72,10 @@ class GoldenRun {
   }
 
   void expect_every_step() const {
-    const std::filesystem::path run_dir =
-        std::filesystem::path(testing::TempDir()) / ("saslm_golden_" + name_ + std::to_string(sizeof(T)));
-    std::filesystem::remove_all(run_dir);
+    const test::OwnFolder run_dir;
     Recorder recorder;
-    Trainer<T> trainer(config(), {.run_dir = run_dir, .init_from = folder()}, ops_, recorder);
+    Trainer<T> trainer(config(), {.run_dir = run_dir.path(), .init_from = folder()}, ops_, recorder);
     EXPECT_EQ(trainer.run(), TrainEnd::finished);
-    std::filesystem::remove_all(run_dir);
 
     const nlohmann::json want = expected();
     ASSERT_GE(want["steps"].size(), 10u);

@@ -94,11 +94,10 @@ class PlantedNan : public testing::TestWithParam<const char*> {
   // The same by the trainer, which finds a planted number on its way.
   Tensors trained(const Planting& planted) {
     planting = planted;
-    const std::filesystem::path run_dir =
-        std::filesystem::path(testing::TempDir()) / (std::string("saslm_planted_") + GetParam());
-    std::filesystem::remove_all(run_dir);
+    const test::OwnFolder run_dir;
     Skips skips;
-    Trainer<float> trainer(config_, {.run_dir = run_dir, .init_from = folder()}, planting_ops(), skips);
+    Trainer<float> trainer(config_, {.run_dir = run_dir.path(), .init_from = folder()}, planting_ops(),
+                           skips);
     trainer.run();
     EXPECT_EQ(skips.steps, std::vector<int64_t>{planted.step});
     Tensors state;
@@ -110,7 +109,6 @@ class PlantedNan : public testing::TestWithParam<const char*> {
         reader.read(t.name, state.back().second);
       }
     }
-    std::filesystem::remove_all(run_dir);
     return state;
   }
 

@@ -37,11 +37,6 @@ const Ops<float>& flipping_ops() {
 
 class Replay : public testing::Test {
  protected:
-  Replay() : root_(std::filesystem::path(testing::TempDir()) / "saslm_replay") {
-    std::filesystem::remove_all(root_);
-  }
-  ~Replay() override { std::filesystem::remove_all(root_); }
-
   static Config config() {
     Config c = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / "gqa_sas" / "config.json");
     c.train.steps = kSteps;
@@ -61,7 +56,7 @@ class Replay : public testing::Test {
     return replay(options, plan_replay(options, {}), cpu_ops<float>());
   }
 
-  std::filesystem::path root_;
+  test::OwnFolder root_;
 };
 
 TEST_F(Replay, FindsEveryFlippedBitThatTheRunStillCarriesAndNoOther) {

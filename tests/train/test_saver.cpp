@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "tests/own_folder.h"
 #include "train/saver.h"
 
 namespace saslm {
@@ -21,15 +22,6 @@ struct Heard : TrainObserver {
 
 class SaverTest : public testing::Test {
  protected:
-  ~SaverTest() override { fs::remove_all(root_); }
-
-  static fs::path new_folder() {
-    const fs::path path = fs::path(testing::TempDir()) / "saslm_saver";
-    fs::remove_all(path);
-    fs::create_directories(path);
-    return path;
-  }
-
   std::string checkpoints() const { return root_ / "checkpoints"; }
   // A file where the folder of checkpoints should be.
   void break_disk() const { std::ofstream(checkpoints()) << "in the way"; }
@@ -42,11 +34,11 @@ class SaverTest : public testing::Test {
     saver.end();
   }
 
-  fs::path root_ = new_folder();
+  test::OwnFolder root_;
   std::vector<float> values_ = {1, 2, 3};
   MetricsLog metrics_{root_ / "metrics.jsonl"};
   Heard heard_;
-  RunLock lock_{root_};
+  RunLock lock_{root_.path()};
   Saver saver_{single_rank(),
                heard_,
                {.dir = checkpoints(),

@@ -4,6 +4,7 @@
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
 #include "core/file.h"
+#include "tests/own_folder.h"
 #include "tests/train/many_ranks.h"
 #include "tests/train/recompute.h"
 
@@ -56,9 +57,8 @@ TEST(CudaRanks, GoOnFromWhatAnyOthersHandedOver) {
 // The last save of a run from the config's seed that was stopped after `stops` steps, each time anew.
 template <class T>
 std::string saved_by_run(const std::string& name, const std::vector<int64_t>& stops) {
-  const std::filesystem::path run_dir =
-      std::filesystem::path(testing::TempDir()) / ("saslm_saved_" + name + std::to_string(sizeof(T)));
-  std::filesystem::remove_all(run_dir);
+  const test::OwnFolder folder;
+  const std::filesystem::path run_dir = folder / "run";
   const Config config = golden_config(name);
   TrainObserver nobody;
   for (const int64_t stop : stops) {
@@ -75,7 +75,6 @@ std::string saved_by_run(const std::string& name, const std::vector<int64_t>& st
       EXPECT_TRUE(saved.empty()) << "only the last save is kept";
       saved = read_file(entry.path()) + read_file(entry.path().parent_path() / "optimizer.safetensors");
     }
-  std::filesystem::remove_all(run_dir);
   EXPECT_FALSE(saved.empty());
   return saved;
 }
@@ -92,8 +91,8 @@ TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
 // Two runs may choose differently, but what one has chosen it goes on with.
 TEST_P(CudaRuns, KeepTheProductsThatTheyHaveTimed) {
   namespace fs = std::filesystem;
-  const fs::path begun = fs::path(testing::TempDir()) / "saslm_timed", copy = begun.string() + "_copy";
-  fs::remove_all(begun), fs::remove_all(copy);
+  const test::OwnFolder folder;
+  const fs::path begun = folder / "begun", copy = folder / "copy";
   Config config = golden_config(GetParam());
   config.runtime.matmul = MatmulChoice::timed;
   config.checkpoint.keep_last = 9;
@@ -114,7 +113,6 @@ TEST_P(CudaRuns, KeepTheProductsThatTheyHaveTimed) {
       weights.push_back(read_file(saved.path + "/model.safetensors"));
     }
   }
-  fs::remove_all(begun), fs::remove_all(copy);
   ASSERT_EQ(tables.size(), 4u);
   EXPECT_NE(tables[0], "");
   EXPECT_EQ(tables, std::vector<std::string>(4, tables[0]));
