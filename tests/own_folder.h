@@ -4,17 +4,16 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 
 namespace saslm::test {
 
 class OwnFolder {
  public:
-  OwnFolder() {
-    std::string pattern = std::filesystem::temp_directory_path() / "saslm_XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr)
-      throw std::filesystem::filesystem_error("mkdtemp " + pattern,
-                                              std::error_code(errno, std::generic_category()));
-    path_ = pattern;
+  explicit OwnFolder(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+      : path_(std::filesystem::canonical(parent) / "saslm_XXXXXX") {
+    if (::mkdtemp(path_.data()) == nullptr)
+      throw std::system_error(errno, std::generic_category(), "mkdtemp " + path_);
   }
   ~OwnFolder() {
     std::error_code ignored;
@@ -23,11 +22,11 @@ class OwnFolder {
   OwnFolder(const OwnFolder&) = delete;
   OwnFolder& operator=(const OwnFolder&) = delete;
 
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  std::filesystem::path path_;
+  std::string path_;
 };
 
 }  // namespace saslm::test

@@ -12,27 +12,14 @@
 #include "checkpoint/checkpoint.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "tests/own_folder.h"
 
 namespace saslm::test {
 
-class Folder {
- public:
-  Folder() {
-    // In memory where there is such a place: these tests rewrite small files thousands of times.
-    const bool shm = ::access("/dev/shm", W_OK) == 0;
-    std::string pattern =
-        (shm ? "/dev/shm" : std::filesystem::temp_directory_path().string()) + "/saslm_XXXXXX";
-    if (!::mkdtemp(pattern.data())) throw IoError::from_errno("mkdtemp", pattern);
-    path_ = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
+// In memory where there is such a place: these tests rewrite small files thousands of times.
+struct Folder : OwnFolder {
+  Folder()
+      : OwnFolder(::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path()) {}
 };
 
 inline void write_file(const std::string& path, const std::string& bytes) {

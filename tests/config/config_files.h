@@ -9,19 +9,12 @@
 
 #include "config/config.h"
 #include "core/error.h"
+#include "tests/own_folder.h"
 
 namespace saslm {
 
 class ConfigFile : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::canonical(testing::TempDir()) /
-              (std::string("saslm_") + test->test_suite_name() + "_" + test->name());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   std::string path() const { return folder_ / "x.json"; }
   void write(const std::string& text) const { std::ofstream(path(), std::ios::binary) << text; }
   Config load(const std::string& text) const {
@@ -29,7 +22,8 @@ class ConfigFile : public testing::Test {
     return load_config(path());
   }
 
-  std::filesystem::path folder_;
+  const test::OwnFolder own_;
+  const std::filesystem::path folder_ = own_.path();
 };
 
 // The message of the ConfigError that `action` must end in.

@@ -14,17 +14,14 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "tests/own_folder.h"
 
 namespace saslm {
 namespace {
 
 struct FileTest : testing::Test {
-  FileTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "saslm_XXXXXX").string();
-    dir = ::mkdtemp(pattern.data());
-  }
-  ~FileTest() override { std::filesystem::remove_all(dir); }
-  std::string dir;
+  const test::OwnFolder own;
+  const std::string& dir = own.path();
 };
 
 TEST_F(FileTest, AtomicWriteReplacesTheWholeFileAndLeavesNothingElse) {

@@ -1,9 +1,7 @@
-// A folder that goes away, shards made byte by byte (independently of the code that reads them), and
-// EXPECT_DATA_ERROR.
+// Shards made byte by byte (independently of the code that reads them), and EXPECT_DATA_ERROR.
 #pragma once
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -12,22 +10,9 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/own_folder.h"
 
 namespace saslm::test {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string name = std::filesystem::temp_directory_path() / "saslm_data_XXXXXX";
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline void write_bytes(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;

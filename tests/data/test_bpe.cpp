@@ -9,7 +9,7 @@ namespace saslm {
 namespace {
 
 using nlohmann::json;
-using test::TempDir;
+using test::OwnFolder;
 using test::write_bytes;
 
 const std::string kFixtures = SASLM_FIXTURES_DIR;
@@ -29,7 +29,7 @@ class Variant {
   std::string path() const { return dir_ / "variant.json"; }
 
  private:
-  TempDir dir_;
+  OwnFolder dir_;
 };
 
 std::unique_ptr<Tokenizer> variant(const json& patch = json::object()) {
@@ -94,7 +94,7 @@ TEST(Bpe, GptTwosPairIsReadByEitherFileOrTheFolder) {
       EXPECT_EQ(tokenizer->encode(cases["texts"][i].get<std::string>()),
                 cases["pair"][i].get<std::vector<int32_t>>());
   }
-  TempDir dir;
+  OwnFolder dir;
   std::filesystem::copy_file(kFixtures + "/encoder.json", dir / "vocab.json");
   EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "merges.txt");
   std::filesystem::copy_file(kFixtures + "/vocab.bpe", dir / "merges.txt");
@@ -305,7 +305,7 @@ TEST(Bpe, WhatIsNotSupportedIsRefusedByName) {
 }
 
 TEST(Bpe, DamagedFilesAreNamed) {
-  TempDir dir;
+  OwnFolder dir;
   EXPECT_DATA_ERROR(make_tokenizer(dir / "none.json"), "none.json");
   EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "this folder holds no tokenizer.json");
   write_bytes(dir / "t.json", "{\"model\": ");
@@ -322,14 +322,14 @@ TEST(Bpe, DamagedFilesAreNamed) {
 
 // Damage of any kind: an error that names the file, or a tokenizer that gives bytes back.
 TEST(Bpe, NestingWithoutEndIsRefused) {
-  const TempDir dir;
+  const OwnFolder dir;
   const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
   write_bytes(dir / "tokenizer.json", R"({"pre_tokenizer":)" + deep + R"(,"model":{}})");
   EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "pre_tokenizer: wanted an object, got an array");
 }
 
 TEST(Bpe, DamageNeverCrashes) {
-  const TempDir dir;
+  const OwnFolder dir;
   const std::string path = dir / "t.json", sample = "the quick 12 \xff<|endoftext|>\n  don't \xe6\x97\xa5";
   uint64_t counter = 0;
   int usable = 0;

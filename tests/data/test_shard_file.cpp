@@ -10,7 +10,7 @@
 namespace saslm {
 namespace {
 
-using test::TempDir;
+using test::OwnFolder;
 using test::write_bytes;
 
 std::vector<int32_t> all_tokens(const ShardFile& shard) {
@@ -19,13 +19,13 @@ std::vector<int32_t> all_tokens(const ShardFile& shard) {
   return tokens;
 }
 
-void write_megatron(const TempDir& dir, const std::string& idx, const std::string& bin) {
+void write_megatron(const OwnFolder& dir, const std::string& idx, const std::string& bin) {
   write_bytes(dir / "m.idx", idx);
   write_bytes(dir / "m.bin", bin);
 }
 
 TEST(ShardFile, ReadsBothLlmcFormats) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({7, 65535, 0}));
   write_bytes(dir / "b.bin", test::llmc_u32({7, 128255, 0}));
   const ShardFile a(dir / "a.bin"), b(dir / "b.bin");
@@ -37,7 +37,7 @@ TEST(ShardFile, ReadsBothLlmcFormats) {
 
 template <class Raw>
 void expect_megatron(uint8_t code, const std::vector<Raw>& stored) {
-  TempDir dir;
+  OwnFolder dir;
   write_megatron(dir, test::megatron_idx(code, {2, 0, 1}, {0, 2 * sizeof(Raw), 2 * sizeof(Raw)}),
                  test::bytes_of(stored));
   for (const char* name : {"m.bin", "m.idx"}) {
@@ -55,7 +55,7 @@ TEST(ShardFile, ReadsMegatronOfEveryTokenType) {
 }
 
 TEST(ShardFile, MegatronSequencesComeInIndexOrder) {
-  TempDir dir;
+  OwnFolder dir;
   write_megatron(dir, test::megatron_idx(8, {3, 2}, {4, 0}), test::bytes_of<uint16_t>({10, 11, 20, 21, 22}));
   const ShardFile shard(dir / "m.bin");
   EXPECT_EQ(all_tokens(shard), (std::vector<int32_t>{20, 21, 22, 10, 11}));
@@ -65,7 +65,7 @@ TEST(ShardFile, MegatronSequencesComeInIndexOrder) {
 }
 
 TEST(ShardFile, LargeMegatronIndexIsReadInPieces) {
-  TempDir dir;
+  OwnFolder dir;
   constexpr int64_t kSequences = 20000;  // more than one piece
   std::vector<int64_t> first_bytes(kSequences);
   for (int64_t i = 0; i < kSequences; ++i) first_bytes[size_t(i)] = (kSequences - 1 - i) * 4;
@@ -79,7 +79,7 @@ TEST(ShardFile, LargeMegatronIndexIsReadInPieces) {
 TEST(ShardFile, DamagedMegatronIndexIsRefused) {
   const std::string bin = test::bytes_of<uint16_t>({1, 2, 3});
   const auto expect = [&](const std::string& idx, const std::string& message) {
-    TempDir dir;
+    OwnFolder dir;
     write_megatron(dir, idx, bin);
     EXPECT_DATA_ERROR(ShardFile(dir / "m.bin"), message);
   };
@@ -99,13 +99,13 @@ TEST(ShardFile, DamagedMegatronIndexIsRefused) {
 }
 
 TEST(ShardFile, MegatronWithoutItsOtherHalfIsRefused) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "m.idx", test::megatron_idx(8, {3}, {0}));
   EXPECT_DATA_ERROR(ShardFile(dir / "m.idx"), "m.bin: cannot be opened");
 }
 
 TEST(ShardFile, SizeOtherThanTheHeadersClaimIsRefused) {
-  TempDir dir;
+  OwnFolder dir;
   const std::string whole = test::llmc_u16({1, 2, 3});
   for (size_t size = 0; size < whole.size(); ++size) {
     write_bytes(dir / "s.bin", whole.substr(0, size));
@@ -116,7 +116,7 @@ TEST(ShardFile, SizeOtherThanTheHeadersClaimIsRefused) {
 }
 
 TEST(ShardFile, LyingHeadersAreRefused) {
-  TempDir dir;
+  OwnFolder dir;
   const auto expect = [&](int32_t magic, int32_t version, int32_t n_tokens, const std::string& message) {
     write_bytes(dir / "s.bin", test::llmc_header(magic, version, n_tokens) + "abcd");
     EXPECT_DATA_ERROR(ShardFile(dir / "s.bin"), message);
@@ -131,7 +131,7 @@ TEST(ShardFile, LyingHeadersAreRefused) {
 }
 
 TEST(ShardFile, PathsThatAreNoFileAreRefused) {
-  TempDir dir;
+  OwnFolder dir;
   EXPECT_DATA_ERROR(ShardFile(dir.path()), "not a regular file");
   EXPECT_DATA_ERROR(ShardFile(dir / "absent.bin"), "absent.bin");
   ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
@@ -140,14 +140,14 @@ TEST(ShardFile, PathsThatAreNoFileAreRefused) {
 
 TEST(ShardFile, ForbiddenFileIsRefused) {
   if (::geteuid() == 0) GTEST_SKIP() << "permissions do not bind root";
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "s.bin", test::llmc_u16({1}));
   ::chmod((dir / "s.bin").c_str(), 0);
   EXPECT_DATA_ERROR(ShardFile(dir / "s.bin"), "Permission denied");
 }
 
 TEST(ShardFile, TokensPastTwoGibibytesAreReadFromTheirPlace) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "s.bin", test::llmc_header(20240520, 1, INT32_MAX));
   const int64_t size = 1024 + 2 * int64_t(INT32_MAX);
   const std::string last = test::bytes_of<uint16_t>({41, 42});
@@ -160,7 +160,7 @@ TEST(ShardFile, TokensPastTwoGibibytesAreReadFromTheirPlace) {
 }
 
 TEST(ShardFile, MegatronTokensPastTwoToThe31AreReadFromTheirPlace) {
-  TempDir dir;
+  OwnFolder dir;
   const int64_t half = 2'000'000'000, size = 2 * half * 4;  // 16 GB of hole
   write_megatron(dir, test::megatron_idx(4, {int32_t(half), int32_t(half)}, {0, half * 4}), "");
   ASSERT_EQ(::truncate((dir / "m.bin").c_str(), size), 0);
@@ -176,7 +176,7 @@ TEST(ShardFile, MegatronTokensPastTwoToThe31AreReadFromTheirPlace) {
 }
 
 TEST(ShardFile, ScanFindsExtremesAndTheFirstBadToken) {
-  TempDir dir;
+  OwnFolder dir;
   std::vector<uint16_t> tokens(500'000, 5);  // several chunks
   tokens[300'001] = 900, tokens[300'002] = 1000, tokens[7] = 2;
   write_bytes(dir / "s.bin", test::llmc_u16(tokens));
@@ -192,7 +192,7 @@ TEST(ShardFile, ScanFindsExtremesAndTheFirstBadToken) {
 }
 
 TEST(ShardFile, TokensThatFitNoInt32AreNamedByScanAndReadAsMinusOne) {
-  TempDir dir;
+  OwnFolder dir;
   write_megatron(dir, test::megatron_idx(5, {3}, {0}),
                  test::bytes_of<int64_t>({1, (int64_t(1) << 32) + 1, -5}));
   const ShardFile shard(dir / "m.bin");
@@ -226,7 +226,7 @@ void mutate(const std::string& mutated_path, const std::string& shard_path, size
 }
 
 TEST(ShardFile, NoHeaderByteCanBeChangedUnseen) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 3, 4}));
   mutate(dir / "a.bin", dir / "a.bin", 64);
   write_bytes(dir / "b.bin", test::llmc_u32({1, 2, 3, 4}));
@@ -237,7 +237,7 @@ TEST(ShardFile, NoHeaderByteCanBeChangedUnseen) {
 }
 
 TEST(DescribeShard, TellsWhatAShardIsOrWhatIsWrongWithIt) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "s.bin", test::llmc_u16({7, 9, 8}));
   const ShardDescription whole = describe_shard(dir / "s.bin");
   EXPECT_EQ(whole.format, ShardFormat::llmc_u16);
@@ -254,7 +254,7 @@ TEST(DescribeShard, TellsWhatAShardIsOrWhatIsWrongWithIt) {
 }
 
 TEST(ShardWriter, WritesExactlyTheDocumentedBytesAndRotates) {
-  TempDir dir;
+  OwnFolder dir;
   ShardWriter narrow(dir.path(), "n", ShardFormat::llmc_u16, 3),
       wide(dir.path(), "w", ShardFormat::llmc_u32, 9);
   const std::vector<int32_t> tokens = {1, 2, 3, 4, 65535, 6, 7};
@@ -269,7 +269,7 @@ TEST(ShardWriter, WritesExactlyTheDocumentedBytesAndRotates) {
 }
 
 TEST(ShardWriter, LongAppendsSurviveTheBuffer) {
-  TempDir dir;
+  OwnFolder dir;
   ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 1'500'000);
   std::vector<int32_t> tokens(2'000'000);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = int32_t(i * 7919 % 65521);
@@ -282,7 +282,7 @@ TEST(ShardWriter, LongAppendsSurviveTheBuffer) {
 }
 
 TEST(ShardWriter, NothingHasAFinalNameBeforeFinishAndNothingRemainsAfterDiscard) {
-  TempDir dir;
+  OwnFolder dir;
   ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 2);
   writer.append(std::vector<int32_t>{1, 2, 3});
   for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
@@ -297,7 +297,7 @@ TEST(ShardWriter, GoesOnFromAnySyncedToken) {
   const std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6, 7};
   for (size_t kept = 0; kept <= tokens.size(); ++kept) {
     for (size_t written = kept; written <= tokens.size(); ++written) {
-      TempDir dir;
+      OwnFolder dir;
       ShardWriter killed(dir.path(), "s", ShardFormat::llmc_u16, 3);
       killed.append(std::span(tokens).first(kept));
       killed.sync();
@@ -317,7 +317,7 @@ TEST(ShardWriter, GoesOnFromAnySyncedToken) {
 }
 
 TEST(ShardWriter, WhatCannotBeGoneOnFromIsNamed) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "s_000000.bin.tmp", test::llmc_u16({1, 2, 3}));
   write_bytes(dir / "s_000001.bin.tmp", test::llmc_u16({4}));
   ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 3);
@@ -325,7 +325,7 @@ TEST(ShardWriter, WhatCannotBeGoneOnFromIsNamed) {
 }
 
 TEST(ShardWriter, RefusesWhatTheFormatCannotHold) {
-  TempDir dir;
+  OwnFolder dir;
   EXPECT_DATA_ERROR(ShardWriter(dir.path(), "s", ShardFormat::llmc_u16, int64_t(1) << 31), "2147483647");
   ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 10);
   EXPECT_DATA_ERROR(writer.append(std::vector<int32_t>{65536}), "token 65536");
@@ -333,7 +333,7 @@ TEST(ShardWriter, RefusesWhatTheFormatCannotHold) {
 }
 
 TEST(ShardWriter, OverwritesNothing) {
-  TempDir dir;
+  OwnFolder dir;
   ShardWriter writer(dir.path(), "s", ShardFormat::llmc_u16, 10);
   writer.append(std::vector<int32_t>{1});
   write_bytes(dir / "s_000000.bin", "precious");

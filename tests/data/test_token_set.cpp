@@ -6,7 +6,7 @@
 namespace saslm {
 namespace {
 
-using test::TempDir;
+using test::OwnFolder;
 using test::write_bytes;
 
 struct Sample {
@@ -24,7 +24,7 @@ std::string info_json(const std::string& tokenizer, int64_t tokens, int64_t byte
 }
 
 TEST(TokenSet, SamplesStayInsideTheirShardAndDropTheTail) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({0, 1, 2, 3, 4, 5, 6, 7}));  // floor(7/3) = 2 samples
   write_bytes(dir / "b.bin", test::llmc_u16({10, 11, 12}));              // too short for one
   write_bytes(dir / "c.bin", test::llmc_u32({20, 21, 22, 23}));          // exactly one
@@ -40,7 +40,7 @@ TEST(TokenSet, SamplesStayInsideTheirShardAndDropTheTail) {
 }
 
 TEST(TokenSet, SamplesLongerThanTheReadBufferAreWhole) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16(test::counting<uint16_t>(10'001)));
   const Sample sample = sample_of(TokenSet({dir / "a.bin"}, 65536, 5000), 1);
   for (int32_t t = 0; t < 5000; ++t) {
@@ -50,7 +50,7 @@ TEST(TokenSet, SamplesLongerThanTheReadBufferAreWhole) {
 }
 
 TEST(TokenSet, FilesComeInPatternOrderThenSorted) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "x_10.bin", test::llmc_u16({3, 0}));
   write_bytes(dir / "x_02.bin", test::llmc_u16({2, 0}));
   write_bytes(dir / "a[1].bin", test::llmc_u16({4, 0}));
@@ -59,7 +59,7 @@ TEST(TokenSet, FilesComeInPatternOrderThenSorted) {
 }
 
 TEST(TokenSet, PatternsThatMatchNothingOrTheSameFileTwiceAreRefused) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 3}));
   std::filesystem::create_symlink(dir / "a.bin", dir / "link.bin");
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin", dir / "nothing_*"}, 100, 1), dir / "nothing_*");
@@ -69,7 +69,7 @@ TEST(TokenSet, PatternsThatMatchNothingOrTheSameFileTwiceAreRefused) {
 }
 
 TEST(TokenSet, TokensOutsideTheVocabularyAreNamedWithWhatWouldHoldThem) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 50, 60}));
   write_bytes(dir / "b.bin", test::llmc_u16({1, 70}));
   EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 50, 1), "a.bin: token 50 at offset 2 ");
@@ -78,14 +78,14 @@ TEST(TokenSet, TokensOutsideTheVocabularyAreNamedWithWhatWouldHoldThem) {
 }
 
 TEST(TokenSet, NegativeTokensAreRefused) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "m.idx", test::megatron_idx(4, {3}, {0}));
   write_bytes(dir / "m.bin", test::bytes_of<int32_t>({1, -7, 2}));
   EXPECT_DATA_ERROR(TokenSet({dir / "m.bin"}, 50, 1), "token -7 at offset 1 is negative");
 }
 
 TEST(TokenSet, DataShorterThanASampleIsRefused) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 3}));
   EXPECT_EQ(TokenSet({dir / "a.bin"}, 50, 2).n_samples(), 1);
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin"}, 50, 3), "needs 4");
@@ -94,7 +94,7 @@ TEST(TokenSet, DataShorterThanASampleIsRefused) {
 }
 
 TEST(TokenSet, FingerprintFollowsContentOrderAndShardLengthsButNotNames) {
-  TempDir dir;
+  OwnFolder dir;
   const auto print = [&](const std::string& a, const std::string& b, const std::string& suffix) {
     write_bytes(dir / ("a" + suffix), a);
     write_bytes(dir / ("b" + suffix), b);
@@ -111,7 +111,7 @@ TEST(TokenSet, FingerprintFollowsContentOrderAndShardLengthsButNotNames) {
 }
 
 TEST(TokenSet, ShardThatChangesInUseIsAnErrorNamingIt) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 3, 4}));
   const TokenSet set({dir / "a.bin"}, 50, 1);
   std::filesystem::resize_file(dir / "a.bin", 1024 + 6);
@@ -123,7 +123,7 @@ TEST(TokenSet, ShardThatChangesInUseIsAnErrorNamingIt) {
 }
 
 TEST(TokenSet, MetadataGivesTokenizerAndBytesPerToken) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3}));
   EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).tokenizer(), "");
   EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).bytes_per_token(), std::nullopt);
@@ -143,7 +143,7 @@ TEST(TokenSet, MetadataGivesTokenizerAndBytesPerToken) {
 }
 
 TEST(TokenSet, BrokenMetadataIsRefused) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3}));
   for (const std::string& text :
        {std::string(), std::string("{"), std::string("[1]"), std::string(R"({"tokenizer": 3})"),
@@ -184,7 +184,7 @@ TEST(Sampler, EveryEpochIsAnotherPermutationAndEverySeedAnother) {
 }
 
 TEST(BatchLoader, StreamIsTheSameForEveryBatchSizeAndStart) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "a.bin", test::llmc_u16(test::counting<uint16_t>(101)));
   write_bytes(dir / "b.bin", test::llmc_u16(test::counting<uint16_t>(60)));
   const TokenSet set({dir / "*.bin"}, 1000, 4);

@@ -15,7 +15,7 @@
 namespace saslm {
 namespace {
 
-using test::TempDir;
+using test::OwnFolder;
 using test::write_bytes;
 
 // One id per run of equal letters, so that where the text is cut matters: "aab" -> 'a', 'b'.
@@ -68,7 +68,7 @@ class TripleTokenizer : public Tokenizer {
   };
 };
 
-std::vector<int32_t> tokens_under(const TempDir& dir, const std::vector<std::string>& files) {
+std::vector<int32_t> tokens_under(const OwnFolder& dir, const std::vector<std::string>& files) {
   std::vector<int32_t> tokens;
   for (const std::string& file : files) {
     const ShardFile shard(dir / ("out/" + file));
@@ -81,7 +81,7 @@ std::vector<int32_t> tokens_under(const TempDir& dir, const std::vector<std::str
 
 // The token stream of texts written to one file each, boundaries shown as '|'.
 std::string stream_of(const std::vector<std::string>& texts, const std::string& separator = "<SEP>") {
-  TempDir dir;
+  OwnFolder dir;
   TokenizeOptions options = {.out_dir = dir / "out", .separator = separator};
   for (size_t i = 0; i < texts.size(); ++i) {
     options.inputs.push_back(dir / std::to_string(i));
@@ -121,7 +121,7 @@ TEST(Tokenize, SeparatorsAreFoundWhereverReadsHappenToEnd) {
 }
 
 TEST(Tokenize, ResultAndJsonCountWhatWasWritten) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "in", std::string("ab\n<SEP>\nc\0d", 12));
   int64_t seen = 0;
   const TokenizeResult made =
@@ -146,7 +146,7 @@ TEST(Tokenize, ResultAndJsonCountWhatWasWritten) {
 }
 
 TEST(Tokenize, ATokenizerThatLooksAheadIsNotCutShort) {
-  TempDir dir;
+  OwnFolder dir;
   std::string text(3 << 20, 'a');  // one run through several reads
   text += "bb\n<SEP>\nbb";
   write_bytes(dir / "in", text);
@@ -160,7 +160,7 @@ TEST(Tokenize, ShardsAreTheIdsOfWholeDocumentsOnAnyNumberOfThreads) {
   const auto bpe = make_tokenizer(SASLM_FIXTURES_DIR);
   const std::vector<std::string> words = {
       "the", " quick", " brown", "'s", "\n", "  ", "12345", "\xff", "\xe6\x97\xa5\xe6\x9c\xac", "!?"};
-  TempDir dir;
+  OwnFolder dir;
   std::vector<std::string> inputs;
   std::vector<std::vector<std::string>> documents(3);
   uint64_t counter = 0;
@@ -207,7 +207,7 @@ TEST(Tokenize, ShardsAreTheIdsOfWholeDocumentsOnAnyNumberOfThreads) {
 }
 
 TEST(Tokenize, ReadsAPipe) {
-  TempDir dir;
+  OwnFolder dir;
   ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
   std::thread writer([&] { write_bytes(dir / "pipe", "through a pipe"); });
   const TokenizeResult made =
@@ -217,7 +217,7 @@ TEST(Tokenize, ReadsAPipe) {
 }
 
 TEST(Tokenize, UnusableInputIsNamedAndLeavesNothing) {
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "good", "text");
   write_bytes(dir / "empty", "");
   const auto run = [&](const std::vector<std::string>& inputs) {
@@ -232,14 +232,14 @@ TEST(Tokenize, UnusableInputIsNamedAndLeavesNothing) {
 
 TEST(Tokenize, ExistingOutputIsLeftAlone) {
   for (const char* name : {"tokens.json", "tokens_000003.bin", "tokens_000000.bin.tmp"}) {
-    TempDir dir;
+    OwnFolder dir;
     write_bytes(dir / "in", "text");
     write_bytes(dir / name, "precious");
     EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), {.inputs = {dir / "in"}, .out_dir = dir.path()}), name);
     EXPECT_EQ(test::read_bytes(dir / name), "precious");
     tokenize_files(ByteTokenizer(), {.inputs = {dir / "in"}, .out_dir = dir.path(), .prefix = "other"});
   }
-  TempDir dir;
+  OwnFolder dir;
   write_bytes(dir / "in", "text");
   EXPECT_DATA_ERROR(
       tokenize_files(ByteTokenizer(), {.inputs = {dir / "in"}, .out_dir = dir.path(), .prefix = "a/b"}),
@@ -297,7 +297,7 @@ class Interrupted : public testing::Test {
     return files;
   }
 
-  TempDir dir_;
+  OwnFolder dir_;
   TokenizeOptions options_;
   std::unique_ptr<Tokenizer> tokenizer_ = make_tokenizer(SASLM_FIXTURES_DIR);
 };

@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "checkpoint/fixture.h"
 #include "export/export.h"
 #include "export/form.h"
 #include "export/tokenizer_files.h"
+#include "tests/checkpoint/fixture.h"
 
 namespace saslm {
 namespace {

@@ -12,19 +12,16 @@
 
 #include "core/error.h"
 #include "metrics/metrics_log.h"
+#include "tests/own_folder.h"
 
 namespace saslm {
 namespace {
 
 struct Metrics : testing::Test {
-  Metrics() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "saslm_XXXXXX").string();
-    dir = ::mkdtemp(pattern.data());
-    path = dir + "/metrics.jsonl";
-  }
-  ~Metrics() override { std::filesystem::remove_all(dir); }
   void write(const std::string& text) const { atomic_write_file(path, text); }
-  std::string dir, path;
+  const test::OwnFolder own;
+  const std::string& dir = own.path();
+  const std::string path = own / "metrics.jsonl";
 };
 
 std::string step_line(int64_t step) {
