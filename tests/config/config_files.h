@@ -55,8 +55,4 @@ inline std::string patched(const std::string& patch) {
   return root.dump();
 }
 
-inline std::filesystem::path shipped_configs() {
-  return std::filesystem::path(__FILE__).parent_path() / ".." / ".." / "configs";
-}
-
 }  // namespace saslm

@@ -9,6 +9,8 @@ namespace {
 
 using nlohmann::json;
 
+const std::filesystem::path kConfigs = SASLM_CONFIGS_DIR;
+
 class Configs : public ConfigFile {};
 
 int64_t kv_heads(const Config& config) {
@@ -77,7 +79,7 @@ TEST_F(Configs, EveryMemberSurvivesWritingAndReading) {
 
 TEST_F(Configs, EveryShippedConfigLoadsAndSurvivesWritingAndReading) {
   int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(shipped_configs())) {
+  for (const auto& entry : std::filesystem::directory_iterator(kConfigs)) {
     if (entry.path().extension() != ".json") continue;
     if (entry.path().filename().string().starts_with("compare_"))
       continue;  // tests/train/test_compare_file.cpp
@@ -94,9 +96,9 @@ TEST_F(Configs, EveryShippedConfigLoadsAndSurvivesWritingAndReading) {
 TEST_F(Configs, ShippedVariantsAreComparable) {
   for (const std::string family :
        {"debug_cpu", "quickstart", "124m", "353m", "bench_cpu", "bench_cpu_small"}) {
-    const Config mha = load_config(shipped_configs() / (family + "_mha.json"));
+    const Config mha = load_config(kConfigs / (family + "_mha.json"));
     for (const std::string kind : Words<AttentionKind>::all) {
-      const auto file = shipped_configs() / (family + "_" + kind + ".json");
+      const auto file = kConfigs / (family + "_" + kind + ".json");
       if (!std::filesystem::exists(file)) continue;
       Config other = load_config(file);
       EXPECT_EQ(name_of(other.model.attention.kind), kind) << file;

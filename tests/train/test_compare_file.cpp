@@ -11,6 +11,8 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
+const std::filesystem::path kConfigs = SASLM_CONFIGS_DIR;
+
 const std::string kBase = R"({
   "model": { "vocab_size": 32, "n_layer": 1, "d_model": 16, "max_seq_len": 8,
              "attention": { "kind": "mha", "n_head": 2, "head_dim": 8 }, "mlp": { "hidden": 16 } },
@@ -280,7 +282,7 @@ TEST_F(CompareFileTest, OtherDataInTheSameFileIsAChange) {
 
 TEST(ShippedComparisons, Load) {
   int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(shipped_configs())) {
+  for (const auto& entry : std::filesystem::directory_iterator(kConfigs)) {
     if (!entry.path().filename().string().starts_with("compare_")) continue;
     const CompareFile file = load_compare_file(entry.path());
     for (const CompareVariant& variant : file.variants)
@@ -294,9 +296,9 @@ TEST(ShippedComparisons, Load) {
 TEST(ShippedComparisons, AreOfTheShippedConfigs) {
   for (const auto& [name, family] :
        {std::pair{"compare_debug.json", "debug_cpu_"}, {"compare_quickstart.json", "quickstart_"}}) {
-    const CompareFile file = load_compare_file(shipped_configs() / name);
+    const CompareFile file = load_compare_file(kConfigs / name);
     for (const CompareVariant& variant : file.variants) {
-      const Config alone = load_config(shipped_configs() / (family + variant.name + ".json"));
+      const Config alone = load_config(kConfigs / (family + variant.name + ".json"));
       ModelConfig model = variant_config(file, variant).model;
       if (model.attention.sas) model.attention.sas->init = alone.model.attention.sas->init;
       EXPECT_EQ(model, alone.model) << name << ": " << variant.name;
