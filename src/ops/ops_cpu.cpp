@@ -45,11 +45,12 @@ std::shared_ptr<const Stream> open_stream() {
   return std::make_shared<Stream>();
 }
 
+// Of nothing there may be no address, which these two must not be given.
 void copy(Stream, void* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);
 }
 void zero(Stream, void* to, size_t bytes) {
-  std::memset(to, 0, bytes);
+  if (bytes > 0) std::memset(to, 0, bytes);
 }
 
 }  // namespace
