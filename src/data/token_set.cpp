@@ -72,9 +72,9 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
   }
   if (n_samples() == 0) {
     throw DataError("the data is too short: the longest of " + std::to_string(shards_.size()) +
-                    " shards has " + std::to_string(longest) + " tokens, and one sample of train.seq_len " +
+                    " shards has " + std::to_string(longest) + " tokens, and one sample of " +
                     std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) +
-                    "; add data or lower train.seq_len");
+                    "; add data or shorten the samples (train.seq_len, eval --seq-len)");
   }
   check_tokens();
   read_infos();

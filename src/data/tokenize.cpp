@@ -190,10 +190,9 @@ ShardFormat format_for(const Tokenizer& tokenizer, std::optional<ShardFormat> wa
   return wanted.value_or(narrow ? ShardFormat::llmc_u16 : ShardFormat::llmc_u32);
 }
 
-// All that the shards depend on, one line.
-std::string job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, ShardFormat format) {
+nlohmann::ordered_json look_at(const std::vector<std::string>& paths) {
   nlohmann::ordered_json inputs = nlohmann::ordered_json::array();
-  for (const std::string& path : options.inputs) {
+  for (const std::string& path : paths) {
     std::error_code unknown;
     struct stat status = {};
     const bool regular = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
@@ -202,6 +201,20 @@ std::string job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, S
                       {"changed_s", regular ? int64_t(status.st_mtim.tv_sec) : 0},
                       {"changed_ns", regular ? int64_t(status.st_mtim.tv_nsec) : 0}});
   }
+  return inputs;
+}
+
+// The first input that is no longer as it was when `before` was looked at; "" when all are.
+std::string changed_since(const nlohmann::ordered_json& before, const std::vector<std::string>& paths) {
+  const nlohmann::ordered_json now = look_at(paths);
+  for (size_t i = 0; i < paths.size(); ++i)
+    if (now[i] != before[i]) return paths[i];
+  return "";
+}
+
+// All that the shards depend on, one line.
+std::string job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, ShardFormat format,
+                   const nlohmann::ordered_json& inputs) {
   const nlohmann::ordered_json job = {
       {"tokenizer", tokenizer.name()},  {"tokenizer_fingerprint", tokenizer.fingerprint()},
       {"separator", options.separator}, {"tokens_per_shard", options.tokens_per_shard},
@@ -296,17 +309,22 @@ TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions&
   make_out_dir(options);
   const std::string stem = options.out_dir + "/" + options.prefix;
   if (!path_exists(stem + ".journal")) check_output(options);
-  TokenizeJournal journal(stem + ".journal", job_of(tokenizer, options, format));
+  const nlohmann::ordered_json inputs = look_at(options.inputs);
+  TokenizeJournal journal(stem + ".journal", job_of(tokenizer, options, format, inputs));
 
   TokenizeResult result;
   if (journal.state()) result.resumed_from = journal.state()->bytes_read;
   const TokenizeState state = Run(tokenizer, options, journal, writer).finish();
-  if (state.documents == 0) {
+  const auto refuse = [&](const std::string& why) {
     writer.discard();
     journal.remove();
-    throw DataError(options.inputs.front() +
-                    (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") + " no text");
-  }
+    throw DataError(why);
+  };
+  if (const std::string path = changed_since(inputs, options.inputs); !path.empty())
+    refuse(path + " changed while it was read, so no shards were made; give a file that nobody writes");
+  if (state.documents == 0)
+    refuse(options.inputs.front() +
+           (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") + " no text");
   result.boundaries_in_text = state.boundaries;
   result.info = {.tokenizer = tokenizer.name(),
                  .vocab_size = tokenizer.vocab_size(),

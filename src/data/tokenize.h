@@ -50,7 +50,8 @@ struct TokenizeResult {
 // byte for byte, of a run that was not. (From the beginning when an input is a pipe.)
 //
 // DataError: no input, an unreadable one, no text at all, output of this prefix already there, an unfinished
-// run of other arguments, another run at work on the same output.
+// run of other arguments, another run at work on the same output, an input that changes while it is read
+// (nothing is left then).
 TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions& options);
 
 }  // namespace saslm

@@ -38,6 +38,8 @@ bool is_record(const ordered_json& record) {
 ordered_json read_record(const std::string& dir) {
   const std::string path = record_path(dir);
   if (!path_exists(path)) {
+    if (path_exists(dir + "/metrics.jsonl"))
+      throw ConfigError(dir + " is a run of its own, and no comparison's folder; choose another --run-dir");
     if (path_exists(dir + "/runs"))
       throw ConfigError(dir +
                         " holds runs but no comparison.json, so it is no comparison's folder; choose "

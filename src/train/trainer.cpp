@@ -129,7 +129,11 @@ std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
   }
   if (comm_.size() > 1 && config_.runtime.gradient_sum == RankSum::library)
     comm_.all_reduce({}, {}, "sum of gradients");  // of nothing: refused where nobody can
-  return comm_.first() ? std::make_unique<RunLock>(options_.run_dir) : nullptr;
+  if (!comm_.first()) return nullptr;
+  if (path_exists(options_.run_dir + "/comparison.json"))
+    throw ConfigError(options_.run_dir + " is a comparison's folder, whose runs are in " + options_.run_dir +
+                      "/runs; choose another --run-dir");
+  return std::make_unique<RunLock>(options_.run_dir);
 }
 
 template <class T>

@@ -210,6 +210,17 @@ class Results(CompareTest):
         self.assertEqual(done.code, USER)
         self.assertIn("variants.sas.config.optim.lr: 0.003 before, 0.01 now", done.err)
 
+    def test_a_run_and_a_comparison_do_not_share_a_folder(self):
+        run = self.reference / "runs" / RUNS[0]
+        before = {path: path.read_bytes() for path in self.reference.rglob("*") if path.is_file()}
+        done = self.compare(self.config, run)
+        self.assertEqual(done.code, USER)
+        self.assertIn(f"{run} is a run of its own", done.err)
+        done = saslm("train", run / "config.json", "--run-dir", self.reference)
+        self.assertEqual(done.code, USER)
+        self.assertIn(f"{self.reference} is a comparison's folder", done.err)
+        self.assertEqual(before, {path: path.read_bytes() for path in self.reference.rglob("*") if path.is_file()})
+
     def test_a_record_that_is_damaged_is_refused_by_name(self):
         folder = self.fresh("damaged")
         folder.mkdir()

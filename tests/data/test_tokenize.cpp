@@ -230,6 +230,18 @@ TEST(Tokenize, UnusableInputIsNamedAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(dir / "out"));
 }
 
+TEST(Tokenize, AnInputThatChangesWhileItIsReadIsRefused) {
+  OwnFolder dir;
+  write_bytes(dir / "still", "text");
+  write_bytes(dir / "busy", "text");
+  TokenizeOptions options{.inputs = {dir / "still", dir / "busy"}, .out_dir = dir / "out"};
+  options.progress = [&](const TokenizeProgress&) { std::filesystem::resize_file(dir / "busy", 2); };
+  EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), options), dir / "busy changed while it was read");
+  EXPECT_TRUE(std::filesystem::is_empty(dir / "out"));
+  options.progress = nullptr;
+  EXPECT_EQ(tokenize_files(ByteTokenizer(), options).info.bytes, 6);
+}
+
 TEST(Tokenize, ExistingOutputIsLeftAlone) {
   for (const char* name : {"tokens.json", "tokens_000003.bin", "tokens_000000.bin.tmp"}) {
     OwnFolder dir;
