@@ -10,6 +10,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include "app/command.h"
@@ -37,6 +38,15 @@ bool ended_within(std::chrono::seconds limit) {
   return saslm::stop_requested() != before;
 }
 
+// What the standard library says too briefly.
+std::string message_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) return "out of memory";
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system && system->code() == std::errc::resource_unavailable_try_again)
+    return "no further thread can be started: there is no memory for it, or too many run (ulimit -u)";
+  return error.what();
+}
+
 // A rank that fails ends the others with it. What is wrong with all of them rank 0 says, before the others'
 // turn comes.
 int fail(int code, const std::string& message) {
@@ -55,11 +65,10 @@ int saslm::report(const std::exception& error) {
     ended_within(std::chrono::seconds(10));
     return 1;
   }
-  const bool no_memory = dynamic_cast<const std::bad_alloc*>(&error);
   return fail(dynamic_cast<const UserError*>(&error)       ? 2
               : dynamic_cast<const DivergedError*>(&error) ? 3
                                                            : 1,
-              no_memory ? "out of memory" : error.what());
+              message_of(error));
 }
 
 namespace {

@@ -25,8 +25,11 @@ void Saver::begin(Snapshot snapshot, double stall_ms) {
   step_ = snapshot.step;
   stall_ms_ = stall_ms;
   under_way_ = true;
-  if (comm_.first())
-    writing_ = std::async(std::launch::async, [this, s = std::move(snapshot)] { return write(s); });
+  if (!comm_.first()) return;
+  const auto save = [this, s = std::move(snapshot)] { return write(s); };
+  writing_ = std::async(std::launch::async | std::launch::deferred, save);
+  if (writing_.wait_for(std::chrono::seconds(0)) == std::future_status::deferred)
+    writing_.wait();  // no thread could be started: here and now, then
 }
 
 // A long save must not look like a lost rank: all hear that it goes on.

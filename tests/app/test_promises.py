@@ -104,6 +104,23 @@ class Memory(FaultTest):
                 self.assertLess(int(there_are[1]), limit)
 
 
+class Threads(FaultTest):
+    def without(self, first, run):
+        return saslm("train", self.config, "--run-dir", run,
+                     env={"LD_PRELOAD": INTERPOSED, "FAULTS_THREADS_FROM": str(first)})
+
+    def test_a_save_that_gets_none_is_made_all_the_same(self):
+        run = self.fresh()
+        done = self.without(1, run)  # the first waits for signals
+        self.assertEqual(done.code, DONE, done.err)
+        self.ends_like_the_reference(run, at_least=STEPS)
+
+    def test_a_run_that_gets_none_says_so(self):
+        done = self.without(0, self.fresh())
+        self.ended_with_one_clear_word(done)
+        self.assertIn("no further thread can be started", done.err)
+
+
 class Signal(FaultTest):
     def stopped_or_done(self, number, run, done):
         self.assertIn(done.code, (STOPPED, DONE), done.err)

@@ -1,14 +1,15 @@
-// Stands before libc's allocations (operator new goes through malloc) from main's start to its end, and
-// refuses some. Nothing here may allocate.
+// Stands before libc's allocations (operator new goes through malloc) and its making of threads from main's
+// start to its end, and refuses some. Nothing here may allocate.
 //
 //   FAULTS_MEMORY_AT     which, from 0: "17"; "17+" (it and all later ones); none: all are only counted
 //   FAULTS_MEMORY_LEAST  only those of so many bytes or more are counted (default 0)
 //   FAULTS_MEMORY_LOG    a file to which a line is appended for each: its number, bytes, and a number that
-//   stands for
-//                        the functions that asked for it
+//                        stands for the functions that asked for it
+//   FAULTS_THREADS_FROM  from this one on, counted from 0, no thread is made
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -95,6 +96,15 @@ int posix_memalign(void** out, size_t alignment, size_t size) {
   if (refused(size)) return ENOMEM;
   *out = __libc_memalign(alignment, size);
   return *out == nullptr ? ENOMEM : 0;
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                   void* argument) {
+  static std::atomic<int> made = 0;
+  const char* const from = std::getenv("FAULTS_THREADS_FROM");
+  if (from != nullptr && made++ >= std::atoi(from)) return EAGAIN;
+  static const auto kReal = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+  return kReal(thread, attributes, start, argument);
 }
 
 int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(), void (*fini)(),
