@@ -19,7 +19,7 @@ namespace {
 struct Options {
   std::string config, run_dir;
   std::vector<std::string> set;
-  bool json = false, report_only = false;
+  bool json = false, report_only = false, no_plots = false;
 };
 
 // A run among many: its saves are not worth a line each.
@@ -43,8 +43,9 @@ class CompareConsole : public CompareObserver {
   Console console_{0};
 };
 
-void show(const CompareResults& results, bool json) {
-  std::cout << (json ? results_json(results) : results_text(results)) << std::flush;
+void show(const CompareResults& results, const std::string& dir, const Options& o, CompareConsole& console) {
+  if (!o.no_plots) console.note(plot_comparison(dir));
+  std::cout << (o.json ? results_json(results) : results_text(results)) << std::flush;
 }
 
 int compare(const Options& o) {
@@ -57,8 +58,7 @@ int compare(const Options& o) {
   if (o.report_only) {
     const CompareResults results = on_device(
         intended_device(runtime), [&]<class T>(const Ops<T>&) { return report_comparison<T>(file, dir); });
-    console.note(plot_comparison(dir));
-    show(results, o.json);
+    show(results, dir, o, console);
     return kDone;
   }
   if (const LaunchedAs launched = launched_as(); launched.size > 1)
@@ -75,8 +75,7 @@ int compare(const Options& o) {
     return kStoppedToResume;
   }
   console.note("results: " + dir + "/results.{json,csv,md}");
-  console.note(plot_comparison(dir));
-  show(outcome.results, o.json);
+  show(outcome.results, dir, o, console);
   if (outcome.results.count(RunRecord::Status::finished) == 0)
     throw DivergedError("every run of the comparison diverged; try a lower optim.lr or a longer warmup");
   return kDone;
@@ -95,6 +94,7 @@ void add_compare_command(CLI::App& app, RunCommand& run) {
   add_set_option(*sub, o->set);
   sub->add_flag("--json", o->json, "Print the results as one JSON object on stdout");
   sub->add_flag("--report-only", o->report_only, "Train nothing; make the report of what there is so far");
+  sub->add_flag("--no-plots", o->no_plots, "Draw nothing (plots need python3 with matplotlib)");
   sub->callback([o, &run] { run = [o] { return compare(*o); }; });
 }
 

@@ -7,14 +7,10 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <vector>
 
 namespace saslm {
 namespace {
-
-constexpr const char* kScript = "plot_comparison.py";
 
 // Exit status of a program, all it prints discarded or on stderr; -1 when it cannot be started or was killed.
 int run_program(const std::vector<std::string>& arguments, bool quiet) {
@@ -42,19 +38,6 @@ int run_program(const std::vector<std::string>& arguments, bool quiet) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// In $SASLM_SCRIPTS when that is set, else beside a build folder of the source tree; "" when not there.
-std::string find_script() {
-  std::error_code error;
-  const auto in = [&](const std::filesystem::path& folder) {
-    return std::filesystem::exists(folder / kScript, error) ? (folder / kScript).string() : "";
-  };
-  if (const char* given = std::getenv("SASLM_SCRIPTS")) return in(given);
-  auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (int up = 0; up < 3; ++up, folder = folder.parent_path())
-    if (const std::string found = in(folder / "scripts"); !found.empty()) return found;
-  return "";
-}
-
 // The first python that has matplotlib: the user's own, or the distribution's; "" when neither.
 std::string find_python() {
   for (const char* python : {"python3", "/usr/bin/python3"})
@@ -65,15 +48,12 @@ std::string find_python() {
 }  // namespace
 
 std::string plot_comparison(const std::string& dir) {
-  const std::string script = find_script();
-  if (script.empty())
-    return std::string("no plots: scripts/") + kScript + " was not found; set SASLM_SCRIPTS to its folder";
   const std::string python = find_python();
   if (python.empty())
-    return "no plots: they need python3 with matplotlib (Debian: python3-matplotlib); then run " + script +
-           " " + dir;
-  const int status = run_program({python, script, dir}, /*quiet=*/false);
-  if (status != 0) return "no plots: " + script + " failed (exit " + std::to_string(status) + ")";
+    return "no plots: they need python3 with matplotlib (Debian: python3-matplotlib); once there, the same "
+           "command with --report-only draws them";
+  const int status = run_program({python, "-c", kPlotSource, dir}, /*quiet=*/false);
+  if (status != 0) return "no plots: " + python + " failed (exit " + std::to_string(status) + ")";
   return "report: " + dir + "/report.html";
 }
 

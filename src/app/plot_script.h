@@ -1,10 +1,12 @@
-// Plots are drawn by scripts/plot_comparison.py with matplotlib, where both are present.
+// Plots are drawn by plot_comparison.py, which is in the program, where there is a Python with matplotlib.
 #pragma once
 #include <string>
 
 namespace saslm {
 
-// Runs the script on DIR. Returns what a person should be told: what was drawn, or why nothing was.
+extern const char* const kPlotSource;  // plot_comparison.py
+
+// Draws the comparison in `dir`. Returns what a person should be told: what was drawn, or why nothing was.
 std::string plot_comparison(const std::string& dir);
 
 }  // namespace saslm

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the plots of a comparison and its report.    plot_comparison.py DIR
+"""Draws the plots of a comparison and its report; `saslm compare` runs it.    plot_comparison.py DIR
 
 Reads DIR/results.json and DIR/runs/*/metrics.jsonl, as `saslm compare` writes them; writes DIR/plots/*.svg and
 DIR/report.html, one file that needs nothing else. Needs matplotlib (Debian: python3-matplotlib).
