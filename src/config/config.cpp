@@ -195,6 +195,24 @@ class Reader {
   const std::string& path_;
 };
 
+// Everywhere that there is a key of this name.
+void find_places(const std::string& key, const json& schema, const std::string& path,
+                 std::vector<std::string>& places) {
+  if (!schema.contains("properties")) return;
+  for (const auto& property : schema["properties"].items()) {
+    const std::string at = join(path, property.key());
+    if (property.key() == key) places.push_back(at);
+    find_places(key, property.value(), at, places);
+  }
+}
+
+// The nearest key of the block, unless one of this very name is in another place, and in one only.
+std::string advice_on(const std::string& key, const std::vector<std::string>& valid) {
+  std::vector<std::string> places;
+  find_places(key, json::parse(config_schema()), "", places);
+  return places.size() == 1 ? "; did you mean " + places[0] + "?" : advice(key, valid);
+}
+
 template <class T>
 void read_block(const json& value, const std::string& path, T& out) {
   if (!value.is_object()) throw ConfigError(path + ": wanted an object, got " + describe(value));
@@ -203,7 +221,7 @@ void read_block(const json& value, const std::string& path, T& out) {
   for (const auto& entry : value.items())
     if (std::find(valid.keys.begin(), valid.keys.end(), entry.key()) == valid.keys.end())
       throw ConfigError("unknown key " + shorten(join(path, entry.key())) +
-                        advice(shorten(entry.key()), valid.keys));
+                        advice_on(shorten(entry.key()), valid.keys));
   Reader reader(value, path);
   visit_fields(reader, out);
 }
@@ -224,7 +242,12 @@ Config config_of(const json& root, const std::string& path, int64_t ranks) {
   Config config;
   config.train.ranks = ranks;
   config.train.grad_accum = 0;  // not given, so that global_batch may decide
-  read_block(root, "", config);
+  if (root.contains("base") && root.contains("variants"))
+    throw ConfigError("this is a comparison's file; saslm compare takes it");
+  json fields = root;
+  if (const auto schema = fields.find("$schema"); schema != fields.end() && schema->is_string())
+    fields.erase(schema);  // which is the editor's
+  read_block(fields, "", config);
   resolve(config, path);
   return config;
 }

@@ -190,6 +190,8 @@ std::string to_json(const ModelConfig& config) {
 std::string config_schema() {
   json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "saslm run"}};
   schema.update(visited<Schema>(Config{}));
+  schema["properties"]["$schema"] = {{"type", "string"},
+                                     {"description", "Where this schema lies, for editors"}};
   return schema.dump(2) + "\n";
 }
 

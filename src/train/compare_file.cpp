@@ -157,6 +157,11 @@ void read_budget(const json& root, CompareFile& file) {
 }
 
 CompareFile read_compare_file(const json& root, const std::string& path) {
+  if (root.contains("model") && !root.contains("variants"))
+    fail(
+        "this is a run's config; saslm compare takes a file with base (that config, or its path), variants "
+        "and "
+        "seeds");
   check_keys(root, "", kKeys);
   CompareFile file{.path = path, .base_path = path};
   file.base = required(root, "", "base", "a config, or the path of one");

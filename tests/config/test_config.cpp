@@ -214,6 +214,10 @@ TEST_F(Configs, OverridesSetCreateAndReplace) {
 
 // ---- The schema.
 
+TEST_F(Configs, MayNameTheirSchema) {
+  EXPECT_EQ(load(patched(R"({"$schema":"saslm.schema.json"})")), load(kMinimal));
+}
+
 void expect_described(const json& value, const json& schema, const std::string& path) {
   for (const auto& [key, child] : value.items()) {
     ASSERT_TRUE(schema.at("properties").contains(key)) << path << "." << key;

@@ -26,6 +26,10 @@ const std::vector<Row> kModelRows = {
     // unknown keys
     {attention(R"("n_heads":4)"), "unknown key model.attention.n_heads; did you mean n_head?"},
     {R"({"optimizer":{}})", "unknown key optimizer; did you mean optim?"},
+    {R"({"lr":1e-3})", "unknown key lr; did you mean optim.lr?"},
+    {in("data", R"("micro_batch":4)"), "unknown key data.micro_batch; did you mean train.micro_batch?"},
+    {R"({"base":"x.json","variants":[]})", "this is a comparison's file; saslm compare takes it"},
+    {R"({"$schema":7})", "unknown key $schema"},
     {R"({"zzz":1})", "Valid here: model, data, optim, train, eval, checkpoint, runtime"},
     {in("model", R"("dmodel":4)"), "unknown key model.dmodel; did you mean d_model?"},
     {in("model", R"("mlp":{"hiden":4})"), "unknown key model.mlp.hiden; did you mean hidden?"},

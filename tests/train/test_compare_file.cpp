@@ -101,6 +101,7 @@ TEST_F(CompareFileTest, RefusalsNameThePath) {
   const struct {
     const char *patch, *phrase;
   } rows[] = {
+      {R"({"variants":null,"model":{}})", "this is a run's config; saslm compare takes a file with base"},
       {R"({"varients":[]})", "unknown key varients; did you mean variants?"},
       {R"({"base":null})", "base is missing"},
       {R"({"base":3})", "base: wanted a config, or the path of one, got 3"},
