@@ -82,12 +82,22 @@ ordered_json inspect_run(const std::string& path) {
 ordered_json inspect_any(const std::string& path) {
   namespace fs = std::filesystem;
   if (!path_exists(path)) throw DataError(path + ": there is nothing here to inspect");
-  if (!fs::is_directory(path))
+  const auto what_else = [&](const std::string& advice) {
+    return DataError(path + ": no shard, safetensors file, checkpoint or run; " + advice);
+  };
+  if (!fs::is_directory(path)) {
+    if (path.ends_with(".json") || path.ends_with(".jsonl"))
+      throw what_else("it is text, which any editor shows");
     return path.ends_with(".safetensors") ? inspect_safetensors(path) : inspect_shard(path);
+  }
   if (path_exists(path + "/manifest.json")) return inspect_checkpoint(path);
   if (path_exists(path + "/model.safetensors") && !fs::path(path).filename().string().starts_with("step_"))
     return inspect_safetensors(path + "/model.safetensors");
   if (path_exists(path + "/checkpoints") || path_exists(path + "/metrics.jsonl")) return inspect_run(path);
+  if (path_exists(path + "/comparison.json")) throw what_else("its runs are in " + path + "/runs");
+  if (!path_exists(path + "/state.json") && !path_exists(path + "/model.safetensors") &&
+      !fs::path(path).filename().string().starts_with("step_"))
+    throw what_else("give a file, a checkpoint's folder or a run's");
   return inspect_checkpoint(path);
 }
 
