@@ -305,7 +305,7 @@ def report(results, variants, pictures):
     verdicts = "".join(f"<p class=verdict style='border-color:{v.style['color']}'>{html.escape(v.info['sentence'])}</p>"
                        for v in variants)
     unfinished = "" if results["complete"] else "<p class=bad>Not all runs are done; this is what there is so far.</p>"
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in results["notes"])
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in results["notes"] + results["timing"]["notes"])
     title = " · ".join(html.escape(v.name) for v in variants)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>

@@ -93,6 +93,14 @@ bool measure_speeds(ComparePlan& plan, const Ops<T>& ops, CompareObserver& obser
   return true;
 }
 
+void check_untouched(const RunRecord& run, const VariantPlan& variant, const std::string& run_dir) {
+  if (run.steps_done > variant.config.train.steps)
+    throw ConfigError(run_dir + " holds " + std::to_string(run.steps_done) +
+                      " steps, of which this comparison " + "wants " +
+                      std::to_string(variant.config.train.steps) +
+                      ": it was trained on by itself; move it away, and it is trained again");
+}
+
 // One run, from where it is to its end.
 template <class T>
 TrainEnd run_one(const VariantPlan& variant, uint64_t seed, const std::string& run_dir, const Ops<T>& ops,
@@ -134,6 +142,7 @@ CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, c
       if (status == RunRecord::Status::finished || status == RunRecord::Status::diverged) continue;
       const VariantPlan& variant = plan.variants[v];
       const std::string name = run_name(variant, plan.seeds[s]);
+      check_untouched(results.variants[v].runs[s], variant, dir + "/runs/" + name);
       const auto watcher = observer.watch(name, number, total, variant.config.train.steps);
       const TrainEnd end = run_one(variant, plan.seeds[s], dir + "/runs/" + name, ops, *watcher, stop);
       results = read_results(plan, dir);

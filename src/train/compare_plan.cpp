@@ -74,6 +74,8 @@ void open_data(const Config& config, ComparePlan& plan) {
   plan.train_fingerprint = train.fingerprint();
   plan.val_fingerprint = val->fingerprint();
   plan.data = "trained on " + train.description() + "; validated on " + val->description();
+  if (const int64_t most = config.eval.max_sequences; most > 0 && most < val->n_samples())
+    plan.data += ", the first " + std::to_string(most) + " samples of them";
 }
 
 double default_value(Budget budget, const VariantPlan& baseline) {

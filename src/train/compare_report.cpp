@@ -1,5 +1,6 @@
 #include "train/compare_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -158,6 +159,27 @@ std::string budget_line(const CompareResults& results) {
          seeds + "; " + plan.data + ".";
 }
 
+// Notes that depend on the clock.
+std::vector<std::string> timing_notes(const CompareResults& results) {
+  constexpr double kSteady = 1.2;  // the fastest of a variant's runs over the slowest
+  std::vector<std::string> lines;
+  for (size_t v = 0; v < results.variants.size(); ++v) {
+    const VariantPlan& plan = results.plan.variants[v];
+    std::vector<double> speeds;  // tokens/s
+    for (const RunRecord& run : results.variants[v].runs)
+      if (!run.step_ms.empty())
+        speeds.push_back(double(plan.plan.tokens_per_step) / median(run.step_ms) * 1e3);
+    if (speeds.empty()) continue;
+    const auto [slowest, fastest] = std::minmax_element(speeds.begin(), speeds.end());
+    if (*fastest > kSteady * *slowest)
+      lines.push_back(
+          "The runs of " + plan.name + " went at " + human_count(*slowest) + " to " + human_count(*fastest) +
+          " tokens/s: the machine had other things to do, and what is said at equal time is not to "
+          "be relied on.");
+  }
+  return lines;
+}
+
 std::vector<std::string> notes(const CompareResults& results) {
   std::vector<std::string> lines = {"Differences are validation loss against " + results.plan.base().name +
                                     " in nats, less is better; * marks the budget the runs were given."};
@@ -183,6 +205,12 @@ std::vector<std::string> notes(const CompareResults& results) {
   lines.push_back(
       "Time is that of training steps alone, at the variant's median step; tokens/s likewise. Memory is "
       "the run's one allocation.");
+  const int64_t batch = results.plan.base().plan.tokens_per_step;
+  for (const VariantPlan& variant : results.plan.variants)
+    if (variant.plan.tokens_per_step != batch)
+      lines.push_back(variant.name + " takes " + std::to_string(variant.plan.tokens_per_step) +
+                      " tokens a step, " + results.plan.base().name + " " + std::to_string(batch) +
+                      ": their difference is one of batches, too.");
   return lines;
 }
 
@@ -256,7 +284,8 @@ std::string results_json(const CompareResults& results) {
                     {"data_fingerprints", {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}}},
                     {"variants", ordered_json::array()},
                     {"runs", ordered_json::array()},
-                    {"notes", notes(results)}};
+                    {"notes", notes(results)},
+                    {"timing", {{"notes", timing_notes(results)}}}};
   for (size_t v = 0; v < results.variants.size(); ++v) j["variants"].push_back(variant_json(results, v));
   for (size_t s = 0; s < plan.seeds.size(); ++s)
     for (size_t v = 0; v < results.variants.size(); ++v) j["runs"].push_back(run_json(results, v, s));
@@ -293,6 +322,7 @@ std::string results_markdown(const CompareResults& results) {
   for (const VariantResult& variant : results.variants) md += "* " + variant.sentence + "\n";
   md += "\n";
   for (const std::string& line : notes(results)) md += line + "\n\n";
+  for (const std::string& line : timing_notes(results)) md += line + "\n\n";
   return md + "## Runs\n\n" + markdown_table(run_rows(results));
 }
 
@@ -301,6 +331,7 @@ std::string results_text(const CompareResults& results) {
   for (const VariantResult& variant : results.variants) out += variant.sentence + "\n";
   out += "\n";
   for (const std::string& line : notes(results)) out += line + "\n";
+  for (const std::string& line : timing_notes(results)) out += line + "\n";
   return out;
 }
 

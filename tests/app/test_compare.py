@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import shutil
 import signal
 import subprocess
 
@@ -218,7 +219,24 @@ class Results(CompareTest):
         done = saslm("train", run / "config.json", "--run-dir", self.reference)
         self.assertEqual(done.code, USER)
         self.assertIn(f"{self.reference} is a comparison's folder", done.err)
+        done = saslm("train", run / "config.json", "--run-dir", run)
+        self.assertEqual(done.code, USER)
+        self.assertIn(f"{run} belongs to a comparison", done.err)
         self.assertEqual(before, {path: path.read_bytes() for path in self.reference.rglob("*") if path.is_file()})
+
+    def test_a_run_that_was_trained_further_is_named(self):
+        folder = self.fresh()
+        shutil.copytree(self.reference, folder)
+        run, alone = folder / "runs" / RUNS[0], self.fresh("alone")
+        shutil.move(run, alone)
+        self.run_ok("train", alone / "config.json", "--run-dir", alone, "--set", f"train.steps={STEPS + 5}")
+        shutil.move(alone, run)
+        done = self.compare(self.config, folder)
+        self.assertEqual(done.code, USER)
+        self.assertIn(f"{run} holds {STEPS + 5} steps, of which this comparison wants {STEPS}", done.err)
+        shutil.rmtree(run)
+        self.assertEqual(self.compare(self.config, folder).code, DONE)
+        self.expect_same_as_reference(folder)
 
     def test_a_record_that_is_damaged_is_refused_by_name(self):
         folder = self.fresh("damaged")

@@ -141,6 +141,20 @@ TEST(CompareResults, ClocksChangeNothingOutsideTheirPlaces) {
   EXPECT_EQ(fast, slow);
 }
 
+TEST(CompareResults, RunsOfOneVariantAtUnlikeSpeedsAreTold) {
+  const auto notes_at = [](double ms) {
+    return json::parse(
+               results_json(compile_results(two_variants(Budget::tokens, 40),
+                                            {{finished(40, 3, 10), finished(40, 3, 10), finished(40, 3, 10)},
+                                             {finished(40, 2, 5), finished(40, 2, 5), finished(40, 2, ms)}})))
+        .at("timing")
+        .at("notes");
+  };
+  EXPECT_EQ(notes_at(5.9).size(), 0u);
+  ASSERT_EQ(notes_at(6.1).size(), 1u);
+  EXPECT_NE(notes_at(6.1)[0].get<std::string>().find("The runs of b went at"), std::string::npos) << notes_at(6.1);
+}
+
 // ---- Metrics
 
 std::string step(int n, bool skipped = false) {
