@@ -34,12 +34,18 @@ std::vector<std::string> matches_of(const std::string& pattern) {
   return paths;
 }
 
-// The least vocabulary that holds tokens 0 .. max_token, and why the given one does not.
-std::string outside_vocabulary(const std::string& where, int64_t token, int64_t vocab_size,
-                               int64_t max_token) {
+// The vocabulary that the shard's tokenizer has, or else the least that holds tokens 0 .. max_token, and why
+// the given one does not.
+std::string outside_vocabulary(const std::string& shard, const std::string& where, int64_t token,
+                               int64_t vocab_size, int64_t max_token) {
   if (token < 0) return where + " is negative: the shard is damaged or holds no token ids";
+  const std::string info_path = info_path_of(shard);
+  const auto info = info_path.empty() ? std::nullopt : read_shard_info(info_path);
+  const std::string wanted = info && info->vocab_size > max_token
+                                 ? std::to_string(info->vocab_size) + ", which its tokenizer has"
+                                 : "at least " + std::to_string(max_token + 1);
   return where + " is outside the vocabulary 0 .. " + std::to_string(vocab_size - 1) +
-         "; this data needs model.vocab_size of at least " + std::to_string(max_token + 1);
+         "; this data needs model.vocab_size of " + wanted;
 }
 
 }  // namespace
@@ -82,7 +88,7 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
 
 void TokenSet::check_tokens() {
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
-  std::string where;                              // of the first token outside the vocabulary
+  std::string bad_shard, where;                   // of the first token outside the vocabulary
   int64_t bad_token = 0, max_token = 0;
   for (const ShardFile& shard : shards_) {
     const ShardScan scan = shard.scan(vocab_size_);
@@ -90,11 +96,13 @@ void TokenSet::check_tokens() {
     max_token = std::max(max_token, scan.max_token);
     if (scan.bad_offset && where.empty()) {
       bad_token = scan.bad_token;
+      bad_shard = shard.path();
       where = shard.path() + ": token " + std::to_string(bad_token) + " at offset " +
               std::to_string(*scan.bad_offset);
     }
   }
-  if (!where.empty()) throw DataError(outside_vocabulary(where, bad_token, vocab_size_, max_token));
+  if (!where.empty())
+    throw DataError(outside_vocabulary(bad_shard, where, bad_token, vocab_size_, max_token));
   const XXH128_hash_t hash = XXH3_128bits(contents.data(), contents.size() * sizeof contents[0]);
   std::array<char, 33> hex;
   std::snprintf(hex.data(), hex.size(), "%016" PRIx64 "%016" PRIx64, uint64_t(hash.high64),

@@ -75,6 +75,10 @@ TEST(TokenSet, TokensOutsideTheVocabularyAreNamedWithWhatWouldHoldThem) {
   EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 50, 1), "a.bin: token 50 at offset 2 ");
   EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 50, 1), "at least 71");
   EXPECT_EQ(TokenSet({dir / "*.bin"}, 71, 1).n_samples(), 4);
+  std::filesystem::rename(dir / "a.bin", dir / "t_000000.bin");
+  write_bytes(dir / "t.json", info_json("bytes", 4, 4));
+  EXPECT_DATA_ERROR(TokenSet({dir / "t_*.bin"}, 50, 1),
+                    "needs model.vocab_size of 256, which its tokenizer has");
 }
 
 TEST(TokenSet, NegativeTokensAreRefused) {
