@@ -85,6 +85,7 @@ int run_command(int argc, char** argv) {
       "Pretrains decoder-only Transformer language models and compares attention variants, SAS above all.");
   app.name("saslm");
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("saslm ") + SASLM_VERSION);
   RunCommand run;
   add_train_command(app, run);
   add_plan_command(app, run);
@@ -109,6 +110,8 @@ int run_command(int argc, char** argv) {
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);
   } catch (const CLI::CallForAllHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForVersion& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     const bool no_such_command = argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]);

@@ -51,7 +51,7 @@ CLI::Validator folder() {
 }
 
 void add_set_option(CLI::App& sub, std::vector<std::string>& overrides) {
-  sub.add_option("--set", overrides, "Override one key of the config: a.b=value")
+  sub.add_option("--set", overrides, "Override one key of the config: a.b=value; give --set once for each")
       ->take_all()
       ->allow_extra_args(false);
 }

@@ -72,6 +72,10 @@ int train(const Options& o) {
 
   TrainOptions options;
   options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  if (const auto above = std::filesystem::absolute(options.run_dir).lexically_normal().parent_path();
+      path_exists(above.parent_path() / "comparison.json"))
+    throw ConfigError(options.run_dir +
+                      " belongs to a comparison, which trains it; choose another --run-dir");
   options.resume = resume_mode(o.resume);
   options.init_from = o.init_from;
   options.max_minutes = o.max_minutes;
@@ -83,6 +87,7 @@ int train(const Options& o) {
     TrainObserver silent;
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));
     Trainer trainer(config, options, ops, comm.first() ? console : silent, comm);
+    const int64_t before = trainer.state().step;
     const TrainEnd how = run_or_abandon(trainer, comm);
     summary = {{"run_dir", options.run_dir},
                {"finished", how == TrainEnd::finished},
@@ -91,9 +96,12 @@ int train(const Options& o) {
                {"val_loss", nullptr}};
     if (trainer.last_val_loss()) summary["val_loss"] = *trainer.last_val_loss();
     if (comm.first())
-      console.note(
-          (how == TrainEnd::finished ? "finished: " : "stopped and saved; the same command goes on: ") +
-          options.run_dir);
+      console.note(how == TrainEnd::stopped
+                       ? "stopped and saved; the same command goes on: " + options.run_dir
+                   : before >= config.train.steps
+                       ? "nothing to do: " + options.run_dir + " is at step " + std::to_string(before) +
+                             " of train.steps " + std::to_string(config.train.steps)
+                       : "finished: " + options.run_dir);
     return how;
   });
   if (o.json && comm.first()) print_json(summary);

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -34,6 +35,16 @@ Plan fitting_plan(const Config& config, const Ops<T>& ops) {
 }
 
 constexpr const char* kRestoring = "restoring of a checkpoint";
+
+// What a step takes, and all of them.
+std::string budget_of(const Config& config, const Plan& plan, int64_t samples) {
+  char epochs[32];
+  std::snprintf(epochs, sizeof epochs, "%.3g",
+                double(config.train.steps) * double(config.train.global_batch) / double(samples));
+  return "a step: " + std::to_string(config.train.global_batch) + " samples, " +
+         std::to_string(plan.tokens_per_step) + " tokens; " + std::to_string(config.train.steps) +
+         " steps: " + epochs + " epochs";
+}
 
 std::string checkpoints_dir(const TrainOptions& options) {
   return options.run_dir + "/checkpoints";
@@ -240,6 +251,7 @@ template <class T>
 void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
   if (val_set_) observer_.note("data.val: " + val_set_->description());
+  observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
   metrics_->log("start", {{"resumed_from_step", state_.step},
                           {"steps", config_.train.steps},
                           {"kind", name_of(config_.model.attention.kind)},
@@ -301,7 +313,8 @@ TrainEnd Trainer<T>::run() {
       throw DivergedError("training diverged: " + std::to_string(detector_.state().bad_in_row) +
                           " bad steps in a row up to step " + std::to_string(state_.step - 1) +
                           " (train.max_bad_steps); the weights before them are saved in " +
-                          checkpoints_dir(options_) + "; try a lower optim.lr or a longer warmup");
+                          checkpoints_dir(options_) +
+                          "; start anew in another --run-dir, with a lower optim.lr or a longer warmup");
     }
   }
   save_for_good();
