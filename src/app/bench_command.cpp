@@ -41,7 +41,7 @@ Timed time_config(const Options& o, const std::string& path) {
   Timed t{.path = path, .kind = name_of(config.model.attention.kind), .device = device.description};
   on_device(device, [&]<class T>(const Ops<T>& ops) {
     t.plan = make_plan<T>(config);
-    check_plan_fits<T>(config, t.plan, ops.available_bytes());
+    check_plan_fits<T>(config, t.plan, ops.available_bytes(1));
     std::vector<double> ms = time_steps(config, ops, {.warmup = o.warmup, .steps = o.steps});
     std::sort(ms.begin(), ms.end());
     t.steps = int64_t(ms.size());

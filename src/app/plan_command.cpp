@@ -142,6 +142,11 @@ void print_text(const std::vector<Planned>& plans) {
   table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
   table.distance(&Plan::arena_bytes);
+  if (plans[0].config.train.ranks > 1)
+    table.row("all ranks, on a CPU here", [](const Planned& p) {
+      const bool gpu = intended_device(p.config.runtime).gpu;
+      return gpu ? "-" : human_bytes(p.plan.arena_bytes * p.config.train.ranks);
+    });
   table.heading("run");
   table.row("steps", [](const Planned& p) { return std::to_string(p.config.train.steps); });
   table.row("tokens per step", [](const Planned& p) { return human_count(double(p.plan.tokens_per_step)); });
@@ -157,12 +162,14 @@ Plan plan_for(const Config& config) {
   return intended_device(config.runtime).bf16 ? make_plan<bf16>(config) : make_plan<float>(config);
 }
 
-// Where the device is here, its memory is known.
+// Where the device is here, its memory is known. Nobody has said where the ranks will be: here, all of them.
 void check_fits(const Planned& p) {
   const Device device = intended_device(p.config.runtime);
   if (device.gpu && !std::holds_alternative<Gpu>(find_gpu())) return;
-  on_device(device,
-            [&]<class T>(const Ops<T>& ops) { check_plan_fits<T>(p.config, p.plan, ops.available_bytes()); });
+  const int sharing = device.gpu ? 1 : int(p.config.train.ranks);
+  on_device(device, [&]<class T>(const Ops<T>& ops) {
+    check_plan_fits<T>(p.config, p.plan, ops.available_bytes(sharing), std::is_same_v<T, float>, sharing);
+  });
 }
 
 int plan(const Options& o) {
@@ -199,7 +206,8 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
   sub->add_option("CONFIG", o->configs, "The run's JSON file; several are shown side by side")->required();
   add_set_option(*sub, o->set);
-  sub->add_option("--ranks", o->ranks, "Plan for one of so many that share each step's work")
+  sub->add_option("--ranks", o->ranks,
+                  "Plan for one of so many that share each step's work, and on a CPU this machine's memory")
       ->check(integer_in(1, 1024));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });

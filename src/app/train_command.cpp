@@ -80,6 +80,7 @@ int train(const Options& o) {
   options.init_from = o.init_from;
   options.max_minutes = o.max_minutes;
   options.stop = stop_requested;
+  options.local_ranks = launched.local_size;
 
   nlohmann::ordered_json summary;
   const TrainEnd end = on_device(device, [&](const auto& ops) {

@@ -34,7 +34,7 @@ Ops<T> recording_ops() {
     record<T>(stream, AddSum<T>{{total, 1}, x});
   };
   ops.allocate = reserve_addresses;
-  ops.available_bytes = [] { return int64_t(0); };
+  ops.available_bytes = [](int) { return int64_t(0); };
   ops.open_stream = [] {
     const auto recorder = std::make_shared<Recorder<T>>();
     return std::shared_ptr<const Stream>(recorder, &recorder->stream);

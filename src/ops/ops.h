@@ -63,9 +63,10 @@ struct Ops {
   void (*add_sum)(Stream, double* total, Vec<const A>);
 
   // Memory and queues of the backend. allocate gives zeroed memory, MachineError when there is not enough;
-  // available_bytes is what it could give now, 0 when unknown.
+  // available_bytes is what it could give now to each of so many ranks on this machine, 0 when unknown: ranks
+  // divide the host's memory, and have a GPU each.
   std::shared_ptr<std::byte> (*allocate)(int64_t bytes);
-  int64_t (*available_bytes)();
+  int64_t (*available_bytes)(int ranks);
   std::shared_ptr<const Stream> (*open_stream)();
   // What is queued on the follower from now on begins when all that the leader has queued so far is done.
   void (*follow)(Stream follower, Stream leader);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/arena.h"
+#include "ops/memory_limit.h"
 #include "ops/ops.h"
 
 namespace saslm {
@@ -28,17 +29,14 @@ int64_t addresses_left() {
   return std::max(int64_t(limit.rlim_cur) - pages * ::sysconf(_SC_PAGESIZE), int64_t(1));
 }
 
-// Of the machine, of this process's control group, or of its addresses, whichever is least.
-int64_t available_bytes() {
-  int64_t limit = 0;
+// Of the machine and of this process's control group, which the ranks divide among them, or of its addresses,
+// whichever is least.
+int64_t available_bytes(int ranks) {
+  int64_t machine = 0;
   std::ifstream meminfo("/proc/meminfo");
   for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);)
-    if (key == "MemAvailable:") limit = std::stoll(rest) * 1024;
-  int64_t group = 0;  // "max" does not parse and leaves 0
-  if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> group && group > 0)
-    limit = limit > 0 ? std::min(limit, group) : group;
-  if (const int64_t left = addresses_left(); left > 0) limit = limit > 0 ? std::min(limit, left) : left;
-  return limit;
+    if (key == "MemAvailable:") machine = std::stoll(rest) * 1024;
+  return tighter(tighter(machine, group_memory_limit()) / ranks, addresses_left());
 }
 
 std::shared_ptr<const Stream> open_stream() {

@@ -123,7 +123,7 @@ TrainEnd run_one(const VariantPlan& variant, uint64_t seed, const std::string& r
 template <class T>
 CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, const Ops<T>& ops,
                               CompareObserver& observer, const std::function<bool()>& stop) {
-  ComparePlan plan = plan_in<T>(file, dir, ops.available_bytes());
+  ComparePlan plan = plan_in<T>(file, dir, ops.available_bytes(1));
   const RunLock lock(dir);  // after the checks: a refused comparison leaves no folder behind
   remove_abandoned_writes(dir);
   observer.note(plan.data);

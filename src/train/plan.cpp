@@ -101,16 +101,20 @@ Plan make_plan(const Config& config, bool host_memory) {
 }
 
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory) {
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory,
+                     int sharing) {
   if (available == 0 || plan.arena_bytes <= available) return;
-  throw ConfigError("this run does not fit into memory: it needs " + std::to_string(plan.arena_bytes) +
-                    " bytes, there are " + std::to_string(available) + "; " +
-                    what_would_fit<T>(config, host_memory, available));
+  const bool alone = sharing == 1;
+  const std::string who = alone ? "it" : "each of " + std::to_string(sharing) + " ranks on this machine";
+  throw ConfigError("this run does not fit into memory: " + who + " needs " +
+                    std::to_string(plan.arena_bytes) + " bytes, there are " + std::to_string(available) +
+                    (alone ? "; " : " for each; ") + what_would_fit<T>(config, host_memory, available) +
+                    (alone ? "" : "; fewer ranks on this machine leave more for each"));
 }
 
 template Plan make_plan<float>(const Config&, bool);
-template void check_plan_fits<float>(const Config&, const Plan&, int64_t, bool);
+template void check_plan_fits<float>(const Config&, const Plan&, int64_t, bool, int);
 template Plan make_plan<bf16>(const Config&, bool);
-template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t, bool);
+template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t, bool, int);
 
 }  // namespace saslm

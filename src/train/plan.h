@@ -33,8 +33,9 @@ template <class T>
 Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>);
 
 // Throws ConfigError when the arena cannot fit into the available memory (0 = unknown), saying what would.
+// sharing: so many ranks on this machine, each of which has this much.
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes,
-                     bool host_memory = std::is_same_v<T, float>);
+                     bool host_memory = std::is_same_v<T, float>, int sharing = 1);
 
 }  // namespace saslm

@@ -26,11 +26,12 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// A config whose arena cannot fit is refused before anything large happens.
+// A config whose arena cannot fit is refused before anything large happens, on this rank or another.
 template <class T>
-Plan fitting_plan(const Config& config, const Ops<T>& ops) {
+Plan fitting_plan(const Config& config, const Ops<T>& ops, int local_ranks) {
   Plan plan = make_plan<T>(config, ops.host_memory);
-  check_plan_fits<T>(config, plan, ops.available_bytes(), ops.host_memory);
+  check_plan_fits<T>(config, plan, ops.available_bytes(local_ranks), ops.host_memory,
+                     ops.host_memory ? local_ranks : 1);
   return plan;
 }
 
@@ -88,7 +89,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       config_(config),
       options_(options),
       observer_(observer),
-      plan_(fitting_plan(config, ops)),
+      plan_(fitting_plan(config, ops, options.local_ranks)),
       train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
       val_set_(open_val_set(config)),
       lock_(agree_and_lock()),

@@ -31,6 +31,7 @@ struct TrainOptions {
   std::string init_from;       // weights to start from; "" = the config's seed
   double max_minutes = 0;      // stop and save after this long; 0 = no limit
   std::function<bool()> stop;  // asked after every step: save and return?
+  int local_ranks = 1;         // on this machine, this one among them: they divide its memory
 };
 
 // Tokens of a vocabulary mean something only to the tokenizer that made them: DataError when two are named.

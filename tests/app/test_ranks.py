@@ -2,6 +2,8 @@
 """Several ranks compute what one computes, bit for bit, and end together however one of them ends."""
 import contextlib
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -384,6 +386,56 @@ class Refused(RanksTest):
         environments = [as_torchrun(0, 2, port), as_torchrun(1, 4, port)]
         with by_hand(environments, self.config["mha"], "--run-dir", run) as ranks:
             self.refused(ranks[0].wait(), "rank 0 as one of 2, rank 1 as one of 4", run)
+
+
+class Memory(RanksTest):
+    """Without data: what a plan does not refuse ends for want of it, and no test takes a machine's memory."""
+    NO_DATA = ("--set", "data.train=none.bin")
+    REFUSED = re.compile(r"each of 2 ranks on this machine needs (\d+) bytes, there are (\d+) for each; .*"
+                         "fewer ranks on this machine leave more for each")
+
+    def config_of_batches(self, micro_batch):
+        return self.write_config(config_of("mha", model={"max_seq_len": 512}, checkpoint={"background": False},
+                                           train={"micro_batch": micro_batch, "global_batch": 2 * micro_batch}))
+
+    def needing(self, wanted):
+        """A config of which one rank, or each of two, needs about that many bytes."""
+        needed = self.run_json("plan", self.config_of_batches(100))["arena_bytes"]
+        return self.config_of_batches(round(100 * wanted / needed))
+
+    def machine_has(self):
+        done = saslm("plan", self.config_of_batches(1 << 20))
+        self.assertEqual(done.code, USER)
+        return int(re.search(r"it needs \d+ bytes, there are (\d+);", done.err)[1])
+
+    def test_ranks_on_one_machine_divide_its_memory(self):
+        there_are = self.machine_has()
+        large, run = self.needing(0.7 * there_are), self.fresh()
+        self.run_ok("plan", large)
+        for command in ("plan", large), ("train", large, "--run-dir", run, *self.NO_DATA):
+            with self.subTest(command[0]):
+                done = saslm(*command, "--ranks", 2)
+                self.assertEqual(done.code, USER, done.err)
+                self.said_once("saslm: ", done.err)
+                needs, gets = map(int, self.REFUSED.search(done.err).groups())
+                self.assertGreater(needs, gets)
+                self.assertLess(gets, 0.6 * there_are)
+                self.assertFalse(run.exists())
+
+    def test_ranks_on_two_machines_do_not(self):
+        large, port = self.needing(0.7 * self.machine_has()), free_port()
+        alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        with by_hand([as_torchrun(rank, 2, port) | alone for rank in (0, 1)], large, "--run-dir", self.fresh(),
+                     *self.NO_DATA) as ranks:
+            for rank in ranks:
+                self.assertIn("no file matches", rank.wait().err)
+
+    def test_a_limit_of_each_ranks_own_is_not_divided(self):
+        limit = 7 << 28
+        done = subprocess.run([os.environ["SASLM"], "train", self.needing(1 << 30), "--run-dir", self.fresh(), *self.NO_DATA,
+                               "--ranks", "2"], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        self.assertIn("no file matches", done.stderr)
 
 
 class Joining(RanksTest):
