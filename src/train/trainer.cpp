@@ -93,6 +93,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.train_fingerprint = train_set_.fingerprint();
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.ranks = comm.size();
+  state_.computed_by = computed_by(ops);
   restore();
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_),
@@ -223,8 +224,15 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     observer_.warning(
         "data.val is not what it was when the checkpoint was saved: validation losses before and "
         "after cannot be compared");
+  for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
+    observer_.warning("changed since the checkpoint: " + line +
+                      "; the arithmetic, and with it the last bits, changes from here");
+  if (other_build(saved.computed_by, state_.computed_by))
+    observer_.note(
+        "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.ranks = state_.ranks;
+  saved.computed_by = state_.computed_by;
 
   std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
   for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
@@ -247,6 +255,9 @@ void Trainer<T>::log_start() {
                           {"flops_per_token", plan_.flops_per_token},
                           {"arena_bytes", engine_.arena().bytes()},
                           {"ranks", comm_.size()},
+                          {"device", state_.computed_by.device},
+                          {"precision", state_.computed_by.precision},
+                          {"build", state_.computed_by.build},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},

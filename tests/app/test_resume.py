@@ -328,6 +328,24 @@ class Refused(ResumeTest):
         self.assertIn("changed since the checkpoint: optim.lr: 0.003 in the checkpoint, 0.001 now", done.err)
         self.assertEqual(json.loads((run / "config.json").read_text())["optim"]["lr"], 0.001)
 
+    def test_what_the_run_is_computed_by_is_on_record_and_another_build_is_said(self):
+        run = self.interrupted_copy("mha")
+        shutil.rmtree(checkpoints(run)[-1])
+        state = json.loads((checkpoints(run)[-1] / "state.json").read_text())
+        start = harness.events(run, "start")[0]
+        self.assertEqual([start[key] for key in ("device", "precision")], ["cpu", "fp32"])
+        self.assertEqual([start[key] for key in ("device", "precision", "build")],
+                         [state[key] for key in ("device", "precision", "build")])
+        said = "another build of saslm saved the checkpoint"
+        other = harness.another_build(self.fresh("saslm"))
+        done = self.train_on("mha", run, "--device", "auto", program=other)
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertIn(said, done.err)
+        self.assertNotIn("warning", done.err)
+        self.assertNotEqual(harness.events(run, "start")[-1]["build"], start["build"])
+        self.assertNotIn(said, self.train_on("mha", run, program=other).err)
+        self.assertIn(said, self.train_on("mha", run).err)
+
     def test_a_directory_in_use_is_refused_until_its_holder_is_gone(self):
         run = self.fresh()
         with Process("train", self.write_config(endless_config()), "--run-dir", run) as holder:

@@ -126,6 +126,13 @@ class Verify(VerifyTest):
         self.assertIn("thesis.txt", done.err)
         self.assertEqual([path.name for path in work.iterdir()], ["thesis.txt"])
 
+    def test_another_build_is_said(self):
+        said = "another build of saslm saved " + str(checkpoints(self.run_)[-1])
+        self.assertNotIn("another build", saslm("verify", self.run_).err)
+        done = saslm("verify", self.run_, program=harness.another_build(self.fresh("saslm")))
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertIn(said, done.err)
+
     def test_where_there_is_nothing_to_replay(self):
         run = self.another("checkpoint.every_steps=0")
         done = saslm("verify", run)
