@@ -6,9 +6,24 @@
 
 namespace saslm {
 
+namespace {
+
+void print_alone(const StepsAlone& steps, const std::string& here, const std::string& there) {
+  if (steps.within > 0)
+    std::printf("steps on record in %s but not in %s: %lld, the first is %lld\n", here.c_str(), there.c_str(),
+                static_cast<long long>(steps.within), static_cast<long long>(steps.first));
+  if (steps.beyond > 0)
+    std::printf("steps of %s before or after all that are on record in %s: %lld, not compared\n",
+                here.c_str(), there.c_str(), static_cast<long long>(steps.beyond));
+}
+
+}  // namespace
+
 nlohmann::ordered_json to_json(const StateDifference& d) {
   nlohmann::ordered_json j = {{"same", d.none()},
                               {"records_compared", d.steps_compared},
+                              {"steps_only_in", {{"a", d.only_a.within}, {"b", d.only_b.within}}},
+                              {"steps_beyond", {{"a", d.only_a.beyond}, {"b", d.only_b.beyond}}},
                               {"checkpoints_compared", d.checkpoints_compared},
                               {"first_record", nullptr},
                               {"tensors", nlohmann::ordered_json::array()}};
@@ -29,11 +44,11 @@ nlohmann::ordered_json to_json(const StateDifference& d) {
 }
 
 void print(const StateDifference& d, const std::string& a, const std::string& b) {
-  if (d.none()) {
+  if (d.none())
     std::printf("the same, bit for bit: %lld records, %zu checkpoints compared\n",
                 static_cast<long long>(d.steps_compared), d.checkpoints_compared.size());
-    return;
-  }
+  print_alone(d.only_a, a, b);
+  print_alone(d.only_b, b, a);
   if (d.metric)
     std::printf("first differing record: %s %lld, %s: %s in %s, %s in %s\n", d.metric->event.c_str(),
                 static_cast<long long>(d.metric->step), d.metric->field.c_str(), d.metric->a.c_str(),

@@ -20,6 +20,15 @@ struct Options {
   bool json = false;
 };
 
+// A difference that follows may come of these.
+void tell_what_differs(const ReplayPlan& plan, const ComputedBy& now) {
+  for (const std::string& line : other_arithmetic(plan.computed_by, now))
+    std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
+  if (other_build(plan.computed_by, now))
+    std::cerr << "warning: another build of saslm saved " << plan.to_path
+              << ": the replay may differ by that alone\n";
+}
+
 int verify(const Options& o) {
   ReplayOptions options = o.replay;
   if (o.from >= 0) options.from = o.from;
@@ -31,8 +40,10 @@ int verify(const Options& o) {
   const Device device = choose_device(plan.config.runtime);
   for (const std::string& line : plan.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
   std::cerr << "replaying steps " << plan.from << " to " << plan.to << " on " << device.description << "\n";
-  const StateDifference difference =
-      on_device(device, [&](const auto& ops) { return replay(options, plan, ops); });
+  const StateDifference difference = on_device(device, [&](const auto& ops) {
+    tell_what_differs(plan, computed_by(ops));
+    return replay(options, plan, ops);
+  });
   if (o.json) {
     nlohmann::ordered_json j = {{"run_dir", options.run_dir}, {"from", plan.from}, {"to", plan.to}};
     j.update(to_json(difference));

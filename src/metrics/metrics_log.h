@@ -25,6 +25,8 @@ struct StepRecord {
   std::optional<double> mfu;           // null when the peak is not known
   std::optional<double> aux_loss;      // what training minimises beside the loss; written only where it does
   std::optional<std::string> skipped;  // why the update was not applied; written only when it was not
+  uint64_t first_sample = 0;           // of the training stream, of those it read; written beside skipped
+  int64_t samples = 0;                 // how many from there on; likewise
 };
 
 struct EvalRecord {
@@ -36,8 +38,8 @@ struct EvalRecord {
 struct CheckpointRecord {
   int64_t step = 0;  // updates done
   std::string path;
-  int64_t bytes = 0;
-  double save_ms = 0;      // until it was on the disk
+  int64_t bytes = 0;       // of its files
+  double save_ms = 0;      // until it was on the disk; of one whose event was lost NaN, like the next
   double stall_ms = 0;     // of which training stood still
   std::string state_hash;  // of all weights and moments
   std::string problem;     // of what came after; not logged
@@ -49,6 +51,7 @@ struct ResumeReport {
   std::optional<double> last_val_loss;  // of the last evaluation kept
   std::optional<int64_t>
       last_eval_step;  // among the kept: whether the checkpoint's own evaluation is on record
+  std::optional<int64_t> last_checkpoint_step;  // likewise, and itself
 };
 
 class MetricsLog {

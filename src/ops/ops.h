@@ -75,7 +75,8 @@ struct Ops {
   // the first product. The table as it has grown: product_table; "" where nothing is chosen.
   bool (*time_products)(Stream, const std::string& table);
   std::string (*product_table)(Stream);
-  bool host_memory;  // the host may read and write it
+  bool host_memory;    // the host may read and write it
+  const char* device;  // its kind: "cpu", "cuda"
 
   // copy_in has read the host's memory on return; copy_out waits for all queued work and has written it; zero
   // is queued.

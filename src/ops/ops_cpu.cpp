@@ -90,6 +90,7 @@ const Ops<T>& cpu_ops() {
       .time_products = [](Stream, const std::string&) { return true; },
       .product_table = [](Stream) { return std::string(); },
       .host_memory = true,
+      .device = "cpu",
       .copy_in = copy,
       .copy_out = copy,
       .zero = zero,

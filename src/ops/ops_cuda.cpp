@@ -49,6 +49,7 @@ const Ops<T>& cuda_ops() {
       .time_products = cuda::time_products,
       .product_table = cuda::product_table,
       .host_memory = false,
+      .device = "cuda",
       .copy_in = cuda::copy_in,
       .copy_out = cuda::copy_out,
       .zero = cuda::zero,

@@ -10,7 +10,7 @@ namespace saslm {
 // PeerError on the others.
 void check_alike(const Communicator& comm, const nlohmann::json& mine);
 
-// The program's own: the XXH3 of its file.
+// The program's own: the XXH3 of its file; "" where that cannot be read.
 std::string build_hash();
 
 }  // namespace saslm

@@ -93,7 +93,9 @@ ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::stri
     throw CheckpointError(dir + ": wanted a valid checkpoint" +
                           (options.to ? " of step " + std::to_string(*options.to) : "") + ", there is none" +
                           list(skipped));
-  ReplayPlan plan{.to = to->step(), .to_path = to->path()};
+  ReplayPlan plan{.to = to->step(),
+                  .to_path = to->path(),
+                  .computed_by = run_state_from_json(to->state_json(), to->path()).computed_by};
   if (options.from != 0) {
     const auto from = find(dir, options.from, to->step(), skipped);
     if (!from || from->step() >= to->step())

@@ -25,6 +25,7 @@ struct ReplayPlan {
   std::string from_path, to_path;    // checkpoints; from_path is "" for the beginning
   std::vector<std::string> skipped;  // checkpoints that are damaged, and why
   Config config;
+  ComputedBy computed_by;  // as the state at `to` was
 };
 ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides);
 

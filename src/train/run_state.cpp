@@ -40,9 +40,7 @@ constexpr std::array kRules = {
     FieldRule{"/train/", Rule::noted},
     FieldRule{"/eval/", Rule::free},
     FieldRule{"/checkpoint/", Rule::free},
-    FieldRule{"/runtime/device", Rule::noted},  // these four decide the last bits
-    FieldRule{"/runtime/precision", Rule::noted},
-    FieldRule{"/runtime/matmul", Rule::noted},
+    FieldRule{"/runtime/matmul", Rule::noted},  // these two decide the last bits
     FieldRule{"/runtime/gradient_sum", Rule::noted},
     FieldRule{"/runtime/", Rule::free},
 };
@@ -78,6 +76,10 @@ std::string dotted(const std::string& pointer) {
   return path;
 }
 
+bool differ(const std::string& then, const std::string& now) {
+  return !then.empty() && !now.empty() && then != now;
+}
+
 }  // namespace
 
 std::string to_json(const RunState& state) {
@@ -91,7 +93,12 @@ std::string to_json(const RunState& state) {
       {"recent_losses", std::vector<double>(state.detector.losses.begin(), state.detector.losses.end())},
       {"data", {{"train", state.train_fingerprint}, {"val", state.val_fingerprint}}},
       {"ranks", state.ranks}};
-  if (!state.product_table.empty()) j["product_table"] = state.product_table;
+  const auto [device, precision, build] = state.computed_by;
+  for (const auto& [key, value] : {std::pair{"product_table", state.product_table},
+                                   {"device", device},
+                                   {"precision", precision},
+                                   {"build", build}})
+    if (!value.empty()) j[key] = value;
   return j.dump(2) + "\n";
 }
 
@@ -114,6 +121,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     const auto losses = j.at("recent_losses").get<std::vector<double>>();
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
+    state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", "")};
     if (j.at("data").size() != 2)
       throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");
     state.train_fingerprint = j.at("data").at("train").get<std::string>();
@@ -122,6 +130,21 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
   } catch (const json::exception& e) {
     throw CheckpointError(where + ": state.json is not one of ours: " + e.what());
   }
+}
+
+std::vector<std::string> other_arithmetic(const ComputedBy& then, const ComputedBy& now) {
+  std::vector<std::string> lines;
+  const auto compare = [&](const char* what, const std::string& before, const std::string& after) {
+    if (differ(before, after))
+      lines.push_back(what + (": " + before) + " in the checkpoint, " + after + " now");
+  };
+  compare("device", then.device, now.device);
+  compare("precision", then.precision, now.precision);
+  return lines;
+}
+
+bool other_build(const ComputedBy& then, const ComputedBy& now) {
+  return differ(then.build, now.build);
 }
 
 std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,

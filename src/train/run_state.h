@@ -6,9 +6,29 @@
 #include <vector>
 
 #include "config/config.h"
+#include "core/bf16.h"
+#include "ops/ops.h"
+#include "train/agreement.h"
 #include "train/bad_steps.h"
 
 namespace saslm {
+
+// What a state was computed by. "": not known, as in checkpoints from before this was kept.
+struct ComputedBy {
+  std::string device;     // Ops::device
+  std::string precision;  // "fp32", "bf16": of the weights that are multiplied
+  std::string build;      // build_hash()
+};
+
+template <class T>
+ComputedBy computed_by(const Ops<T>& ops) {
+  return {ops.device, std::is_same_v<T, bf16> ? "bf16" : "fp32", build_hash()};
+}
+
+// One line each for a device and a precision that are known and were others then.
+std::vector<std::string> other_arithmetic(const ComputedBy& then, const ComputedBy& now);
+// Both are known and differ: the same bits are promised for the same build only.
+bool other_build(const ComputedBy& then, const ComputedBy& now);
 
 struct RunState {
   int64_t step = 0;           // steps done, refused ones included: the next step's number
@@ -16,7 +36,8 @@ struct RunState {
   int64_t tokens = 0;         // seen
   uint64_t sample_index = 0;  // of the training stream, the next to read
   BadStepDetector::State detector;
-  std::string product_table;                       // Ops::product_table(); "" where products were not timed
+  std::string product_table;  // Ops::product_table(); "" where products were not timed
+  ComputedBy computed_by;
   int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
 };
@@ -28,7 +49,8 @@ RunState run_state_from_json(const std::string& text, const std::string& where);
 // Compares two resolved configs (JSON texts) field by field. What decides the model, the data order or the
 // batch must be the same: CheckpointError listing every difference. Returns one line per difference that is
 // allowed and changes the run from here on (learning rate, steps, ...); evaluation, checkpoint and runtime
-// settings and paths may change silently.
+// settings and paths may change silently. Of device and precision a config says what is wished: what came of
+// that is ComputedBy.
 std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,
                                          const std::string& where);
 

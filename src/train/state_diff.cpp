@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/manifest.h"
@@ -47,6 +48,26 @@ std::optional<MetricDifference> first_difference(int64_t step, const std::string
     if (in_a != in_b) return MetricDifference{step, event, key, in_a, in_b};
   }
   return {};
+}
+
+// The steps on record, first <= s < end.
+std::set<int64_t> steps_of(const Records& records, int64_t first, int64_t end) {
+  std::set<int64_t> steps;
+  for (const auto& [at, record] : records)
+    if (at.second == "step" && at.first >= first && at.first < end) steps.insert(at.first);
+  return steps;
+}
+
+StepsAlone only_here(const std::set<int64_t>& here, const std::set<int64_t>& there) {
+  StepsAlone alone;
+  for (const int64_t step : here) {
+    if (there.contains(step)) continue;
+    if (there.empty() || step < *there.begin() || step > *there.rbegin())
+      ++alone.beyond;
+    else if (alone.within++ == 0)
+      alone.first = step;
+  }
+  return alone;
 }
 
 // A file's tensors whose sums differ, element by element.
@@ -103,6 +124,9 @@ void diff_metrics(const std::string& run_a, const std::string& run_b, int64_t fi
     ++difference.steps_compared;
     if (!difference.metric) difference.metric = first_difference(step, event, record, other->second);
   }
+  const std::set<int64_t> in_a = steps_of(a, first, end), in_b = steps_of(b, first, end);
+  difference.only_a = only_here(in_a, in_b);
+  difference.only_b = only_here(in_b, in_a);
 }
 
 StateDifference diff(const std::string& a, const std::string& b) {

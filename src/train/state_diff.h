@@ -21,21 +21,30 @@ struct MetricDifference {
   std::string a, b;   // as JSON; "absent"
 };
 
+// Steps that only one side has on record.
+struct StepsAlone {
+  int64_t within = 0;  // the range that both cover: a difference
+  int64_t first = 0;   // of those
+  int64_t beyond = 0;  // that range, before or after: none, since a run may be shorter
+};
+
 struct StateDifference {
-  std::optional<MetricDifference> metric;     // the first
-  int64_t steps_compared = 0;                 // steps and evaluations that both have on record
+  std::optional<MetricDifference> metric;  // the first
+  int64_t steps_compared = 0;              // steps and evaluations that both have on record
+  StepsAlone only_a, only_b;
   std::vector<int64_t> checkpoints_compared;  // up to the first that differs
   std::vector<TensorDifference> tensors;      // of the last of them, in the order of its files
 
-  bool none() const { return !metric && tensors.empty(); }
+  bool none() const { return !metric && tensors.empty() && only_a.within + only_b.within == 0; }
 };
 
 // Both are runs, or both are checkpoints; checkpoints are verified. CheckpointError when one is damaged or
 // they are not of one model; DataError when there is nothing that both have.
 StateDifference diff(const std::string& a, const std::string& b);
 
-// The records of two metrics.jsonl, steps first <= s < end and evaluations first < s <= end: sets `metric`
-// and `steps_compared`.
+// The records of two metrics.jsonl, steps first <= s < end and evaluations first < s <= end: sets `metric`,
+// `steps_compared`, `only_a` and `only_b`. How often a run evaluates changes no bit: evaluations that only
+// one has are passed over.
 void diff_metrics(const std::string& run_a, const std::string& run_b, int64_t first, int64_t end,
                   StateDifference& difference);
 

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -105,11 +106,11 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.train_fingerprint = train_set_.fingerprint();
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.ranks = comm.size();
+  state_.computed_by = computed_by(ops);
   restore();
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_),
                               .config = config_.checkpoint,
-                              .bytes = plan_.checkpoint_bytes,
                               .lock = lock_.get(),
                               .metrics = metrics_.get()});
   if (saved_at_ >= 0) saver_->found(saved_at_);
@@ -188,11 +189,25 @@ void Trainer<T>::restore() {
   const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
+  if (found && report.last_checkpoint_step != state_.step) log_lost(*found);
   if (found && report.last_eval_step == state_.step) {
     evaluated_at_ = state_.step;
     last_val_loss_ = report.last_val_loss;
   }
   gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_}.dump(), kRestoring);
+}
+
+// The run was killed after the checkpoint got its name and before that was on record. How long it took nobody
+// knows.
+template <class T>
+void Trainer<T>::log_lost(const Checkpoint& checkpoint) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  metrics_->log_checkpoint({.step = checkpoint.step(),
+                            .path = checkpoint.path(),
+                            .bytes = checkpoint.bytes(),
+                            .save_ms = kUnknown,
+                            .stall_ms = kUnknown,
+                            .state_hash = state_hash(checkpoint.files())});
 }
 
 template <class T>
@@ -235,8 +250,15 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     observer_.warning(
         "data.val is not what it was when the checkpoint was saved: validation losses before and "
         "after cannot be compared");
+  for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
+    observer_.warning("changed since the checkpoint: " + line +
+                      "; the arithmetic, and with it the last bits, changes from here");
+  if (other_build(saved.computed_by, state_.computed_by))
+    observer_.note(
+        "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.ranks = state_.ranks;
+  saved.computed_by = state_.computed_by;
 
   std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
   for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
@@ -260,6 +282,9 @@ void Trainer<T>::log_start() {
                           {"flops_per_token", plan_.flops_per_token},
                           {"arena_bytes", engine_.arena().bytes()},
                           {"ranks", comm_.size()},
+                          {"device", state_.computed_by.device},
+                          {"precision", state_.computed_by.precision},
+                          {"build", state_.computed_by.build},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
@@ -349,14 +374,14 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
 template <class T>
 void Trainer<T>::train_step() {
   const double begin_s = now_s();
-  StepRecord record{.step = state_.step};
-  const uint64_t first_sample = state_.sample_index;
+  StepRecord record{
+      .step = state_.step, .first_sample = state_.sample_index, .samples = config_.train.global_batch};
   accumulate_gradients(record);
   record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
   record.skipped = detector_.judge(record.loss, record.grad_norm);
   if (record.skipped)
     observer_.warning("step " + std::to_string(state_.step) + " skipped, nothing updated: " +
-                      *record.skipped + " (samples " + std::to_string(first_sample) + " to " +
+                      *record.skipped + " (samples " + std::to_string(record.first_sample) + " to " +
                       std::to_string(state_.sample_index - 1) + " of the stream)");
   else
     optimizer_.update(record.lr, record.grad_norm, ++state_.updates);

@@ -47,8 +47,8 @@ class Result(NamedTuple):
     err: str
 
 
-def _command(args):
-    return [os.environ["SASLM"], *map(str, args)]
+def _command(args, program=None):
+    return [program or os.environ["SASLM"], *map(str, args)]
 
 
 def _environment(env):
@@ -56,11 +56,19 @@ def _environment(env):
     return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **(env or {})}
 
 
-def saslm(*args, env=None, cwd=None, stdout=subprocess.PIPE, patience_s=PATIENCE_S):
+def saslm(*args, env=None, cwd=None, stdout=subprocess.PIPE, patience_s=PATIENCE_S, program=None):
     # Generated text may hold bytes that are not UTF-8.
-    done = subprocess.run(_command(args), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+    done = subprocess.run(_command(args, program), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
                           encoding="utf-8", errors="replace", env=_environment(env), cwd=cwd, timeout=patience_s)
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def another_build(path):
+    """A program that does the same and is not the same, byte for byte."""
+    shutil.copy(os.environ["SASLM"], path)
+    with open(path, "ab") as file:
+        file.write(b"another")
+    return path
 
 
 class Process:

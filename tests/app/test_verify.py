@@ -51,6 +51,40 @@ class Diff(VerifyTest):
         self.assertIn("first differing record: eval 0, val_loss: ", said)
         self.assertIn("first differing checkpoint: step 4", said)
 
+    def without_steps(self, *steps):
+        """A copy of the run, whose metrics lack them."""
+        run = self.fresh()
+        shutil.copytree(self.run_, run)
+        lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (run / "metrics.jsonl").write_text("".join(line for line in lines
+                                                   if not any(f'"step","step":{step},' in line for step in steps)))
+        return run
+
+    def test_steps_that_one_run_lacks_between_others_are_a_difference(self):
+        run = self.without_steps(7, 9)
+        found = self.found("diff", self.run_, run)
+        self.assertFalse(found["same"])
+        self.assertEqual(found["steps_only_in"], {"a": 2, "b": 0})
+        self.assertEqual(found["steps_beyond"], {"a": 0, "b": 0})
+        self.assertEqual(self.found("diff", run, self.run_)["steps_only_in"], {"a": 0, "b": 2})
+        said = saslm("diff", run, self.run_).out
+        self.assertIn(f"steps on record in {self.run_} but not in {run}: 2, the first is 7", said)
+        self.assertNotIn("the same", said)
+
+    def test_a_run_that_is_shorter_is_said_to_be_and_is_no_difference(self):
+        run = self.without_steps(10, 11)
+        found = self.run_json("diff", self.run_, run)
+        self.assertTrue(found["same"])
+        self.assertEqual(found["steps_only_in"], {"a": 0, "b": 0})
+        self.assertEqual(found["steps_beyond"], {"a": 2, "b": 0})
+        said = self.run_ok("diff", run, self.run_).out
+        self.assertIn("the same, bit for bit: 13 records", said)
+        self.assertIn(f"steps of {self.run_} before or after all that are on record in {run}: 2, not compared", said)
+
+    def test_how_often_a_run_evaluates_is_no_difference(self):
+        found = self.run_json("diff", self.run_, self.another("eval.every_steps=5"))
+        self.assertEqual(found["records_compared"], 12 + 2)  # before the first step and after the last
+
     def test_checkpoints_alone(self):
         first, second = checkpoints(self.run_)[:2]
         self.run_ok("diff", first, first)
@@ -125,6 +159,13 @@ class Verify(VerifyTest):
         self.assertEqual(done.code, USER)
         self.assertIn("thesis.txt", done.err)
         self.assertEqual([path.name for path in work.iterdir()], ["thesis.txt"])
+
+    def test_another_build_is_said(self):
+        said = "another build of saslm saved " + str(checkpoints(self.run_)[-1])
+        self.assertNotIn("another build", saslm("verify", self.run_).err)
+        done = saslm("verify", self.run_, program=harness.another_build(self.fresh("saslm")))
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertIn(said, done.err)
 
     def test_where_there_is_nothing_to_replay(self):
         run = self.another("checkpoint.every_steps=0")

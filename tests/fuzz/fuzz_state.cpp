@@ -45,6 +45,7 @@ std::vector<std::string> seeds() {
   state.step = 12, state.updates = 11, state.tokens = 4096, state.sample_index = 1ull << 63;
   state.detector = {{2.5, 3, 1e-3}, 1};
   state.product_table = "cuBLASLt 130100 NVIDIA H200\n";
+  state.computed_by = {"cuda", "bf16", std::string(32, 'b')};
   state.train_fingerprint = std::string(32, 'c');
   return {to_json(state), to_json(RunState{}), current_config()};
 }

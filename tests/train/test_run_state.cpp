@@ -20,6 +20,7 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   state.detector.bad_in_row = 1;
   state.train_fingerprint = "a";
   state.product_table = "a GPU\n1 : 2\n";
+  state.computed_by = {"cuda", "bf16", "00ff"};
   const RunState back = run_state_from_json(to_json(state), "here");
   EXPECT_EQ(back.step, state.step);
   EXPECT_EQ(back.updates, state.updates);
@@ -29,11 +30,37 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   EXPECT_EQ(back.detector.bad_in_row, 1);
   EXPECT_EQ(back.train_fingerprint, "a");
   EXPECT_EQ(back.product_table, state.product_table);
+  EXPECT_EQ(to_json(back), to_json(state));
 }
 
 TEST(RunState, AnythingElseIsRefused) {
   for (const char* text : {"", "{}", "[1]", "{\"version\":2}", "{\"version\":1,\"step\":\"x\"}"})
     EXPECT_THROW(run_state_from_json(text, "here"), CheckpointError) << text;
+}
+
+TEST(RunState, WhatComputedItIsTextOrNotKnown) {
+  auto state = nlohmann::json::parse(to_json(RunState{.computed_by = {"cpu", "fp32", "00ff"}}));
+  for (const char* key : {"device", "precision", "build"}) {
+    auto broken = state;
+    broken[key] = 1;
+    EXPECT_THROW(run_state_from_json(broken.dump(), "here"), CheckpointError) << key;
+    state.erase(key);
+  }
+  EXPECT_EQ(state.dump(2) + "\n", to_json(RunState{}));
+  const ComputedBy back = run_state_from_json(state.dump(), "here").computed_by, now{"cpu", "fp32", "00ff"};
+  EXPECT_TRUE(other_arithmetic(back, now).empty());
+  EXPECT_FALSE(other_build(back, now));
+}
+
+TEST(Resume, AnotherDeviceAnotherPrecisionAndAnotherBuildAreTold) {
+  const ComputedBy then{"cuda", "bf16", "00ff"};
+  const auto lines = other_arithmetic(then, {"cpu", "fp32", "00ff"});
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0], "device: cuda in the checkpoint, cpu now");
+  EXPECT_EQ(lines[1], "precision: bf16 in the checkpoint, fp32 now");
+  EXPECT_TRUE(other_arithmetic(then, {"cuda", "bf16", "11ee"}).empty());
+  EXPECT_TRUE(other_build(then, {"cuda", "bf16", "11ee"}));
+  EXPECT_FALSE(other_build(then, then));
 }
 
 TEST(Resume, AnotherModelIsRefusedAndEveryDifferenceNamed) {
@@ -112,8 +139,8 @@ TEST(Resume, EveryFieldOfAConfigIsRefusedOrToldOrKnownToBeFree) {
                                                     {"checkpoint.keep_last", free},
                                                     {"checkpoint.keep_every", free},
                                                     {"checkpoint.background", free},
-                                                    {"runtime.device", told},
-                                                    {"runtime.precision", told},
+                                                    {"runtime.device", free},
+                                                    {"runtime.precision", free},
                                                     {"runtime.threads", free},
                                                     {"runtime.peak_tflops", free},
                                                     {"runtime.recompute", free},
