@@ -19,7 +19,7 @@ namespace {
 struct Options {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
-  bool json = false;
+  bool json = false, buffers = false;
 };
 
 struct Planned {
@@ -30,9 +30,10 @@ struct Planned {
 
 nlohmann::ordered_json as_json(const Planned& p) {
   const Plan& plan = p.plan;
-  nlohmann::ordered_json parts, regions;
+  nlohmann::ordered_json parts, regions, buffers;
   for (const auto& [part, count] : plan.parameters_by_part) parts[part] = count;
   for (const auto& [region, bytes] : plan.bytes_by_region) regions[region] = bytes;
+  for (const auto& [buffer, bytes] : plan.bytes_by_buffer) buffers[buffer] = bytes;
   return {{"config", p.path},
           {"kind", name_of(p.config.model.attention.kind)},
           {"parameters", plan.parameters},
@@ -46,6 +47,7 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"flops_recomputed_per_token", plan.flops_recomputed},
           {"arena_bytes", plan.arena_bytes},
           {"bytes_by_region", regions},
+          {"bytes_by_buffer", buffers},
           {"checkpoint_bytes", plan.checkpoint_bytes},
           {"steps", p.config.train.steps},
           {"tokens_per_step", plan.tokens_per_step},
@@ -55,7 +57,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
 // One column per config, a row per quantity.
 class PlanTable {
  public:
-  explicit PlanTable(const std::vector<Planned>& plans) : plans_(plans) {
+  PlanTable(const std::vector<Planned>& plans, int first_column)
+      : plans_(plans), first_column_(first_column) {
     for (const Planned& p : plans)
       names_.push_back(plans.size() == 1 ? "" : std::filesystem::path(p.path).stem().string());
   }
@@ -98,18 +101,19 @@ class PlanTable {
 
  private:
   void line(const std::string& name, const std::vector<std::string>& cells) const {
-    std::printf("  %-24s", name.c_str());
+    std::printf("  %-*s", first_column_, name.c_str());
     for (size_t i = 0; i < cells.size(); ++i)
       std::printf(" %*s", int(std::max<size_t>(16, names_[i].size() + 1)), cells[i].c_str());
     std::printf("\n");
   }
 
   const std::vector<Planned>& plans_;
+  int first_column_;
   std::vector<std::string> names_;
 };
 
-void print_text(const std::vector<Planned>& plans) {
-  const PlanTable table(plans);
+void print_text(const std::vector<Planned>& plans, bool buffers) {
+  const PlanTable table(plans, buffers ? 40 : 24);
   const auto count = [&](const char* name, double Plan::*value) {
     table.row(name, [&](const Planned& p) { return human_count(p.plan.*value); });
   };
@@ -147,6 +151,10 @@ void print_text(const std::vector<Planned>& plans) {
       const bool gpu = intended_device(p.config.runtime).gpu;
       return gpu ? "-" : human_bytes(p.plan.arena_bytes * p.config.train.ranks);
     });
+  if (buffers) {
+    table.heading("memory by buffer; those that are not needed at once share it");
+    table.rows(&Plan::bytes_by_buffer, [](int64_t n) { return human_bytes(n); });
+  }
   table.heading("run");
   table.row("steps", [](const Planned& p) { return std::to_string(p.config.train.steps); });
   table.row("tokens per step", [](const Planned& p) { return human_count(double(p.plan.tokens_per_step)); });
@@ -180,7 +188,7 @@ int plan(const Options& o) {
     plans.push_back({path, std::move(config), std::move(plan)});
   }
   if (!o.json) {
-    print_text(plans);
+    print_text(plans, o.buffers);
   } else if (plans.size() == 1) {
     print_json(as_json(plans[0]), 2);
   } else {
@@ -209,6 +217,7 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--ranks", o->ranks,
                   "Plan for one of so many that share each step's work, and on a CPU this machine's memory")
       ->check(integer_in(1, 1024));
+  sub->add_flag("--buffers", o->buffers, "Show every buffer of the memory, too");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }

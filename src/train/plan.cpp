@@ -65,6 +65,18 @@ std::string what_would_fit(const Config& config, bool host_memory, int64_t avail
   return "these would fit: " + options + "; train.grad_accum makes up for a smaller micro_batch";
 }
 
+// "layers.3.attn.q" -> "layers.attn.q"
+std::string without_layer(const std::string& name) {
+  if (!name.starts_with("layers.")) return name;
+  return "layers" + name.substr(name.find('.', 7));
+}
+
+int64_t& entry_of(std::vector<std::pair<std::string, int64_t>>& list, const std::string& name) {
+  auto entry = std::find_if(list.begin(), list.end(), [&](const auto& e) { return e.first == name; });
+  if (entry == list.end()) entry = list.insert(entry, {name, 0});
+  return entry->second;
+}
+
 }  // namespace
 
 template <class T>
@@ -76,10 +88,7 @@ Plan make_plan(const Config& config, bool host_memory) {
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {
     plan.parameters += spec.size;
-    auto part = std::find_if(plan.parameters_by_part.begin(), plan.parameters_by_part.end(),
-                             [&](const auto& entry) { return entry.first == spec.part; });
-    if (part == plan.parameters_by_part.end()) part = plan.parameters_by_part.insert(part, {spec.part, 0});
-    part->second += spec.size;
+    entry_of(plan.parameters_by_part, spec.part) += spec.size;
   }
 
   const auto macs = model.macs(train.seq_len);
@@ -93,6 +102,11 @@ Plan make_plan(const Config& config, bool host_memory) {
   for (int r = 0; r < kRegions; ++r)
     if (const int64_t bytes = layout.region_bytes(Region(r)); bytes > 0)
       plan.bytes_by_region.emplace_back(name_of(Region(r)), bytes);
+  for (const BufferLine& line : layout.buffers()) {
+    const std::string name = std::string(name_of(line.region)) + " " + without_layer(line.name);
+    int64_t& bytes = entry_of(plan.bytes_by_buffer, name);
+    bytes = line.region == Region::scratch ? std::max(bytes, line.bytes) : bytes + line.bytes;
+  }
   plan.checkpoint_bytes = checkpoint_bytes(layout.params());
 
   plan.tokens_per_step = train.global_batch * train.seq_len;

@@ -22,6 +22,9 @@ struct Plan {
 
   int64_t arena_bytes = 0;  // the one allocation, exactly
   std::vector<std::pair<std::string, int64_t>> bytes_by_region;
+  // Of tables and activations all layers' together, of scratch one layer's, as "activations layers.attn.q".
+  // What is never needed at once shares memory, so they may be more than their region.
+  std::vector<std::pair<std::string, int64_t>> bytes_by_buffer;
   int64_t checkpoint_bytes = 0;  // of one, on disk, to within 64 KiB
 
   int64_t tokens_per_step = 0;

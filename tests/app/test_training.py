@@ -36,6 +36,8 @@ class Cost(AppTest):
                 start = events(run, "start")[0]
                 self.assertEqual(plan["arena_bytes"], start["arena_bytes"])
                 self.assertEqual(sum(plan["bytes_by_region"].values()), plan["arena_bytes"])
+                kept = [size for name, size in plan["bytes_by_buffer"].items() if name.startswith("activations ")]
+                self.assertLess(abs(sum(kept) / plan["bytes_by_region"]["activations"] - 1), 0.02)  # rounded to lines
                 self.assertEqual(plan["parameters"], start["parameters"])
                 tensors = harness.read_safetensors(checkpoints(run)[-1] / "model.safetensors").values()
                 self.assertEqual(sum(math.prod(t.shape) for t in tensors), plan["parameters"])
