@@ -109,7 +109,8 @@ void MetricsLog::log_step(const StepRecord& r) {
       {"tokens", r.tokens}, {"step_ms", r.step_ms}, {"tokens_per_s", r.tokens_per_s}, {"mfu", nullptr}};
   if (r.mfu) fields["mfu"] = *r.mfu;
   if (r.aux_loss) fields["aux_loss"] = *r.aux_loss;
-  if (r.skipped) fields["skipped"] = *r.skipped;
+  if (r.skipped)
+    fields.update({{"skipped", *r.skipped}, {"first_sample", r.first_sample}, {"samples", r.samples}});
   log("step", fields);
 }
 

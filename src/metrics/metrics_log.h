@@ -25,6 +25,8 @@ struct StepRecord {
   std::optional<double> mfu;           // null when the peak is not known
   std::optional<double> aux_loss;      // what training minimises beside the loss; written only where it does
   std::optional<std::string> skipped;  // why the update was not applied; written only when it was not
+  uint64_t first_sample = 0;           // of the training stream, of those it read; written beside skipped
+  int64_t samples = 0;                 // how many from there on; likewise
 };
 
 struct EvalRecord {

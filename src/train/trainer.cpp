@@ -346,14 +346,14 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
 template <class T>
 void Trainer<T>::train_step() {
   const double begin_s = now_s();
-  StepRecord record{.step = state_.step};
-  const uint64_t first_sample = state_.sample_index;
+  StepRecord record{
+      .step = state_.step, .first_sample = state_.sample_index, .samples = config_.train.global_batch};
   accumulate_gradients(record);
   record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
   record.skipped = detector_.judge(record.loss, record.grad_norm);
   if (record.skipped)
     observer_.warning("step " + std::to_string(state_.step) + " skipped, nothing updated: " +
-                      *record.skipped + " (samples " + std::to_string(first_sample) + " to " +
+                      *record.skipped + " (samples " + std::to_string(record.first_sample) + " to " +
                       std::to_string(state_.sample_index - 1) + " of the stream)");
   else
     optimizer_.update(record.lr, record.grad_norm, ++state_.updates);

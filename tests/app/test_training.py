@@ -139,6 +139,8 @@ class BadSteps(AppTest):
         self.assertEqual(["loss is not finite"] * 5, [step.get("skipped") for step in events(run, "step")])
         self.assertTrue(all(step["loss"] is None for step in events(run, "step")))
         self.assertIn("samples 0 to 7 of the stream", done.err)
+        self.assertEqual([(step["first_sample"], step["samples"]) for step in events(run, "step")],
+                         [(8 * step, 8) for step in range(5)])
         self.assertIn(f"'{name}' holds nan at element 100", done.err)
         done = saslm("eval", "--checkpoint", start, "--data", self.folder / "val.bin")
         self.assertEqual(done.code, USER, done.err)
@@ -160,6 +162,8 @@ class BadSteps(AppTest):
         skipped = {step["step"]: step["skipped"] for step in events(run, "step") if "skipped" in step}
         self.assertEqual(list(skipped), [spiked])
         self.assertIn("spike", skipped[spiked])
+        self.assertEqual([(step["step"], step["first_sample"], step["samples"]) for step in events(run, "step")
+                          if "samples" in step], [(spiked, spiked, 1)])
         folder = {int(path.name[5:]): path for path in checkpoints(run)}
         for name in ("model.safetensors", "optimizer.safetensors"):
             before, after, later = ((folder[spiked + n] / name).read_bytes() for n in range(3))

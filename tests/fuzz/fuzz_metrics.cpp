@@ -83,7 +83,8 @@ std::vector<std::string> seeds() {
     log.log("start", {{"run", "x"}});
     log.log_eval({.step = 0, .val_loss = 5.5, .val_ppl = 244.7, .val_tokens = 64});
     log.log_step({.step = 0, .loss = 5.25, .grad_norm = 1, .lr = 1e-3, .tokens = 8, .step_ms = 2.5});
-    log.log_step({.step = 1, .loss = 5, .step_ms = 2, .mfu = 0.5, .aux_loss = 1.5, .skipped = "spike"});
+    log.log_step(
+        {.step = 1, .loss = 5, .step_ms = 2, .mfu = 0.5, .aux_loss = 1.5, .skipped = "spike", .samples = 8});
     log.log_eval({.step = 2, .val_loss = 4.5});
     log.log_checkpoint({.step = 2, .path = "step_00000002", .bytes = 100, .save_ms = 1});
     log.log("end", {{"step", 2}});
