@@ -113,6 +113,12 @@ std::string verified_text(const std::string& dir, const FileSum& wanted) {
   return text;
 }
 
+int64_t bytes_of_all(const Manifest& manifest, const std::string& manifest_text) {
+  int64_t bytes = int64_t(manifest_text.size());
+  for (const FileSum& file : manifest.files) bytes += file.size;
+  return bytes;
+}
+
 void check_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> wanted) {
   const auto refuse = [&](const std::string& tensor, const std::string& what) {
     throw CheckpointError(reader.path() + ": tensor '" + tensor + "' " + what +
@@ -167,14 +173,15 @@ SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const Checkp
   }
   manifest.files.push_back(write_text(temp.path(), kStateFile, content.state_json));
   manifest.files.push_back(write_text(temp.path(), kConfigFile, content.config_json));
-  write_text(temp.path(), kManifestFile, manifest_to_json(manifest));
+  const std::string manifest_text = manifest_to_json(manifest);
+  write_text(temp.path(), kManifestFile, manifest_text);
   fsync_dir(temp.path());
 
   put_in_place(temp.path(), path);
   temp.keep();  // from here on the temporary name is nothing, or the checkpoint that was replaced
   fsync_dir(checkpoints_dir);
   remove_tree(temp.path());
-  return {path, state_hash(manifest.files)};
+  return {path, state_hash(manifest.files), bytes_of_all(manifest, manifest_text)};
 }
 
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
@@ -194,10 +201,12 @@ Checkpoint verify_checkpoint(const std::string& path) {
   if (!path_exists(manifest_path)) {
     throw CheckpointError(manifest_path + " is missing: not a checkpoint, or one that was never finished");
   }
-  const Manifest manifest = parse_manifest(read_file(manifest_path), manifest_path);
+  const std::string manifest_text = read_file(manifest_path);
+  const Manifest manifest = parse_manifest(manifest_text, manifest_path);
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   checkpoint.step_ = manifest.step;
+  checkpoint.bytes_ = bytes_of_all(manifest, manifest_text);
   checkpoint.files_ = manifest.files;
   verify_file(path, manifest.files[kModel]);
   verify_file(path, manifest.files[kOptimizer]);
@@ -281,9 +290,7 @@ std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, i
                                            int64_t keep_every) {
   std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
   entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(keep_last, 0))));
-  std::erase_if(entries, [&](const auto& entry) {
-    return keep_every > 0 && entry.step % keep_every == 0;
-  });
+  std::erase_if(entries, [&](const auto& entry) { return keep_every > 0 && entry.step % keep_every == 0; });
   std::vector<std::string> deleted;
   if (entries.empty()) return deleted;
   const std::optional<Checkpoint> newest =

@@ -35,6 +35,7 @@ struct CheckpointContent {
 struct SavedCheckpoint {
   std::string path;        // of the new folder
   std::string state_hash;  // see below
+  int64_t bytes = 0;       // of all its files
 };
 
 // A checkpoint of the same step, valid or not, is replaced by one atomic
@@ -57,13 +58,14 @@ class Checkpoint {
   const std::string& state_json() const { return state_json_; }
   const std::string& config_json() const { return config_json_; }
   const std::vector<FileSum>& files() const { return files_; }  // model, optimizer, state, config
+  int64_t bytes() const { return bytes_; }                      // of all its files, the manifest too
 
  private:
   Checkpoint() = default;
   friend Checkpoint verify_checkpoint(const std::string& path);
 
   std::string path_, state_json_, config_json_;
-  int64_t step_ = 0;
+  int64_t step_ = 0, bytes_ = 0;
   std::vector<FileSum> files_;
 };
 

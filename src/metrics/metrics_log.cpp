@@ -20,7 +20,7 @@ File open_to_append(const std::string& path) {
 
 enum class Fate { keep, drop, invalid };
 
-// What becomes of one line when the run goes on from `step`; counts evaluations that stay.
+// What becomes of one line when the run goes on from `step`; notes evaluations and checkpoints that stay.
 Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   // A power cut may leave zeros, which the library takes for the end: what follows would go unseen.
   if (line.find('\0') != line.npos) return Fate::invalid;
@@ -34,6 +34,7 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   if (!at->is_number_unsigned()) return Fate::invalid;
   const int64_t last = kind == "step" ? step - 1 : step;
   if (last < 0 || at->get<uint64_t>() > uint64_t(last)) return Fate::drop;
+  if (kind == "checkpoint") report.last_checkpoint_step = at->get<int64_t>();
   if (kind == "eval") {
     report.last_eval_step = at->get<int64_t>();
     const auto loss = event.find("val_loss");

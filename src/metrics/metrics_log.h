@@ -38,8 +38,8 @@ struct EvalRecord {
 struct CheckpointRecord {
   int64_t step = 0;  // updates done
   std::string path;
-  int64_t bytes = 0;
-  double save_ms = 0;      // until it was on the disk
+  int64_t bytes = 0;       // of its files
+  double save_ms = 0;      // until it was on the disk; of one whose event was lost NaN, like the next
   double stall_ms = 0;     // of which training stood still
   std::string state_hash;  // of all weights and moments
   std::string problem;     // of what came after; not logged
@@ -51,6 +51,7 @@ struct ResumeReport {
   std::optional<double> last_val_loss;  // of the last evaluation kept
   std::optional<int64_t>
       last_eval_step;  // among the kept: whether the checkpoint's own evaluation is on record
+  std::optional<int64_t> last_checkpoint_step;  // likewise, and itself
 };
 
 class MetricsLog {

@@ -59,7 +59,6 @@ Saver::News Saver::news() const {
 void Saver::record() {
   try {
     CheckpointRecord record = writing_.get();
-    record.bytes = options_.bytes;
     record.stall_ms = stall_ms_;
     failed_ = 0;
     options_.metrics->log_checkpoint(record);
@@ -82,7 +81,8 @@ CheckpointRecord Saver::write(const Snapshot& s) const {
                                                                .optimizer = s.optimizer,
                                                                .state_json = s.state_json,
                                                                .config_json = s.config_json});
-  CheckpointRecord record{.step = s.step, .path = saved.path, .state_hash = saved.state_hash};
+  CheckpointRecord record{
+      .step = s.step, .path = saved.path, .bytes = saved.bytes, .state_hash = saved.state_hash};
   try {
     prune_checkpoints(options_.dir, options_.config.keep_last, options_.config.keep_every);
   } catch (const IoError& e) {

@@ -26,7 +26,6 @@ struct Snapshot {
 struct SaverOptions {
   std::string dir;  // of the run's checkpoints
   CheckpointConfig config;
-  int64_t bytes = 0;  // of a checkpoint, for the record
   // The first rank's, which outlive the saver; null on others. No checkpoint is saved without the lock.
   RunLock* lock = nullptr;
   MetricsLog* metrics = nullptr;

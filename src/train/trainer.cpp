@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -98,7 +99,6 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_),
                               .config = config_.checkpoint,
-                              .bytes = plan_.checkpoint_bytes,
                               .lock = lock_.get(),
                               .metrics = metrics_.get()});
   if (saved_at_ >= 0) saver_->found(saved_at_);
@@ -177,11 +177,25 @@ void Trainer<T>::restore() {
   const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
+  if (found && report.last_checkpoint_step != state_.step) log_lost(*found);
   if (found && report.last_eval_step == state_.step) {
     evaluated_at_ = state_.step;
     last_val_loss_ = report.last_val_loss;
   }
   gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_}.dump(), kRestoring);
+}
+
+// The run was killed after the checkpoint got its name and before that was on record. How long it took nobody
+// knows.
+template <class T>
+void Trainer<T>::log_lost(const Checkpoint& checkpoint) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  metrics_->log_checkpoint({.step = checkpoint.step(),
+                            .path = checkpoint.path(),
+                            .bytes = checkpoint.bytes(),
+                            .save_ms = kUnknown,
+                            .stall_ms = kUnknown,
+                            .state_hash = state_hash(checkpoint.files())});
 }
 
 template <class T>

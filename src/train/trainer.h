@@ -66,6 +66,7 @@ class Trainer {
   void start_anew();
   void resume_from(const Checkpoint& checkpoint);
   void log_start();
+  void log_lost(const Checkpoint& checkpoint);  // its event
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way

@@ -110,6 +110,25 @@ class Recomputed(ResumeTest):
 class Killed(ResumeTest):
     KILLS = 20
 
+    def test_between_a_checkpoint_and_its_event_the_event_is_made_up_for(self):
+        keys = ("step", "path", "bytes", "state_hash")
+        run = self.fresh()
+        self.finish("mha", run)
+        shutil.rmtree(checkpoints(run)[-1])
+        newest = STEPS - SAVE_EVERY
+        lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        there = [event for event in harness.events(run, "checkpoint") if event["step"] <= newest]
+        (run / "metrics.jsonl").write_text("".join(
+            line for line in lines if not line.startswith(f'{{"event":"checkpoint","step":{newest},')))
+        self.finish("mha", run)
+        events = harness.events(run, "checkpoint")
+        self.assertEqual([[event[key] for key in keys] for event in events[:-1]],
+                         [[event[key] for key in keys] for event in there])
+        self.assertEqual((events[-2]["save_ms"], events[-2]["stall_ms"]), (None, None))
+        self.assertEqual(events[-1]["bytes"], sum(path.stat().st_size for path in checkpoints(run)[-1].iterdir()))
+        self.finish("mha", run)
+        self.assertEqual(len(harness.events(run, "checkpoint")), len(events), "an event that is there was made again")
+
     def kill_once(self, kind, run, draw):
         """Starts the run and kills it: at a step, a random time after it, or inside a checkpoint being written.
         The number of steps on record when it died; nothing if it ended before."""

@@ -77,6 +77,7 @@ TEST_F(Metrics, ResumeKeepsExactlyWhatTheCheckpointHadSeen) {
   EXPECT_EQ(report.dropped, 5);
   EXPECT_EQ(report.invalid, 0);
   EXPECT_EQ(report.last_eval_step, 2);
+  EXPECT_EQ(report.last_checkpoint_step, 2);
   log.log("resume", {{"step", 2}});  // goes to the new file, at its end
   EXPECT_TRUE(read_file(path).ends_with(at("spike", 2) + at("resume", 2)));
 }
@@ -91,6 +92,7 @@ TEST_F(Metrics, ResumeWithoutACheckpointKeepsNoStep) {
   const ResumeReport report = MetricsLog(path).resume(MetricsLog::kNoCheckpoint);
   EXPECT_EQ(read_file(path), start);
   EXPECT_FALSE(report.last_eval_step);
+  EXPECT_FALSE(report.last_checkpoint_step);
 }
 
 TEST_F(Metrics, ATornLastLineIsDroppedAtEveryLength) {

@@ -41,11 +41,7 @@ class SaverTest : public testing::Test {
   RunLock lock_{root_.path()};
   Saver saver_{single_rank(),
                heard_,
-               {.dir = checkpoints(),
-                .config = {.keep_last = 1},
-                .bytes = 4096,
-                .lock = &lock_,
-                .metrics = &metrics_}};
+               {.dir = checkpoints(), .config = {.keep_last = 1}, .lock = &lock_, .metrics = &metrics_}};
 };
 
 TEST_F(SaverTest, WhatIsSavedIsOnRecordAndOlderOnesGo) {
@@ -53,7 +49,10 @@ TEST_F(SaverTest, WhatIsSavedIsOnRecordAndOlderOnesGo) {
   save(saver_, 2);
   ASSERT_EQ(heard_.saved.size(), 2u);
   EXPECT_EQ(heard_.saved[1].step, 2);
-  EXPECT_EQ(heard_.saved[1].bytes, 4096);
+  int64_t bytes = 0;
+  for (const auto& file : fs::directory_iterator(heard_.saved[1].path)) bytes += int64_t(file.file_size());
+  EXPECT_EQ(heard_.saved[1].bytes, bytes);
+  EXPECT_EQ(verify_checkpoint(heard_.saved[1].path).bytes(), bytes);
   EXPECT_GE(heard_.saved[1].stall_ms, 1.5);
   EXPECT_EQ(heard_.saved[0].state_hash, heard_.saved[1].state_hash);
   EXPECT_TRUE(saver_.has(2));
