@@ -337,8 +337,9 @@ def learning_rate(optim, steps, s):
     if c.kind == "linear":
         return peak + (low - peak) * f
     if c.kind == "wsd":
-        last = round(c.decay_fraction * steps)
-        return peak + (low - peak) * max(0.0, (s + 1 - (steps - last)) / last)
+        last = math.floor(c.decay_fraction * steps + 0.5)
+        into = s + 1 - (steps - last)
+        return peak + (low - peak) * into / last if into > 0 else peak
     return peak  # constant
 
 

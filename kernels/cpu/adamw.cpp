@@ -24,10 +24,11 @@ Simd<T> sqrt(Simd<T> x) {
 }
 
 // A moment whose gradient has ended decays into the denormals, where the processor is a hundred times slower,
-// and never leaves them: 0.9 x rounds back to the smallest few. Nothing this small moves a parameter.
+// and never leaves them: 0.9 x rounds back to the smallest few. So it ends at the least normal number; not
+// above, for v's root counts against eps even there.
 template <class T>
 Simd<T> flush_tiny(Simd<T> x) {
-  constexpr T kTiny = std::numeric_limits<T>::min() * T(1 << 20);
+  constexpr T kTiny = std::numeric_limits<T>::min();
   return ((x < kTiny) & (x > -kTiny)) ? Simd<T>{} : x;
 }
 

@@ -14,7 +14,7 @@ def router_shape(m):
 def gate(p, m, at, x, heads):
     """heads [B, T, H, D] -> the same, weighed; and the layer's term of the loss."""
     H, moh = m.attention.n_head, m.attention.moh
-    S, k, unit = moh["n_shared_head"], moh["top_k"], moh.get("gates", "paper") == "authors"
+    S, k, unit = moh["n_shared_head"], moh["top_k"], moh.get("gates", "authors") == "authors"
     scores = x @ p[at + "moh.router.weight"].T
     routed = scores[..., S:H]
     ranked = routed.sort(-1, descending=True).values

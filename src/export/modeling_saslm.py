@@ -13,7 +13,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
@@ -328,12 +328,15 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
                 "past_key_values": past_key_values}
 
     def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, labels=None,
-                output_attentions=None, output_hidden_states=None, return_dict=None):
-        """input_ids [B, T] -> logits [B, T, V], after what past_key_values hold; these are added to it. attention_mask
+                use_cache=None, output_attentions=None, output_hidden_states=None, return_dict=None):
+        """input_ids [B, T] -> logits [B, T, V], after what past_key_values hold; these are added to it. With use_cache and
+        none given, a new cache is returned; nothing is kept by default. attention_mask
         [B, past + T]: 0 where a token is padding, on either side; positions count the others, unless given. labels
         [B, T]: the tokens themselves, which are shifted here; -100 is left out."""
         if output_attentions:
             raise ValueError("output_attentions: this model does not keep attention weights")
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache()
         (B, T), start = input_ids.shape, length_of(past_key_values)
         if attention_mask is None:
             attention_mask = input_ids.new_ones(B, start + T)

@@ -1,4 +1,4 @@
-// Which steps must not touch the weights: a non-finite loss or gradient, or a loss far above the recent ones.
+// Which steps must not touch the weights: a loss or gradient that is not finite, or too large to be squared, or a loss far above the recent ones.
 // A refused step leaves the detector's statistics as they were. All state is plain data, kept in checkpoints.
 #pragma once
 #include <cmath>
@@ -12,6 +12,8 @@ namespace saslm {
 
 class BadStepDetector {
  public:
+  static constexpr double kMaxNorm = 1e19;  // beyond it, AdamW's squares are infinite in fp32, and stay so
+
   struct State {
     std::deque<double> losses;  // of the last accepted steps, at most spike_window
     int64_t bad_in_row = 0;
@@ -43,6 +45,7 @@ class BadStepDetector {
   std::optional<std::string> find_fault(double loss, double grad_norm) const {
     if (!std::isfinite(loss)) return "loss is not finite";
     if (!std::isfinite(grad_norm)) return "gradient is not finite";
+    if (grad_norm > kMaxNorm) return "gradient is too large: its norm is " + std::to_string(grad_norm);
     if (config_.spike_threshold <= 0 || int64_t(state_.losses.size()) < config_.spike_window) return {};
     double mean = 0, variance = 0;
     for (const double x : state_.losses) mean += x / double(state_.losses.size());

@@ -187,6 +187,15 @@ class Loaded(Exporting):
                                     use_cache=cached)
             self.assertEqual(bytes(tokens[0].tolist()), ours)
 
+    def test_a_cache_that_is_asked_for_is_made(self):
+        model = self.load(self.export(GOLDEN / "sas_k5")[0])
+        tokens = torch.tensor([[5, 9, 2, 7, 1]])
+        with torch.no_grad():
+            first = model(tokens[:, :3], use_cache=True)
+            rest = model(tokens[:, 3:], past_key_values=first.past_key_values)
+            self.assertLess((rest.logits - model(tokens).logits[:, 3:]).abs().max(), 1e-5)
+        self.assertIsNone(model(tokens).past_key_values)
+
     def test_every_golden_model_has_saslms_loss_and_the_same_model_over_bytes_its_text(self):
         for name in GOLDEN_MODELS:
             with self.subTest(model=name):

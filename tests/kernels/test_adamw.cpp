@@ -44,6 +44,19 @@ TEST(AdamW, FirstStepByHand) {
   EXPECT_EQ(k.param[0], k.master[0]);
 }
 
+TEST(AdamW, SmallSquaresCountAgainstASmallEpsAndNothingStaysDenormal) {
+  Case<float> k(2);
+  for (int i : {0, 1}) k.master[i] = 1, k.m[i] = k.v[i] = 0;
+  k.grad[0] = 2e-16f, k.grad[1] = 0;
+  k.m[1] = k.v[1] = std::numeric_limits<float>::min();
+  AdamW<float> a = k.args(1);
+  a.eps = 1e-22, a.weight_decay = 0;
+  cpu::adamw<float>({}, a);
+  EXPECT_NEAR(k.master[0], 1 - 0.01, 1e-6);  // m / sqrt(v) = 1
+  EXPECT_EQ(k.m[1], 0);
+  EXPECT_EQ(k.v[1], 0);
+}
+
 // Each of m and v is a sum of two, p a sum of three terms with at most a dozen roundings each.
 template <class T>
 void equals_formula(int64_t size, int64_t t) {

@@ -213,5 +213,11 @@ TEST(BadSteps, WithoutAThresholdNoLossIsASpike) {
   EXPECT_FALSE(detector.judge(1e9, 1));
 }
 
+TEST(BadSteps, AGradientWhoseSquareWouldBeInfiniteIsRefused) {
+  BadStepDetector detector(watchful());
+  EXPECT_FALSE(detector.judge(2, 1e18));
+  EXPECT_TRUE(detector.judge(2, 2e19));
+}
+
 }  // namespace
 }  // namespace saslm
