@@ -7,7 +7,7 @@ mapfile -t libraries <libraries.txt
 packages=(
   g++ cmake ninja-build pkg-config
   "${libraries[@]}"
-  clang  # the race build of the kernels
+  clang clang-format  # the race build of the kernels; the layout of lines
   libopenmpi-dev openmpi-bin  # CPU ranks; the program builds without
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )

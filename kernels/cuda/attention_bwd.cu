@@ -26,8 +26,8 @@
 //
 // Floor on an H200 at (96, 64), 36 heads, T = 1024, per token: 15.3 MFLOP, 19.4 ns at 790 TFLOP/s, 31 ns at
 // the 63 % of mma.sync; traffic 10 ns. The diagonal adds 12 % of masked work; dQ passes L2 at 1.8 TB/s.
-// What bounds it first is shared memory: compiled, a warp has 122 ldmatrix beside 208 mma a step, which eight warps
-// cannot be served faster than in 43 ns (counted, not measured).
+// What bounds it first is shared memory: compiled, a warp has 122 ldmatrix beside 208 mma a step, which eight
+// warps cannot be served faster than in 43 ns (counted, not measured).
 //
 // Few heads (B*H up to 64): each is split, every split taking each so manieth key block, which balances the
 // triangle. A split leaves its dQ in scratch, and a last kernel adds the splits up in order.

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <sstream>
 
 namespace saslm {
 namespace {
@@ -29,7 +30,9 @@ CLI::Validator number_from(double min) {
   const auto check = [min](const std::string& text) {
     double value = 0;
     if (parse_whole(text, value) && std::isfinite(value) && value >= min) return std::string();
-    return "wanted a finite number, at least " + std::to_string(min) + ", got " + text;
+    std::ostringstream least;
+    least << min;
+    return "wanted a finite number, at least " + least.str() + ", got " + text;
   };
   return CLI::Validator(check, "NUMBER");
 }

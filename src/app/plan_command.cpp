@@ -131,7 +131,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   count("total", &Plan::flops_per_token);
   table.distance(&Plan::flops_per_token);
   count("beside it, recomputed", &Plan::flops_recomputed);
-  table.heading("memory, one block");
+  table.heading("memory, in one allocation");
   table.row("runtime.recompute", [](const Planned& p) {
     const Recompute recompute = p.config.runtime.recompute;
     const bool idle = recompute == Recompute::sim && !p.config.model.attention.sas;

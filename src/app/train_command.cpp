@@ -134,7 +134,7 @@ void add_train_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--gpus", o->gpus, "The same, each with a GPU of its own")
       ->check(integer_in(1, 1024))
       ->excludes(ranks);
-  sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long")
+  sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long (0 = never)")
       ->check(number_from(0));
   sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");
   sub->callback([o, &run] { run = [o] { return train(*o); }; });

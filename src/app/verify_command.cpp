@@ -22,6 +22,9 @@ struct Options {
 
 // A difference that follows may come of these.
 void tell_what_differs(const ReplayPlan& plan, const ComputedBy& now) {
+  for (const std::string& line : plan.changes)
+    std::cerr << "warning: the run went on with other settings at " << line
+              << ": the replay, which has the last ones, may differ by that alone\n";
   for (const std::string& line : other_arithmetic(plan.computed_by, now))
     std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
   if (other_build(plan.computed_by, now))

@@ -3,8 +3,8 @@
 namespace saslm {
 
 const char* name_of(Region region) {
-  constexpr const char* kNames[kRegions] = {"parameters", "masters", "gradients",   "moment1",
-                                            "moment2",    "tables",  "snapshot", "activations", "scratch"};
+  constexpr const char* kNames[kRegions] = {"parameters", "masters",  "gradients",   "moment1", "moment2",
+                                            "tables",     "snapshot", "activations", "scratch"};
   return kNames[int(region)];
 }
 

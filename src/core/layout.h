@@ -33,7 +33,17 @@
 
 namespace saslm {
 
-enum class Region { parameters, masters, gradients, moment1, moment2, tables, snapshot, activations, scratch };
+enum class Region {
+  parameters,
+  masters,
+  gradients,
+  moment1,
+  moment2,
+  tables,
+  snapshot,
+  activations,
+  scratch
+};
 constexpr int kRegions = 9;
 const char* name_of(Region region);
 

@@ -323,8 +323,8 @@ TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions&
   if (const std::string path = changed_since(inputs, options.inputs); !path.empty())
     refuse(path + " changed while it was read, so no shards were made; give a file that nobody writes");
   if (state.documents == 0)
-    refuse(options.inputs.front() +
-           (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") + " no text");
+    refuse(options.inputs.front() + (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") +
+           " no text");
   result.boundaries_in_text = state.boundaries;
   result.info = {.tokenizer = tokenizer.name(),
                  .vocab_size = tokenizer.vocab_size(),

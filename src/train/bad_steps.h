@@ -1,5 +1,6 @@
-// Which steps must not touch the weights: a loss or gradient that is not finite, or too large to be squared, or a loss far above the recent ones.
-// A refused step leaves the detector's statistics as they were. All state is plain data, kept in checkpoints.
+// Which steps must not touch the weights: a loss or gradient that is not finite, or too large to be squared,
+// or a loss far above the recent ones. A refused step leaves the detector's statistics as they were. All
+// state is plain data, kept in checkpoints.
 #pragma once
 #include <cmath>
 #include <deque>

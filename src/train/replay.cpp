@@ -1,6 +1,7 @@
 #include "train/replay.h"
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "checkpoint/run_lock.h"
 #include "core/error.h"
@@ -8,6 +9,8 @@
 
 namespace saslm {
 namespace {
+
+using nlohmann::json;
 
 namespace fs = std::filesystem;
 
@@ -77,6 +80,21 @@ std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> st
   return {};
 }
 
+// Where the run went on with other settings, between the two steps.
+std::vector<std::string> changes_between(const std::string& run, int64_t from, int64_t to) {
+  std::vector<std::string> lines;
+  const std::string path = run + "/metrics.jsonl", text = path_exists(path) ? read_file(path) : "";
+  for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+    const json event = json::parse(text.begin() + long(at), text.begin() + long(end), nullptr, false);
+    if (!event.is_object() || event.value("event", json()) != "start") continue;
+    const json step = event.value("resumed_from_step", json()), changed = event.value("changed", json());
+    if (!step.is_number_integer() || step <= from || step >= to || !changed.is_array()) continue;
+    for (const json& line : changed)
+      if (line.is_string()) lines.push_back("step " + step.dump() + ": " + line.get<std::string>());
+  }
+  return lines;
+}
+
 std::string list(const std::vector<std::string>& skipped) {
   std::string text = skipped.empty() ? "" : "; damaged:";
   for (const std::string& line : skipped) text += "\n  " + line;
@@ -106,6 +124,7 @@ ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::stri
     plan.from = from->step(), plan.from_path = from->path();
   }
   plan.skipped = std::move(skipped);
+  plan.changes = changes_between(options.run_dir, plan.from, plan.to);
   std::vector<std::string> settings = overrides;
   for (const char* setting : {"data.val=\"\"", "eval.every_steps=0", "checkpoint.every_steps=0"})
     settings.push_back(setting);

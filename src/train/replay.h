@@ -24,6 +24,8 @@ struct ReplayPlan {
   int64_t from = 0, to = 0;
   std::string from_path, to_path;    // checkpoints; from_path is "" for the beginning
   std::vector<std::string> skipped;  // checkpoints that are damaged, and why
+  std::vector<std::string>
+      changes;  // of the run's settings on the way, by its metrics: the last ones are replayed
   Config config;
   ComputedBy computed_by;  // as the state at `to` was
 };

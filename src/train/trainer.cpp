@@ -238,9 +238,7 @@ void Trainer<T>::start_anew() {
 
 template <class T>
 void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
-  for (const std::string& line :
-       check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path()))
-    observer_.warning("changed since the checkpoint: " + line);
+  changes_ = check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path());
   RunState saved = run_state_from_json(checkpoint.state_json(), checkpoint.path());
   if (saved.train_fingerprint != state_.train_fingerprint)
     throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
@@ -251,8 +249,8 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
         "data.val is not what it was when the checkpoint was saved: validation losses before and "
         "after cannot be compared");
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
-    observer_.warning("changed since the checkpoint: " + line +
-                      "; the arithmetic, and with it the last bits, changes from here");
+    changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
+  for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
   if (other_build(saved.computed_by, state_.computed_by))
     observer_.note(
         "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
@@ -276,6 +274,7 @@ void Trainer<T>::log_start() {
   if (val_set_) observer_.note("data.val: " + val_set_->description());
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
   metrics_->log("start", {{"resumed_from_step", state_.step},
+                          {"changed", changes_},
                           {"steps", config_.train.steps},
                           {"kind", name_of(config_.model.attention.kind)},
                           {"parameters", plan_.parameters},

@@ -94,6 +94,7 @@ class Trainer {
 
   std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
+  std::vector<std::string> changes_;           // since the checkpoint it went on from
   int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps; saved: or on its way to be
   std::optional<double> last_val_loss_;
   double started_at_s_ = 0;     // monotonic

@@ -267,6 +267,12 @@ class Inspect(TextRun):
                 self.assertEqual(text.code, USER)
                 self.assertIn("DAMAGED", text.out)
 
+    def test_what_is_something_else_is_not_called_damaged(self):
+        for path in (self.run_dir / "config.json", self.run_dir / "metrics.jsonl", self.tokens, self.folder):
+            done = saslm("inspect", path)
+            self.assertEqual((done.code, done.out), (USER, ""))
+            self.assertIn(f"{path}: no shard, safetensors file, checkpoint or run; ", done.err)
+
     def test_tensors_are_listed_with_their_shapes(self):
         found = self.run_json("inspect", self.checkpoint)
         wanted = harness.read_safetensors(self.checkpoint / "model.safetensors")

@@ -34,6 +34,17 @@ class VerifyTest(AppTest):
         return run
 
 
+class Changed(VerifyTest):
+    def test_settings_that_changed_on_the_way_are_told(self):
+        run = self.another("train.steps=6")
+        self.run_ok("train", self.config, "--run-dir", run, "--set", "optim.lr=1e-4")
+        self.assertEqual(len(harness.events(run, "start")[-1]["changed"]), 2)
+        told = saslm("verify", run, "--from", 0)
+        self.assertEqual(told.code, DIFFERS)
+        self.assertIn("at step 6: optim.lr: 0.003 in the checkpoint, 0.0001 now", told.err)
+        self.assertNotIn("other settings", self.run_ok("verify", run).err)
+
+
 class Diff(VerifyTest):
     def test_a_run_is_itself(self):
         same = self.run_json("diff", self.run_, self.run_)

@@ -54,7 +54,8 @@ inline std::vector<ConstNamedTensor> const_view(const std::vector<NamedTensor>& 
 inline std::string save_tiny(const std::string& dir, int64_t step, float seed) {
   TinyModel tiny(seed);
   const auto model = const_view(tiny.model()), optimizer = const_view(tiny.optimizer());
-  return save_checkpoint(dir, {step, model, optimizer, R"({"step":)" + std::to_string(step) + "}", "{}"}).path;
+  return save_checkpoint(dir, {step, model, optimizer, R"({"step":)" + std::to_string(step) + "}", "{}"})
+      .path;
 }
 
 // The message of the E that `call` throws; "" and a failure when it does not.

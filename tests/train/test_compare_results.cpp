@@ -152,7 +152,8 @@ TEST(CompareResults, RunsOfOneVariantAtUnlikeSpeedsAreTold) {
   };
   EXPECT_EQ(notes_at(5.9).size(), 0u);
   ASSERT_EQ(notes_at(6.1).size(), 1u);
-  EXPECT_NE(notes_at(6.1)[0].get<std::string>().find("The runs of b went at"), std::string::npos) << notes_at(6.1);
+  EXPECT_NE(notes_at(6.1)[0].get<std::string>().find("The runs of b went at"), std::string::npos)
+      << notes_at(6.1);
 }
 
 // ---- Metrics
