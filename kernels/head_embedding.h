@@ -9,8 +9,7 @@
 // Shapes   y, dy (B, T, H, D); x, dx (B, T, 1, D); e, de (H, D). Any strides with contiguous features.
 // Writes   y, dx are set (=). de is accumulated (+=).
 // Repeats  Bit for bit: heads are summed in a fixed order; de over fixed chunks of tokens, then over chunks
-// in
-//          a fixed order.
+//          in a fixed order.
 // Errors   ShapeError before any work.
 // Cost     y is written once, dy read once.
 #pragma once

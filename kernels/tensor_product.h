@@ -9,8 +9,7 @@
 // Repeats  Bit for bit: a token's sums do not depend on the others.
 // Errors   ShapeError before any work.
 // Cost     R H D multiply-adds a token forward, twice that backward: less than the linears before it, and
-// less
-//          time than writing y when R is small.
+//          less time than writing y when R is small.
 #pragma once
 #include "core/stream.h"
 #include "core/view.h"
