@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Runs a command in a fresh root of this machine's own distribution (debootstrap, minbase), on a copy of this repo: what
+# the command needs and no script installs is missing there, as on a newcomer's machine.
+#   scripts/fresh_root.sh COMMAND        exit code: COMMAND's; 77, and a line that says why, where no root can be made
+# Mounts and processes are in namespaces of their own, so that none outlives the command; the root is removed.
+# CUDA's toolkit is mounted in, read-only, where there is one: it is no package that setup.sh could install.
+# Wants root, debootstrap (installed when it is missing) and 10 GB in ${TMPDIR:-/var/tmp}.
+set -euo pipefail
+
+none() { echo "no fresh root: $*"; exit 77; }
+
+# The mirrors as apt knows them here since its last update, as lines of a sources.list; other people's are left out.
+sources() {
+  apt-get indextargets --format '$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    sed -n 's/^\(Debian\|Ubuntu\)|//p' XX
+}
+
+make_root() {
+  local root=$1 log=$2 mirror
+  mirror=$(sources | awk -v release="$VERSION_CODENAME" '$3 == release { print $2; exit }')
+  local with=()
+  [[ $mirror != https:* ]] || with=(--include=ca-certificates)
+  debootstrap --variant=minbase "${with[@]}" "$VERSION_CODENAME" "$root" "$mirror" >"$log" 2>&1 ||
+    { tail -n 20 "$log"; echo "debootstrap failed"; exit 1; }
+  sources >"$root/etc/apt/sources.list"
+  apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-)' >"$root/etc/apt/apt.conf.d/90host" || true
+  cp /etc/resolv.conf /etc/hosts "$root/etc/"
+}
+
+mount_in() {
+  local root=$1 nvcc toolkit
+  mount -t proc proc "$root/proc"
+  mount --rbind /dev "$root/dev"
+  mount --rbind /sys "$root/sys"
+  nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc) || { echo "fresh root: without CUDA, as this machine"; return; }
+  toolkit=$(dirname "$(dirname "$(realpath "$nvcc")")")
+  [ "$toolkit" != /usr ] || { echo "fresh root: without CUDA, which is part of /usr here"; return; }
+  mkdir -p "$root$toolkit"
+  mount --bind "$toolkit" "$root$toolkit"
+  mount -o remount,bind,ro "$root$toolkit"
+  [ "$toolkit" = /usr/local/cuda ] || ln -s "$toolkit" "$root/usr/local/cuda"
+  echo "fresh root: with CUDA of $toolkit"
+}
+
+# As committed where git knows it, so that a file which was not added is missed; else all but what was built.
+copy_repo() {
+  local to=$1
+  mkdir -p "$to"
+  git -c safe.directory='*' archive HEAD 2>/dev/null | tar -x -C "$to" 2>/dev/null ||
+    tar -c --exclude='./build*' --exclude=./.git . | tar -x -C "$to"
+}
+
+# In namespaces of its own, as their first process.
+inside() {
+  local folder=$1 command=$2 root=$1/root proxies
+  mknod "$folder/null" c 1 3 2>/dev/null && (: >"$folder/null") 2>/dev/null || none "no device files in $folder"
+  mkdir "$root" "$folder/mounted"
+  mount -t tmpfs fresh_root "$folder/mounted" 2>/dev/null || none "nothing can be mounted"
+  local started=$SECONDS
+  make_root "$root" "$folder/debootstrap.log"
+  mount_in "$root"
+  copy_repo "$root/root/saslm"
+  echo "fresh root: $PRETTY_NAME, $(du -shx "$root" | cut -f1), made in $((SECONDS - started)) s"
+  mapfile -t proxies < <(env | grep -iE '^(http|https|no)_proxy=')
+  local code=0
+  chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    "${proxies[@]}" bash -c "cd /root/saslm && $command" || code=$?
+  [ $code -ne 77 ] || code=1  # which says something else here
+  exit $code
+}
+
+. /etc/os-release
+if [ "${1:-}" = --inside ]; then
+  inside "$2" "$3"
+fi
+
+command=${1:?usage: scripts/fresh_root.sh COMMAND}
+cd "$(dirname "$0")/.."
+[ "$(id -u)" -eq 0 ] || none "only root may make one"
+[[ $ID =~ ^(debian|ubuntu)$ ]] || none "this is neither Debian nor Ubuntu"
+[ -n "$(sources)" ] && command -v debootstrap >/dev/null ||
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; } >/dev/null 2>&1 ||
+  none "debootstrap is missing and cannot be installed"
+spaces=(unshare --mount --pid --fork --kill-child)
+"${spaces[@]}" true 2>/dev/null || none "this machine permits no namespaces of mounts and processes"
+
+folder=$(mktemp -d "${TMPDIR:-/var/tmp}/saslm_fresh_root_XXXXXX")
+work=''
+clean_up() {
+  [ -z "$work" ] || { kill -KILL "$work" 2>/dev/null && wait "$work" 2>/dev/null || true; }
+  rm -rf "$folder" || { sleep 2; rm -rf "$folder"; }  # the second time, where something was still dying
+}
+trap clean_up EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+"${spaces[@]}" bash scripts/fresh_root.sh --inside "$folder" "$command" </dev/null &
+work=$!
+code=0
+wait "$work" || code=$?
+work=''
+exit $code
