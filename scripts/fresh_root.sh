@@ -12,12 +12,13 @@ none() { echo "no fresh root: $*"; exit 77; }
 # The mirrors as apt knows them here since its last update, as lines of a sources.list; other people's are left out.
 sources() {
   apt-get indextargets --format '$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-    sed -n 's/^\(Debian\|Ubuntu\)|//p' XX
+    sed -n 's/^\(Debian\|Ubuntu\)|//p' | sort -u |
+    grep -E "^deb [^ ]+ $VERSION_CODENAME(-updates|-security)? "
 }
 
 make_root() {
   local root=$1 log=$2 mirror
-  mirror=$(sources | awk -v release="$VERSION_CODENAME" '$3 == release { print $2; exit }')
+  mirror=$(sources | awk -v release="$VERSION_CODENAME" '$3 == release && !found++ { print $2 }')
   local with=()
   [[ $mirror != https:* ]] || with=(--include=ca-certificates)
   debootstrap --variant=minbase "${with[@]}" "$VERSION_CODENAME" "$root" "$mirror" >"$log" 2>&1 ||
@@ -78,8 +79,10 @@ command=${1:?usage: scripts/fresh_root.sh COMMAND}
 cd "$(dirname "$0")/.."
 [ "$(id -u)" -eq 0 ] || none "only root may make one"
 [[ $ID =~ ^(debian|ubuntu)$ ]] || none "this is neither Debian nor Ubuntu"
-[ -n "$(sources)" ] && command -v debootstrap >/dev/null ||
-  { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; } >/dev/null 2>&1 ||
+update() { apt-get update -qq >/dev/null 2>&1; }
+[ -n "$(sources)" ] || update || true
+[ -n "$(sources)" ] || none "apt knows no mirror of $VERSION_CODENAME"
+command -v debootstrap >/dev/null || { update && apt-get install -y -qq --no-install-recommends debootstrap >/dev/null 2>&1; } ||
   none "debootstrap is missing and cannot be installed"
 spaces=(unshare --mount --pid --fork --kill-child)
 "${spaces[@]}" true 2>/dev/null || none "this machine permits no namespaces of mounts and processes"
