@@ -61,7 +61,7 @@ inside() {
   make_root "$root" "$folder/debootstrap.log"
   mount_in "$root"
   copy_repo "$root/root/saslm"
-  echo "fresh root: $PRETTY_NAME, $(du -shx "$root" | cut -f1), made in $((SECONDS - started)) s"
+  echo "fresh root: $PRETTY_NAME, made in $((SECONDS - started)) s"
   mapfile -t proxies < <(env | grep -iE '^(http|https|no)_proxy=')
   local code=0
   chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
