@@ -22,7 +22,7 @@ make_root() {
   local with=()
   [[ $mirror != https:* ]] || with=(--include=ca-certificates)
   debootstrap --variant=minbase "${with[@]}" "$VERSION_CODENAME" "$root" "$mirror" >"$log" 2>&1 ||
-    { tail -n 20 "$log"; echo "debootstrap failed"; exit 1; }
+    { tail -n 20 "$log"; none "debootstrap failed"; }
   sources >"$root/etc/apt/sources.list"
   apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-)' >"$root/etc/apt/apt.conf.d/90host" || true
   cp /etc/resolv.conf /etc/hosts "$root/etc/"
