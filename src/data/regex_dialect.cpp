@@ -21,6 +21,7 @@ constexpr const char* kSpaces =
 constexpr const char* kNonSpaces =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
+constexpr int kMaxNesting = 8;
 constexpr std::string_view kCategories =
     "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp ";
 
@@ -251,13 +252,27 @@ class Translator {
   }
 
   void set() {
-    refuse_ignoring_case("a set");
     ++at_;
     out_ += take("^") ? "[^" : "[";
+    set_items(0);
+    out_ += "]";
+  }
+
+  // Up to and with the set's ]. A set inside it is written as its items: both mean what either holds.
+  void set_items(int depth) {
+    if (depth > kMaxNesting) unsupported("such deep nesting of sets");
     if (at_ < pattern_.size() && pattern_[at_] == ']') unsupported("] as the first of a set");
     while (true) {
       if (at_ >= pattern_.size()) fail("a set without ]");
       if (take("]")) break;
+      if (pattern_[at_] == '[') {
+        if (pattern_.substr(at_).starts_with("[^")) unsupported("a negated set inside a set");
+        if (pattern_.substr(at_).starts_with("[:")) unsupported("[: inside a set");
+        ++at_;
+        set_items(depth + 1);
+        if (pattern_.substr(at_).starts_with("-")) unsupported("- beside a set of characters");
+        continue;
+      }
       const auto first = set_item();
       const std::string_view rest = pattern_.substr(at_);
       if (!rest.starts_with("-") || rest.starts_with("-]")) {
@@ -270,17 +285,22 @@ class Translator {
       if (*last < *first) fail("a range that runs backwards");
       out_ += code_point(*first) + "-" + code_point(*last);
     }
-    out_ += "]";
   }
 
-  // One character, or nothing after writing a whole set of them.
+  // One character, or nothing after writing a whole set of them. Under (?i: only ASCII, for which both
+  // engines add the same: the other case, U+017F to s and U+212A to k.
   std::optional<char32_t> set_item() {
     const auto write = [&](const std::string& characters) {
+      refuse_ignoring_case("a class of characters in a set");
       out_ += characters;
       return std::nullopt;
     };
+    const auto character = [&](char32_t c) {
+      if (c >= 0x80) refuse_ignoring_case("a character outside ASCII");
+      return c;
+    };
     if (at_ >= pattern_.size()) fail("a set without ]");
-    if (pattern_[at_] == '[') unsupported("a set inside a set (write \\[ for the character)");
+    if (pattern_[at_] == '[') unsupported("- beside a set of characters");
     if (pattern_.substr(at_).starts_with("&&")) unsupported("&& inside a set");
     if (take("\\s")) return write(kSpaces);
     if (take("\\S")) return write(kNonSpaces);
@@ -289,8 +309,7 @@ class Translator {
       if (negated_property()) unsupported("\\p{^ inside a set");
       return write(property(property_name()));
     }
-    if (pattern_[at_] == '\\') return escaped_character();
-    return next_character(pattern_, at_);
+    return character(pattern_[at_] == '\\' ? escaped_character() : next_character(pattern_, at_));
   }
 
   std::string_view pattern_;
