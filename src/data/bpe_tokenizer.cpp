@@ -117,6 +117,15 @@ std::string BpeTokenizer::decode(std::span<const int32_t> ids) const {
   return text;
 }
 
+bool BpeTokenizer::keeps_text() const {
+  const BpeStages& stages = file_.stages;
+  const auto stands_for_byte = [&](const AddedToken& token) {
+    return stages.characters && token.content != file_.words[size_t(token.id)];
+  };
+  return !stages.nfc && !stages.spaces_marked && stages.prefix == SpacePrefix::none &&
+         std::none_of(file_.added.begin(), file_.added.end(), stands_for_byte);
+}
+
 std::string BpeTokenizer::word(int32_t id) const {
   return checked_word(id);
 }

@@ -32,6 +32,7 @@ class BpeTokenizer : public Tokenizer {
   // the first, and those behind added tokens.
   std::string decode(std::span<const int32_t> ids) const override;
   std::string word(int32_t id) const override;
+  bool keeps_text() const;  // whether any bytes come back exactly as they were
   // Bytes of (normalized) text that a token stands for; 0 for special tokens.
   int64_t text_bytes(int32_t id) const;
 
