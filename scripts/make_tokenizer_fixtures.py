@@ -113,6 +113,8 @@ def variants(base):
     yield "qwen2", {**nfc, "pre_tokenizer": sequence(split(PATTERNS["llama3"].replace("{1,3}", "")), bytes_only)}
     yield "neox", {**nfc, "added_tokens": base["added_tokens"] + [added(size, "  ", True), added(size + 1, "e\u0301", True)]}
     yield "nfc_digits", {**nfc, "pre_tokenizer": sequence({"type": "Digits", "individual_digits": True}, gpt2)}
+    yield "tiktoken", {"pre_tokenizer": sequence(split(
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"), bytes_only)}
     yield "nanochat", {"pre_tokenizer": sequence(split(
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"), bytes_only)}
     yield "roberta", {"pre_tokenizer": dict(gpt2, add_prefix_space=True),

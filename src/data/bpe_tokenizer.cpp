@@ -86,8 +86,10 @@ int32_t BpeTokenizer::boundary() const {
   throw DataError(
       file_.path +
       ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
-      "exactly one special added token; add {\"content\": \"<|endoftext|>\", \"special\": true, ...} "
-      "to added_tokens, with an id of its own");
+      "exactly one special added token; add to added_tokens {\"id\": " +
+      std::to_string(vocab_size()) +
+      ", \"content\": \"<|endoftext|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+      "\"normalized\": false, \"special\": true}; the model then has one token more");
 }
 
 std::unique_ptr<Encoder> BpeTokenizer::make_encoder() const {

@@ -72,27 +72,32 @@ class Translator {
 
   void atom() {
     const char c = pattern_[at_];
+    size_t begin = out_.size();
     switch (c) {
       case '(':
         return open_group();
       case ')':
-        if (!ignoring_case_.empty()) ignoring_case_.pop_back();
+        if (!groups_.empty()) begin = groups_.back().begin, groups_.pop_back();
         previous_ = 0;
         out_ += c, ++at_;
-        return quantifier();
+        return quantifier(begin);
       case '|':
         previous_ = 0;
         out_ += c, ++at_;
         return;
       case '[':
         set();
-        return quantifier();
+        return quantifier(begin);
       case '.':
         out_ += R"([^\x{a}])", ++at_;
-        return quantifier();
+        return quantifier(begin);
       case '^':
-      case '$':
-        unsupported(std::string("the anchor ") + c);
+        unsupported("the anchor ^");
+      case '$':  // of a line
+        previous_ = 0;
+        out_ += R"((?=\x{a}|\z))", ++at_;
+        if (at_quantifier()) unsupported("a quantifier of $");
+        return;
       case '*':
       case '+':
       case '?':
@@ -101,15 +106,16 @@ class Translator {
              " for the character");
       case '\\':
         outer_escape();
-        return quantifier();
+        return quantifier(begin);
       default:
         literal(next_character(pattern_, at_));
-        return quantifier();
+        return quantifier(begin);
     }
   }
 
   void open_group() {
-    bool ignore_case = !ignoring_case_.empty() && ignoring_case_.back();
+    const size_t begin = out_.size();
+    bool ignore_case = ignoring_case();
     if (take("(?i:")) {
       ignore_case = true, out_ += "(?i:";
     } else if (take("(?:")) {
@@ -125,14 +131,14 @@ class Translator {
     } else {
       ++at_, out_ += "(?:";
     }
-    ignoring_case_.push_back(ignore_case);
+    groups_.push_back({begin, ignore_case});
     previous_ = 0;
   }
 
   // Oniguruma folds some pairs of letters into one character (ss, U+00DF); PCRE2 folds single characters
   // only.
   void literal(char32_t c) {
-    if (!ignoring_case_.empty() && ignoring_case_.back()) {
+    if (ignoring_case()) {
       if (c >= 0x80) unsupported("a character outside ASCII under (?i:");
       const char lower = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
       const std::string pair = {previous_, lower};
@@ -147,7 +153,14 @@ class Translator {
     }
   }
 
-  void quantifier() {
+  bool ignoring_case() const { return !groups_.empty() && groups_.back().ignores_case; }
+
+  bool at_quantifier() const {
+    return at_ < pattern_.size() && std::string_view("*+?{").find(pattern_[at_]) != std::string_view::npos;
+  }
+
+  // Of what was written from `begin` on.
+  void quantifier(size_t begin) {
     if (at_ == pattern_.size()) return;
     const char c = pattern_[at_];
     if (c == '*' || c == '+' || c == '?') {
@@ -155,11 +168,14 @@ class Translator {
       if (at_ < pattern_.size() && (pattern_[at_] == '+' || pattern_[at_] == '?')) out_ += pattern_[at_++];
     } else if (c == '{') {
       interval();
+      if (take("+")) {  // to Oniguruma the interval once or more, to PCRE2 a possessive one
+        out_.insert(begin, "(?:");
+        out_ += ")+";
+      }
     } else {
       return;
     }
-    if (at_ < pattern_.size() && std::string_view("*+?{").find(pattern_[at_]) != std::string_view::npos)
-      unsupported("a quantifier of a quantifier");
+    if (at_quantifier()) unsupported("a quantifier of a quantifier");
   }
 
   void interval() {
@@ -201,7 +217,7 @@ class Translator {
   }
 
   void refuse_ignoring_case(const char* what) const {
-    if (!ignoring_case_.empty() && ignoring_case_.back()) unsupported(std::string(what) + " under (?i:");
+    if (ignoring_case()) unsupported(std::string(what) + " under (?i:");
   }
 
   // After \p: {^ begins a negation.
@@ -316,8 +332,12 @@ class Translator {
   const std::string& where_;
   size_t at_ = 0;
   std::string out_;
-  std::vector<bool> ignoring_case_;  // one for each open group
-  char previous_ = 0;                // literal under (?i:
+  struct Group {
+    size_t begin;  // in out_
+    bool ignores_case;
+  };
+  std::vector<Group> groups_;  // those that are open
+  char previous_ = 0;          // literal under (?i:
 };
 
 }  // namespace

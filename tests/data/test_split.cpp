@@ -57,6 +57,10 @@ TEST(Split, PatternsMeanWhatTheyMeanToTheLibrary) {
   EXPECT_EQ(pieces_of("(?i:[a-k]+)", "aK\xe2\x84\xaal"), "aK\xe2\x84\xaa|l");
   EXPECT_EQ(pieces_of("[^(\\s|[.,])]+", "ab.c (d"), "ab|.|c| (|d");
   EXPECT_EQ(pieces_of("[a[bc]d]+", "abcde"), "abcd|e");
+  EXPECT_EQ(pieces_of("\\p{N}{1,3}+", "12345678a1"), "12345678|a|1");  // not possessive
+  EXPECT_EQ(pieces_of("(?:ab){2}+", "ababababab"), "abababab|ab");
+  EXPECT_EQ(pieces_of("\\s++$", "a  \n b  \n\n  c   "), "a  \n b  \n\n  c|   ");
+  EXPECT_EQ(pieces_of("b$", "ab\nb\r\nbb"), "a|b|\nb\r\nb|b");
   EXPECT_EQ(pieces_of(".", "a\n" + sharp_s), "a|\n|" + sharp_s);
   EXPECT_EQ(pieces_of("[\\x61-\\x{63}\\u00df\\t]+", "abcd" + sharp_s + "\t"), "abc|d|" + sharp_s + "\t");
   EXPECT_EQ(pieces_of("[\\-\\]\\\\^-]+", "a-]\\^b"), "a|-]\\^|b");
