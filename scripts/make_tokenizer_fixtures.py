@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/data/fixtures: a small tokenizer in both forms, and the ids that the `tokenizers` library gives.
+"""Writes tests/data/fixtures: small tokenizers, and the ids that the `tokenizers` library gives.
 
     scripts/make_tokenizer_fixtures.py
 
-cases.json lists variants of base.json (JSON merge patches) with texts and their ids. With --compare FILE.. it writes
+base.json has words of bytes, as GPT-2 has them (the same in GPT-2's two files), characters.json words of characters, as
+Llama 2 has them. cases.json lists variants of both (JSON merge patches) with texts and their ids. With --compare FILE.. it writes
 nothing, but prints the library's ids of whole files, for comparison by hand:
 
     scripts/make_tokenizer_fixtures.py --compare TOKENIZER FILE OUT      (OUT: int32, little-endian)
@@ -44,6 +45,13 @@ TEXTS = [
     "x" * 100, "ab" * 60, "\u5b57" * 40, "=" * 70, "\U0001f642" * 20, "aAbBcC" * 12 + "X", "zebra zebras zebra",
     "<|endoftext|>", "a<|endoftext|>b <|endoftext|> c\n<|endoftext|>\n", "<|endoftext|<|x|>|>", "<|x|><|x|", "ab abc abcd abcde bcdef",
     "    four   three  two one\t\ttabs",
+    # Decomposed, out of order, excluded from composition, of Hangul, and younger than the library's normalizer.
+    "e\u0301 a\u0323\u0301 a\u0301\u0323 x\u0315\u0300\u05ae q\u0345\u0323\u0301 \u1e9b\u0323 \u212b\u2126 \u0958 \ufb1d \u0340\u0344",
+    "\u1100\u1161\u11a8 \uac00\u11a8 \u1112\u1161\u11ab\u1100\u1173\u11af \u304b\u3099\u30cf\u309a \u0f71\u0f72 \U0001d157\U0001d165 \U0002f800",
+    "a\u0345\u07fd\u0898\u1df6 \U00011935\U00011930 b\u0301\U0001e08f\u0323", "\u0301", "\u0301\u0323 x \u0323\u0301", " \u0323\u0301",
+    "the \U00011de9's \U00011de0\U00011de1 \U00016ff4\U00016ff6x 1\U00016ff5", "don\u2019T 'S '\u017f 'm'ML 'VE '\u212a 'lL",
+    "\u2581", "\u2581\u2581the \u2581 x", " \u2581x", "a\u2581", "the(quick|brown)[fox].,!?\u2026\u3002\uff0c\u3001\u0964",
+    "<s>the</s>", "<s> the </s> fox", "</s></s>  ", " <s>", "the<s>e\u0301</s>\u0301", "<0x41>the<0x0A>", "the <tag> fox<tag>fox", "<tag>",
 ]
 
 
@@ -101,12 +109,64 @@ def variants(base):
     yield "ignore_merges", {
         "model": {"ignore_merges": True, "vocab": {"zebra": len(vocab), "Ġzebra": len(vocab) + 1}},
         "added_tokens": [added(len(vocab) + 2, "<|endoftext|>", False, True)]}
+    nfc = {"normalizer": {"type": "NFC"}}
+    yield "qwen2", {**nfc, "pre_tokenizer": sequence(split(PATTERNS["llama3"].replace("{1,3}", "")), bytes_only)}
+    yield "neox", {**nfc, "added_tokens": base["added_tokens"] + [added(size, "  ", True), added(size + 1, "e\u0301", True)]}
+    yield "nfc_digits", {**nfc, "pre_tokenizer": sequence({"type": "Digits", "individual_digits": True}, gpt2)}
+    yield "tiktoken", {"pre_tokenizer": sequence(split(
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"), bytes_only)}
+    yield "nanochat", {"pre_tokenizer": sequence(split(
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"), bytes_only)}
+    yield "roberta", {"pre_tokenizer": dict(gpt2, add_prefix_space=True),
+                      "added_tokens": base["added_tokens"] + [added(size, "<s>", False, True), added(size + 1, "<tag>", True)]}
+    yield "roberta_nfc", {**nfc, "pre_tokenizer": dict(gpt2, add_prefix_space=True)}
+    yield "bloom", {"pre_tokenizer": sequence(split(" ?[^(\\s|[.,!?…。，、।۔،])]+"), bytes_only)}
     contents = {"    ": True, "  ": True, "\t\t": True, "abcd": True, "bcdef": False, "<|x|>": False, "<|": True, "👍🏽": False,
                 "q": False, "n't": True}
     new = [content for content in contents if content not in vocab]
     yield "added_tokens", {"added_tokens": base["added_tokens"] + [
         added(vocab.get(content, size + new.index(content) if content in new else None), content, normalized)
         for content, normalized in contents.items()]}
+
+
+def variants_of_characters(base):
+    """As variants(), of characters.json."""
+    def prepend(*others):
+        return {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace, *others]}
+
+    def metaspace(scheme, cut):
+        return {"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}}
+
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    size = len(base["model"]["vocab"])
+    tag = {"added_tokens": base["added_tokens"] + [added(size, "<tag>", True)]}
+    yield "llama2", {}
+    yield "llama2_normalized_token", tag
+    yield "llama2_nfc", {"normalizer": prepend({"type": "NFC"})}
+    yield "llama2_digits", {"pre_tokenizer": {"type": "Digits", "individual_digits": True}}
+    yield "gemma", {"normalizer": replace, "pre_tokenizer": split(" ", "MergedWithPrevious", kind="String")}
+    for scheme in ("first", "always", "never"):
+        yield f"metaspace_{scheme}", {**metaspace(scheme, False), **tag}
+        yield f"metaspace_{scheme}_split", {**metaspace(scheme, True), **tag}
+    yield "metaspace_ignore_merges", {**metaspace("first", True), "model": {"ignore_merges": True, "vocab": {
+        "▁zebra": size, "zebra": size + 1, "▁▁": base["model"]["vocab"].get("▁▁", size + 2)}}}
+    yield "metaspace_older", {"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}}
+    yield "no_marks", {"normalizer": None, "pre_tokenizer": split(r"\p{L}+|\s")}
+    yield "byte_tokens_added", {"added_tokens": base["added_tokens"] + [
+        added(base["model"]["vocab"][f"<0x{byte:02X}>"], f"<0x{byte:02X}>", False, True) for byte in (0x0a, 0x41)]}
+
+
+def train_characters(corpus):
+    """A tokenizer as Llama 2's: nothing splits text, spaces are ▁, bytes stand in for characters without a word."""
+    from tokenizers import Tokenizer, models, normalizers, trainers
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    first = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=620, min_frequency=2, show_progress=False, special_tokens=first,
+                                                              limit_alphabet=150))
+    base = json.loads(tokenizer.to_str())
+    base["added_tokens"] = base["added_tokens"][:3]  # bytes are words, not tokens to look for
+    return base
 
 
 def from_json(text):
@@ -156,17 +216,19 @@ def main():
         corpus = Path(folder) / "corpus.txt"
         corpus.write_text("\n".join(PHRASES * 3 + [p.title() for p in PHRASES]), encoding="utf-8")
         base = json.loads(train([corpus], 700).to_str())
+        characters = train_characters(PHRASES * 3 + ["  ".join(PHRASES[:3])])
     texts = TEXTS + [mixture()]
     cases = []
-    for name, patch in variants(base):
-        whole = merge_patch(copy.deepcopy(base), patch)
-        tokenizer = from_json(json.dumps(whole))
-        cases.append({"name": name, "patch": patch, "ids": [ids_of(tokenizer, text) for text in texts]})
+    for file, whole, patches in (("base.json", base, variants(base)), ("characters.json", characters, variants_of_characters(characters))):
+        for name, patch in patches:
+            tokenizer = from_json(json.dumps(merge_patch(copy.deepcopy(whole), patch)))
+            cases.append({"name": name, "base": file, "patch": patch, "ids": [ids_of(tokenizer, text) for text in texts]})
 
     def write(name, value):
         (FIXTURES / name).write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
     write("base.json", base)
+    write("characters.json", characters)
     write("encoder.json", {**base["model"]["vocab"], "<|endoftext|>": len(base["model"]["vocab"])})
     merges = [" ".join(pair) for pair in base["model"]["merges"]]
     (FIXTURES / "vocab.bpe").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")

@@ -49,8 +49,7 @@ int generate_text(const Options& o) {
     const auto engine = load_for_inference(model, {1, seq_len}, ops);
     generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
       // A model may have more rows than the tokenizer has words; such a token stands for nothing.
-      const std::string piece =
-          token < tokenizer->vocab_size() ? tokenizer->decode(std::span(&token, 1)) : "";
+      const std::string piece = token < tokenizer->vocab_size() ? tokenizer->word(token) : "";
       text += piece;
       if (!o.json) std::cout << piece << std::flush;
     });

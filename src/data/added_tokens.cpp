@@ -8,15 +8,28 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens) {
   for (const AddedToken& token : tokens) (token.normalized ? second_ : first_).add(token);
 }
 
+namespace {
+
+// Where the text's end makes a match uncertain.
+size_t uncertain_from(size_t size, size_t at, bool open, size_t longest) {
+  return open ? std::max(at, size - std::min(size, longest)) : size;
+}
+
+}  // namespace
+
+AddedTokens::Match AddedTokens::find_raw(std::string_view text, size_t at, bool open) const {
+  return first_.find(text, at, uncertain_from(text.size(), at, open, first_.longest()));
+}
+
+AddedTokens::Match AddedTokens::find_normalized(std::string_view text, size_t at, bool open) const {
+  return second_.find(text, at, uncertain_from(text.size(), at, open, second_.longest()));
+}
+
 AddedTokens::Match AddedTokens::find(std::string_view text, size_t at, bool open) const {
-  const auto before_end = [&](size_t size, size_t bytes) {
-    return open ? std::max(at, size - std::min(size, bytes)) : size;
-  };
-  const size_t limit = before_end(text.size(), first_.longest());
-  const Match match = first_.find(text, at, limit);
+  const Match match = find_raw(text, at, open);
   // Where the first set has no say yet, a match of the second must end before.
   const size_t segment = match.begin;
-  const size_t rest = match.id >= 0 ? segment : before_end(segment, second_.longest());
+  const size_t rest = match.id >= 0 ? segment : uncertain_from(segment, at, open, second_.longest());
   const Match inner = second_.find(text.substr(0, segment), at, rest);
   if (inner.id >= 0) return inner;
   return match.id >= 0 ? match : Match{rest, rest, -1};
@@ -24,7 +37,7 @@ AddedTokens::Match AddedTokens::find(std::string_view text, size_t at, bool open
 
 void AddedTokens::Set::add(const AddedToken& token) {
   const std::string& content = token.content;
-  ids_[content] = token.id;
+  ids_.try_emplace(content, token.id);
   firsts_.set(uint8_t(content[0]));
   if (content.size() == 1) {
     singles_.set(uint8_t(content[0]));

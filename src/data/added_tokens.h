@@ -26,6 +26,11 @@ class AddedTokens {
   // The first at or after `at`. When the text is `open`, more may follow it.
   Match find(std::string_view text, size_t at, bool open) const;
 
+  // Of those that are not normalized alone, and of the others alone: for a tokenizer that normalizes what
+  // lies between the first.
+  Match find_raw(std::string_view text, size_t at, bool open) const;
+  Match find_normalized(std::string_view text, size_t at, bool open) const;
+
  private:
   class Set {
    public:

@@ -9,9 +9,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/error.h"
 #include "data/input.h"
+#include "data/json_node.h"
+#include "data/other_tokenizers.h"
 #include "data/utf8.h"
 
 namespace saslm {
@@ -22,11 +25,6 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kMaxFileBytes = 256 << 20;
-constexpr int64_t kMaxVocab = 1 << 22;
-constexpr int kMaxNesting = 4;  // of pre-tokenizers
-constexpr const char* kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
 // Vocabulary and merges of GPT-2's form, by either of their names.
 constexpr std::array<std::pair<const char*, const char*>, 2> kPairs = {
     {{"encoder.json", "vocab.bpe"}, {"vocab.json", "merges.txt"}}};
@@ -36,6 +34,7 @@ std::string read_text(const std::string& path) {
   if (file.size() > kMaxFileBytes) throw DataError(path + ": too large for a tokenizer (256 MiB at most)");
   std::string text(size_t(file.size()), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
+  refuse_byte_order_mark(path, text);
   return text;
 }
 
@@ -61,70 +60,6 @@ std::array<int, 324> make_byte_of_character() {
   return byte_of;
 }
 
-// A value of the file and the way to it, for messages.
-class Node {
- public:
-  Node(const std::string& file, std::string key, const json& value)
-      : file_(file), key_(std::move(key)), value_(value) {}
-
-  const json& value() const { return value_; }
-
-  [[noreturn]] void fail(const std::string& what) const {
-    throw DataError(file_ + ": " + (key_.empty() ? "" : key_ + ": ") + what);
-  }
-  [[noreturn]] void wanted(const std::string& what) const { fail("wanted " + what + ", got " + shown()); }
-
-  std::optional<Node> find(const std::string& name) const {
-    if (!value_.is_object()) wanted("an object");
-    const auto it = value_.find(name);
-    if (it == value_.end() || it->is_null()) return std::nullopt;
-    return Node(file_, key_.empty() ? name : key_ + "." + name, *it);
-  }
-  Node at(const std::string& name) const {
-    const auto node = find(name);
-    if (!node) fail("\"" + name + "\" is missing");
-    return *node;
-  }
-  std::vector<Node> items() const {
-    if (!value_.is_array()) wanted("a list");
-    std::vector<Node> nodes;
-    nodes.reserve(value_.size());
-    for (size_t i = 0; i < value_.size(); ++i)
-      nodes.emplace_back(file_, key_ + "[" + std::to_string(i) + "]", value_[i]);
-    return nodes;
-  }
-  const std::string& text() const {
-    if (!value_.is_string()) wanted("a string");
-    return value_.get_ref<const std::string&>();
-  }
-  int32_t id() const {
-    if (!value_.is_number_integer() || value_ < 0 || value_ >= kMaxVocab)
-      wanted("a token id, 0 .. " + std::to_string(kMaxVocab - 1));
-    return value_.get<int32_t>();
-  }
-  bool flag(const std::string& name, bool otherwise) const {
-    const auto node = find(name);
-    if (!node) return otherwise;
-    if (!node->value_.is_boolean()) node->wanted("true or false");
-    return node->value_.get<bool>();
-  }
-  void refuse_unless_empty(const std::string& name) const {
-    const auto node = find(name);
-    if (node && node->text() != "") node->fail("\"" + node->text() + "\" is not supported, only \"\"");
-  }
-
- private:
-  std::string shown() const {
-    if (value_.is_structured()) return std::string("an ") + value_.type_name();  // may be nested without end
-    const std::string text = value_.dump(-1, ' ', false, json::error_handler_t::replace);
-    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-  }
-
-  const std::string& file_;
-  std::string key_;
-  const json& value_;
-};
-
 json parse(const std::string& path, const std::string& text) {
   const size_t zero = text.find('\0');  // which the library would take for the end of the text
   if (zero != text.npos) throw DataError(path + ": not JSON: a zero byte at offset " + std::to_string(zero));
@@ -141,24 +76,23 @@ class Reader {
 
   BpeFile read_json() {
     const std::string text = read_text(file_.path);
+    refuse_other_kinds(file_.path, text);
     file_.fingerprint = fingerprint_of(text);
     const json whole = parse(file_.path, text);
-    const Node root(file_.path, "", whole);
+    const JsonNode root(file_.path, "", whole);
     if (!root.find("model"))
       root.fail(
           "\"model\" is missing: wanted a tokenizer.json, or GPT-2's pair under the names encoder.json and "
           "vocab.bpe");
-    read_normalizer(root);
-    const auto split = root.find("pre_tokenizer");
-    if (!split || !read_split(*split, 0))
-      root.fail("pre_tokenizer: wanted one that ends in ByteLevel; only byte-level BPE is supported");
-    const Node model = root.at("model");
+    const JsonNode model = root.at("model");
     check_model(model);
+    file_.stages = read_bpe_stages(root);
+    file_.ignore_merges = model.flag("ignore_merges", false);
+    check_characters(model);
     read_vocab(model.at("vocab"));
     read_merges(model.at("merges"));
-    file_.ignore_merges = model.flag("ignore_merges", false);
     if (const auto added = root.find("added_tokens"))
-      for (const Node& token : added->items()) read_added(token);
+      for (const JsonNode& token : added->items()) read_added(token);
     return std::move(file_);
   }
 
@@ -166,7 +100,7 @@ class Reader {
     const std::string vocab = read_text(file_.path), merges = read_text(merges_path);
     file_.fingerprint = fingerprint_of(fingerprint_of(vocab) + fingerprint_of(merges));
     const json whole = parse(file_.path, vocab);
-    read_vocab(Node(file_.path, "", whole));
+    read_vocab(JsonNode(file_.path, "", whole));
     size_t line_number = 0;
     for (size_t at = 0; at < merges.size();) {
       const size_t end = std::min(merges.find('\n', at), merges.size());
@@ -175,72 +109,23 @@ class Reader {
       at = end + 1, ++line_number;
       if (line.empty() || line.starts_with("#version")) continue;
       const json value = line;
-      add_merge(Node(merges_path, "line " + std::to_string(line_number), value), line);
+      add_merge(JsonNode(merges_path, "line " + std::to_string(line_number), value), line);
     }
-    file_.steps = {{kGpt2Pattern}};
+    file_.stages.steps = {{kGpt2Pattern}};
     return std::move(file_);
   }
 
  private:
-  static void read_normalizer(const Node& root) {
-    const auto normalizer = root.find("normalizer");
-    if (!normalizer) return;
-    const std::string& type = normalizer->at("type").text();
-    if (type == "Sequence" && normalizer->at("normalizers").items().empty()) return;
-    normalizer->fail("\"" + type + "\" is not supported, only null: the text must come back as it was");
-  }
-
-  // Whether it ends in ByteLevel.
-  bool read_split(const Node& node, int depth) {
-    if (depth > kMaxNesting) node.fail("nested too deeply");
-    const std::string& type = node.at("type").text();
-    if (type == "Sequence") {
-      bool ended = false;
-      for (const Node& step : node.at("pretokenizers").items()) {
-        if (ended) step.fail("nothing may follow ByteLevel");
-        ended = read_split(step, depth + 1);
-      }
-      return ended;
-    }
-    if (type == "Split") {
-      read_pattern(node);
-    } else if (type == "Digits") {
-      file_.steps.push_back({node.flag("individual_digits", false) ? "\\p{N}" : "\\p{N}+"});
-    } else if (type == "ByteLevel") {
-      if (node.flag("add_prefix_space", true))
-        node.fail("add_prefix_space: true is not supported: the text must come back as it was");
-      if (node.flag("use_regex", true)) file_.steps.push_back({kGpt2Pattern});
-      return true;
-    } else {
-      node.fail("\"" + type + "\" is not supported, only Sequence, Split, Digits and ByteLevel");
-    }
-    return false;
-  }
-
-  void read_pattern(const Node& node) {
-    const Node behavior = node.at("behavior");
-    const bool invert = node.flag("invert", false);
-    // "Removed" with invert drops what no match covers. We keep that, as a piece: where the pattern covers
-    // all text, as those in use do, it is the same.
-    if (behavior.text() != "Isolated" && !(behavior.text() == "Removed" && invert))
-      behavior.fail("\"" + behavior.text() +
-                    "\" is not supported, only Isolated, and Removed with invert: true");
-    const Node pattern = node.at("pattern");
-    const auto regex = pattern.find("Regex");
-    file_.steps.push_back({(regex ? *regex : pattern.at("String")).text(), !regex});
-    if (file_.steps.back().pattern.empty()) pattern.fail("it is empty");
-  }
-
-  static void check_model(const Node& model) {
+  static void check_model(const JsonNode& model) {
     if (const auto type = model.find("type"); type && type->text() != "BPE")
-      type->fail("\"" + type->text() + "\" is not supported, only BPE");
+      type->fail("\"" + type->text() + "\" is not read, only BPE: " + instead_of(type->text()));
     if (const auto dropout = model.find("dropout"); dropout && dropout->value() != 0)
       dropout->fail("is not supported: ids would be random");
     model.refuse_unless_empty("continuing_subword_prefix");
     model.refuse_unless_empty("end_of_word_suffix");
   }
 
-  void add_word(int32_t id, const std::string& bytes, bool spelled, const Node& node) {
+  void add_word(int32_t id, const std::string& bytes, bool spelled, const JsonNode& node) {
     if (size_t(id) >= file_.words.size()) {
       file_.words.resize(size_t(id) + 1);
       file_.spelled.resize(size_t(id) + 1);
@@ -251,8 +136,22 @@ class Reader {
     file_.spelled[size_t(id)] = spelled;
   }
 
+  // A document without a pre-tokenizer that splits it is one piece, which can be a word only as a whole.
+  void check_characters(const JsonNode& model) const {
+    if (!file_.stages.characters) return;
+    if (!model.flag("byte_fallback", false))
+      model.fail(
+          "byte_fallback: wanted true, or a pre_tokenizer that ends in ByteLevel: text with a character that "
+          "is no word would be lost (train with byte_fallback and the words <0x00> to <0xFF>)");
+    if (file_.ignore_merges && !file_.stages.split_at_spaces)
+      model.fail(
+          "ignore_merges: true is supported only with a pre_tokenizer ByteLevel, or Metaspace with split: "
+          "true");
+  }
+
   // Nothing when a character stands for no byte.
   std::optional<std::string> bytes_of(const std::string& spelled) const {
+    if (file_.stages.characters) return file_.stages.spaces_marked ? spaces_for_marks(spelled) : spelled;
     std::string bytes;
     for (size_t at = 0; at < spelled.size();) {
       const char32_t c = next_character(spelled, at);
@@ -262,60 +161,71 @@ class Reader {
     return bytes;
   }
 
-  void read_vocab(const Node& vocab) {
+  void read_vocab(const JsonNode& vocab) {
     if (!vocab.value().is_object() || vocab.value().empty()) vocab.wanted("an object of words and their ids");
     for (const auto& [spelled, id] : vocab.value().items()) {
-      const Node node(file_.path, "vocabulary word \"" + spelled + "\"", id);
+      const JsonNode node(file_.path, "vocabulary word \"" + spelled + "\"", id);
       if (spelled.empty()) node.fail("a word must not be empty");
       const auto bytes = bytes_of(spelled);
-      add_word(node.id(), bytes.value_or(spelled), bytes.has_value(), node);
+      // A space is spelled ▁, so that a word with one is never found in text.
+      const bool found = bytes && !(file_.stages.spaces_marked && spelled.find(' ') != spelled.npos);
+      add_word(node.id(), bytes.value_or(spelled), found, node);
       ids_[spelled] = node.id();
     }
     n_words_ = int32_t(ids_.size());
-    file_.byte_ids.fill(-1);
-    for (size_t c = 0; c < byte_of_character_.size(); ++c) {
-      if (byte_of_character_[c] < 0) continue;
-      std::string spelled;
-      append_utf8(spelled, char32_t(c));
-      const auto it = ids_.find(spelled);
-      if (it == ids_.end())
-        vocab.fail("the word \"" + spelled + "\" is missing, which stands for byte " +
-                   std::to_string(byte_of_character_[c]) +
-                   ": text that holds it would be lost (train with all 256 bytes as the initial alphabet)");
-      file_.byte_ids[size_t(byte_of_character_[c])] = it->second;
-    }
+    for (int byte = 0; byte < 256; ++byte) file_.byte_ids[size_t(byte)] = read_byte(byte, vocab);
   }
 
-  void read_merges(const Node& merges) {
+  // The id of the word that stands for a byte.
+  int32_t read_byte(int byte, const JsonNode& vocab) {
+    const bool characters = file_.stages.characters;
+    const std::string spelled = characters ? byte_fallback_word(byte) : byte_character(byte);
+    const auto it = ids_.find(spelled);
+    if (it == ids_.end())
+      vocab.fail("the word \"" + spelled + "\" is missing, which stands for byte " + std::to_string(byte) +
+                 ": text that holds it would be lost (train with all 256 bytes as the initial alphabet)");
+    if (characters) {
+      file_.words[size_t(it->second)] = std::string(1, char(byte));
+      file_.spelled[size_t(it->second)] = false;
+    }
+    bytes_.insert(it->second);
+    return it->second;
+  }
+
+  void read_merges(const JsonNode& merges) {
     file_.merges.reserve(merges.value().size());
-    for (const Node& merge : merges.items()) {
+    for (const JsonNode& merge : merges.items()) {
       if (merge.value().is_string()) {
         add_merge(merge, merge.text());
         continue;
       }
-      const std::vector<Node> pair = merge.items();
+      const std::vector<JsonNode> pair = merge.items();
       if (pair.size() != 2) merge.wanted("two words");
       add_merge(merge, pair[0].text(), pair[1].text());
     }
   }
 
-  void add_merge(const Node& node, const std::string& line) {
+  void add_merge(const JsonNode& node, const std::string& line) {
     const size_t space = line.find(' ');
     if (space == std::string::npos || line.find(' ', space + 1) != std::string::npos)
       node.wanted("two words with one space between");
     add_merge(node, line.substr(0, space), line.substr(space + 1));
   }
 
-  void add_merge(const Node& node, const std::string& left, const std::string& right) {
+  void add_merge(const JsonNode& node, const std::string& left, const std::string& right) {
     const auto id = [&](const std::string& word) {
       const auto it = ids_.find(word);
       if (it == ids_.end()) node.fail("\"" + word + "\" is not in the vocabulary");
       return it->second;
     };
-    file_.merges.push_back({id(left), id(right), id(left + right)});
+    const BpeMerge merge{id(left), id(right), id(left + right)};
+    if (file_.stages.characters)
+      for (const int32_t word : {merge.left, merge.right, merge.merged})
+        if (bytes_.count(word) > 0) node.fail("is of a word that stands for a byte, which text cannot spell");
+    file_.merges.push_back(merge);
   }
 
-  void read_added(const Node& node) {
+  void read_added(const JsonNode& node) {
     AddedToken token{.content = node.at("content").text(),
                      .id = node.at("id").id(),
                      .special = node.flag("special", false),
@@ -335,7 +245,7 @@ class Reader {
     } else if (it->second != token.id) {
       node.fail("id " + std::to_string(token.id) + ", but \"" + token.content + "\" has id " +
                 std::to_string(it->second) + " already");
-    } else if (file_.words[size_t(token.id)] != token.content) {
+    } else if (!file_.stages.characters && file_.words[size_t(token.id)] != token.content) {
       node.fail("\"" + token.content + "\" stands for other bytes in the vocabulary; one id cannot be both");
     }
     last_added_ = std::max(last_added_, token.id);
@@ -345,6 +255,7 @@ class Reader {
   const std::array<int, 324> byte_of_character_ = make_byte_of_character();
   BpeFile file_;
   std::unordered_map<std::string, int32_t> ids_;
+  std::unordered_set<int32_t> bytes_;  // byte_ids
   int32_t n_words_ = 0, last_added_ = -1;
 };
 
@@ -366,6 +277,8 @@ Found locate(const std::string& path) {
     for (const auto& [vocab, merges] : kPairs)
       if (fs::exists(absolute / vocab, unknown) || fs::exists(absolute / merges, unknown))
         return {in(absolute, vocab), in(absolute, merges), ""};
+    if (const std::string other = other_kind_in(absolute.string()); !other.empty())
+      return {in(absolute, other.c_str()), "", ""};  // whose reading says what it is
     return {.error =
                 "this folder holds no tokenizer.json, encoder.json + vocab.bpe or vocab.json + merges.txt"};
   }
@@ -400,6 +313,12 @@ std::string byte_character(int byte) {
   std::string spelled;
   append_utf8(spelled, char32_t(std::find(byte_of.begin(), byte_of.end(), byte) - byte_of.begin()));
   return spelled;
+}
+
+std::string byte_fallback_word(int byte) {
+  std::array<char, 8> text;
+  std::snprintf(text.data(), text.size(), "<0x%02X>", unsigned(byte));
+  return text.data();
 }
 
 }  // namespace saslm

@@ -1,19 +1,20 @@
 // Tokenizer files of two kinds, read and checked:
 //
-//   tokenizer.json             Hugging Face `tokenizers`: byte-level BPE (GPT-2, Llama 3, ...)
+//   tokenizer.json             Hugging Face `tokenizers`: BPE over bytes (GPT-2, Llama 3, Qwen, ...), or over
+//                              characters with bytes for those without a word (Llama 2, Mistral, Gemma)
 //   encoder.json + vocab.bpe   GPT-2's own, also called vocab.json + merges.txt
 //
-// Both spell bytes as printable characters (byte_of_character). What would make decode(encode(x)) differ from
-// x (normalizers, a space put before the text, ...) is refused by name, as is whatever else we do not
-// support; nothing is silently ignored but what does not change ids: decoder, padding, truncation, and the
-// post-processor, for the boundary between documents is ours to put.
+// BPE over bytes spells them as printable characters (byte_of_character). What would lose text is refused by
+// name, as is whatever else we do not support, and other kinds of files; nothing is silently ignored but what
+// does not change ids: decoder, padding, truncation, and the post-processor, for the boundary between
+// documents is ours to put.
 #pragma once
 #include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "data/split.h"
+#include "data/bpe_stages.h"
 
 namespace saslm {
 
@@ -29,14 +30,14 @@ struct AddedToken {
 };
 
 struct BpeFile {
-  std::string path;                // absolute; of the file that names the tokenizer
-  std::string fingerprint;         // of the content of its file or files: xxh3-128
-  std::vector<std::string> words;  // bytes of each id; "" where there is no such id
-  std::vector<bool> spelled;  // per id: a word in characters that stand for bytes, so that pieces can be it
+  std::string path;                   // absolute; of the file that names the tokenizer
+  std::string fingerprint;            // of the content of its file or files: xxh3-128
+  std::vector<std::string> words;     // bytes of each id; "" where there is no such id
+  std::vector<bool> spelled;          // per id: a word that text can spell, so that pieces can be it
   std::array<int32_t, 256> byte_ids;  // of the words of one byte
   std::vector<BpeMerge> merges;       // the first is done first
   std::vector<AddedToken> added;
-  std::vector<SplitStep> steps;
+  BpeStages stages;
   bool ignore_merges = false;  // a piece that is itself a word is not built up by merges
 };
 
@@ -49,6 +50,9 @@ std::string bpe_file_path(const std::string& path);
 
 // Of a path that names a tokenizer of two files, the other one, its merges; "" for a tokenizer.json.
 std::string bpe_merges_path(const std::string& path);
+
+// How a word that stands for a byte is spelled where words are made of characters: <0x0A>.
+std::string byte_fallback_word(int byte);
 
 // The printable character that stands for a byte, in UTF-8.
 std::string byte_character(int byte);

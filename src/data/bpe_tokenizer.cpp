@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "data/normalizer.h"
+#include "data/staged_encoder.h"
 #include "data/utf8.h"
 
 namespace saslm {
@@ -45,8 +47,33 @@ class BpeTokenizer::BpeEncoder : public Encoder {
   WordEncoder words_;
 };
 
+namespace {
+
+// Those that are looked for in normalized text, as they stand there.
+std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BpeStages& stages) {
+  for (AddedToken& token : tokens)
+    if (token.normalized)
+      token.content = NormalizedText(stages, token.content, stages.prefix == SpacePrefix::segment).view();
+  return tokens;
+}
+
+}  // namespace
+
 BpeTokenizer::BpeTokenizer(BpeFile file)
-    : file_(std::move(file)), words_(file_), patterns_(file_.path, file_.steps), added_(file_.added) {}
+    : file_(std::move(file)),
+      words_(file_),
+      patterns_(file_.path, file_.stages.steps),
+      characters_(file_),
+      added_(normalized(file_.added, file_.stages)),
+      added_ids_(file_.words.size()),
+      special_ids_(file_.words.size()) {
+  for (const AddedToken& token : file_.added) {
+    added_ids_[size_t(token.id)] = true;
+    special_ids_[size_t(token.id)] = token.special;
+  }
+  if (!file_.stages.characters) return;
+  for (const int32_t id : file_.byte_ids) added_ids_[size_t(id)] = special_ids_[size_t(id)] = false;
+}
 
 int32_t BpeTokenizer::boundary() const {
   for (const char* name : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"}) {
@@ -59,23 +86,55 @@ int32_t BpeTokenizer::boundary() const {
   throw DataError(
       file_.path +
       ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
-      "exactly one special added token; add {\"content\": \"<|endoftext|>\", \"special\": true, ...} "
-      "to added_tokens, with an id of its own");
+      "exactly one special added token; add to added_tokens {\"id\": " +
+      std::to_string(vocab_size()) +
+      ", \"content\": \"<|endoftext|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+      "\"normalized\": false, \"special\": true}; the model then has one token more");
 }
 
 std::unique_ptr<Encoder> BpeTokenizer::make_encoder() const {
-  return std::make_unique<BpeEncoder>(*this);
+  const BpeStages& stages = file_.stages;
+  if (!stages.nfc && !stages.characters && stages.prefix == SpacePrefix::none)
+    return std::make_unique<BpeEncoder>(*this);
+  return std::make_unique<StagedEncoder>(BpeParts{file_, words_, patterns_, characters_, added_});
+}
+
+const std::string& BpeTokenizer::checked_word(int32_t id) const {
+  if (id < 0 || id >= vocab_size())
+    throw DataError("token " + std::to_string(id) + " is outside the vocabulary 0 .. " +
+                    std::to_string(vocab_size() - 1) + " of " + file_.path);
+  return file_.words[size_t(id)];
 }
 
 std::string BpeTokenizer::decode(std::span<const int32_t> ids) const {
+  const SpacePrefix prefix = file_.stages.prefix;
   std::string text;
+  bool put_before = prefix != SpacePrefix::none;
   for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab_size())
-      throw DataError("token " + std::to_string(id) + " is outside the vocabulary 0 .. " +
-                      std::to_string(vocab_size() - 1) + " of " + file_.path);
-    text += file_.words[size_t(id)];
+    const std::string_view word = checked_word(id);
+    const bool added = added_ids_[size_t(id)];
+    text += put_before && !added && word.starts_with(' ') ? word.substr(1) : word;
+    put_before = added && (prefix == SpacePrefix::segment || prefix == SpacePrefix::piece);
   }
   return text;
+}
+
+bool BpeTokenizer::keeps_text() const {
+  const BpeStages& stages = file_.stages;
+  const auto stands_for_byte = [&](const AddedToken& token) {
+    return stages.characters && token.content != file_.words[size_t(token.id)];
+  };
+  return !stages.nfc && !stages.spaces_marked && stages.prefix == SpacePrefix::none &&
+         std::none_of(file_.added.begin(), file_.added.end(), stands_for_byte);
+}
+
+std::string BpeTokenizer::word(int32_t id) const {
+  return checked_word(id);
+}
+
+int64_t BpeTokenizer::text_bytes(int32_t id) const {
+  const std::string& word = checked_word(id);
+  return special_ids_[size_t(id)] ? 0 : int64_t(word.size());
 }
 
 }  // namespace saslm

@@ -1,12 +1,16 @@
-// Byte-level byte-pair encoding: added tokens, then pieces, then merges.
+// Byte-pair encoding: added tokens, then normalizing, then pieces, then merges.
 //
 // On UTF-8 text the ids are those of Hugging Face `tokenizers` (encode with add_special_tokens=False). A byte
 // that belongs to no well-formed character ends the text before it, is its own id, and text begins anew after
-// it: so any bytes come back from their ids.
+// it, without a space that a tokenizer may put before text. So any bytes come back from their ids, but for
+// what the tokenizer itself does not keep: with NFC the normal form comes back; where words spell a space as
+// ▁, a ▁ of the text comes back as a space; and of a prefix that is put only where there is no space
+// (SpacePrefix::piece and first), that space is lost.
 #pragma once
 #include "data/added_tokens.h"
 #include "data/bpe_file.h"
 #include "data/bpe_words.h"
+#include "data/character_split.h"
 #include "data/split.h"
 #include "data/tokenizer.h"
 
@@ -24,16 +28,25 @@ class BpeTokenizer : public Tokenizer {
   // <｜end▁of▁sentence｜>; else the only special added token; else DataError.
   int32_t boundary() const override;
   std::unique_ptr<Encoder> make_encoder() const override;
-  // An id without a word, below vocab_size, stands for nothing.
+  // An id without a word, below vocab_size, stands for nothing. A space that was put before text is left out:
+  // the first, and those behind added tokens.
   std::string decode(std::span<const int32_t> ids) const override;
+  std::string word(int32_t id) const override;
+  bool keeps_text() const;  // whether any bytes come back exactly as they were
+  // Bytes of (normalized) text that a token stands for; 0 for special tokens.
+  int64_t text_bytes(int32_t id) const;
 
  private:
   class BpeEncoder;
 
+  const std::string& checked_word(int32_t id) const;
+
   BpeFile file_;
   BpeWords words_;
   SplitPatterns patterns_;
+  CharacterSplit characters_;
   AddedTokens added_;
+  std::vector<bool> added_ids_, special_ids_;  // but for those that stand for bytes
 };
 
 }  // namespace saslm

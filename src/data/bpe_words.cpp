@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "data/utf8.h"
 
 namespace saslm {
 
@@ -30,10 +31,43 @@ MergeTable::MergeTable(const std::vector<BpeMerge>& merges) {
   }
 }
 
-BpeWords::BpeWords(const BpeFile& file) : byte_ids(file.byte_ids), merges(file.merges) {
-  if (!file.ignore_merges) return;
-  for (size_t id = 0; id < file.words.size(); ++id)
-    if (file.spelled[id]) whole[file.words[id]] = int32_t(id);
+BpeWords::BpeWords(const BpeFile& file)
+    : byte_ids(file.byte_ids),
+      of_characters(file.stages.characters),
+      spaces_marked(file.stages.spaces_marked),
+      merges(file.merges) {
+  for (size_t id = 0; id < file.words.size(); ++id) {
+    const std::string& word = file.words[id];
+    if (!file.spelled[id]) continue;
+    if (file.ignore_merges) whole[word] = int32_t(id);
+    if (!of_characters) continue;
+    size_t at = 0;
+    const char32_t c = next_character(word, at);
+    if (at == word.size()) character_ids[c] = int32_t(id);
+  }
+  if (!file.ignore_merges || !of_characters) return;
+  for (int byte = 0; byte < 256; ++byte) whole[byte_fallback_word(byte)] = byte_ids[size_t(byte)];
+}
+
+int32_t BpeWords::find_whole(std::string_view piece) const {
+  if (whole.empty()) return -1;
+  std::string word(piece);
+  if (spaces_marked) word = spaces_for_marks(word);
+  const auto it = whole.find(word);
+  return it == whole.end() ? -1 : it->second;
+}
+
+void BpeWords::append_characters(std::string_view piece, std::vector<int32_t>& ids) const {
+  for (size_t at = 0; at < piece.size();) {
+    const size_t begin = at;
+    const char32_t c = next_character(piece, at);
+    const auto it = character_ids.find(spaces_marked && c == kSpaceMarkCharacter ? U' ' : c);
+    if (it != character_ids.end()) {
+      ids.push_back(it->second);
+    } else {
+      for (size_t i = begin; i < at; ++i) ids.push_back(byte_ids[uint8_t(piece[i])]);
+    }
+  }
 }
 
 WordEncoder::WordEncoder(const BpeWords& words) : words_(words), seen_(kSlots) {}
@@ -45,8 +79,8 @@ void WordEncoder::encode(std::string_view piece, std::vector<int32_t>& ids) {
     return;
   }
   const size_t before = ids.size();
-  if (const auto it = words_.whole.find(piece); it != words_.whole.end()) {
-    ids.push_back(it->second);
+  if (const int32_t id = words_.find_whole(piece); id >= 0) {
+    ids.push_back(id);
   } else {
     merge(piece, ids);
   }
@@ -63,7 +97,11 @@ void WordEncoder::merge(std::string_view piece, std::vector<int32_t>& ids) {
                     " bytes that the tokenizer does not split, beginning \"" +
                     std::string(piece.substr(0, 40)) + "\"; is this text?");
   const size_t begin = ids.size();
-  for (const char byte : piece) ids.push_back(words_.byte_ids[uint8_t(byte)]);
+  if (words_.of_characters) {
+    words_.append_characters(piece, ids);
+  } else {
+    for (const char byte : piece) ids.push_back(words_.byte_ids[uint8_t(byte)]);
+  }
   if (piece.size() <= kShort) return merge_short(ids, begin);
 
   symbols_.clear(), heap_.clear();

@@ -1,6 +1,7 @@
 // Byte-pair encoding of one piece of text.
 //
-//   ids = the ids of the piece's bytes; while two neighbours have a merge: the one of lowest rank, the
+//   ids = the ids of the piece's bytes, or, where words are made of characters, of its characters, and of the
+//   bytes of those that are no word; while two neighbours have a merge: the one of lowest rank, the
 //   leftmost of equals, replaces them.                                     Sennrich, Haddow & Birch 2016;
 //   bytes: Radford 2019
 //
@@ -56,9 +57,15 @@ class MergeTable {
 struct BpeWords {  // shared by all threads
   explicit BpeWords(const BpeFile& file);
 
+  // As one word, with ignore_merges; -1 when it is none.
+  int32_t find_whole(std::string_view piece) const;
+  void append_characters(std::string_view piece, std::vector<int32_t>& ids) const;
+
   std::array<int32_t, 256> byte_ids;
+  bool of_characters, spaces_marked;
+  std::unordered_map<char32_t, int32_t> character_ids;  // of words of one character
   MergeTable merges;
-  std::unordered_map<std::string_view, int32_t> whole;  // with ignore_merges: every word; else empty
+  std::unordered_map<std::string, int32_t> whole;  // with ignore_merges: every word; else empty
 };
 
 class WordEncoder {  // one thread's: it remembers the pieces seen last, in 4 MiB

@@ -21,6 +21,7 @@ constexpr const char* kSpaces =
 constexpr const char* kNonSpaces =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
+constexpr int kMaxNesting = 8;
 constexpr std::string_view kCategories =
     "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp ";
 
@@ -71,27 +72,32 @@ class Translator {
 
   void atom() {
     const char c = pattern_[at_];
+    size_t begin = out_.size();
     switch (c) {
       case '(':
         return open_group();
       case ')':
-        if (!ignoring_case_.empty()) ignoring_case_.pop_back();
+        if (!groups_.empty()) begin = groups_.back().begin, groups_.pop_back();
         previous_ = 0;
         out_ += c, ++at_;
-        return quantifier();
+        return quantifier(begin);
       case '|':
         previous_ = 0;
         out_ += c, ++at_;
         return;
       case '[':
         set();
-        return quantifier();
+        return quantifier(begin);
       case '.':
         out_ += R"([^\x{a}])", ++at_;
-        return quantifier();
+        return quantifier(begin);
       case '^':
-      case '$':
-        unsupported(std::string("the anchor ") + c);
+        unsupported("the anchor ^");
+      case '$':  // of a line
+        previous_ = 0;
+        out_ += R"((?=\x{a}|\z))", ++at_;
+        if (at_quantifier()) unsupported("a quantifier of $");
+        return;
       case '*':
       case '+':
       case '?':
@@ -100,15 +106,16 @@ class Translator {
              " for the character");
       case '\\':
         outer_escape();
-        return quantifier();
+        return quantifier(begin);
       default:
         literal(next_character(pattern_, at_));
-        return quantifier();
+        return quantifier(begin);
     }
   }
 
   void open_group() {
-    bool ignore_case = !ignoring_case_.empty() && ignoring_case_.back();
+    const size_t begin = out_.size();
+    bool ignore_case = ignoring_case();
     if (take("(?i:")) {
       ignore_case = true, out_ += "(?i:";
     } else if (take("(?:")) {
@@ -124,14 +131,14 @@ class Translator {
     } else {
       ++at_, out_ += "(?:";
     }
-    ignoring_case_.push_back(ignore_case);
+    groups_.push_back({begin, ignore_case});
     previous_ = 0;
   }
 
   // Oniguruma folds some pairs of letters into one character (ss, U+00DF); PCRE2 folds single characters
   // only.
   void literal(char32_t c) {
-    if (!ignoring_case_.empty() && ignoring_case_.back()) {
+    if (ignoring_case()) {
       if (c >= 0x80) unsupported("a character outside ASCII under (?i:");
       const char lower = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
       const std::string pair = {previous_, lower};
@@ -146,7 +153,14 @@ class Translator {
     }
   }
 
-  void quantifier() {
+  bool ignoring_case() const { return !groups_.empty() && groups_.back().ignores_case; }
+
+  bool at_quantifier() const {
+    return at_ < pattern_.size() && std::string_view("*+?{").find(pattern_[at_]) != std::string_view::npos;
+  }
+
+  // Of what was written from `begin` on.
+  void quantifier(size_t begin) {
     if (at_ == pattern_.size()) return;
     const char c = pattern_[at_];
     if (c == '*' || c == '+' || c == '?') {
@@ -154,11 +168,14 @@ class Translator {
       if (at_ < pattern_.size() && (pattern_[at_] == '+' || pattern_[at_] == '?')) out_ += pattern_[at_++];
     } else if (c == '{') {
       interval();
+      if (take("+")) {  // to Oniguruma the interval once or more, to PCRE2 a possessive one
+        out_.insert(begin, "(?:");
+        out_ += ")+";
+      }
     } else {
       return;
     }
-    if (at_ < pattern_.size() && std::string_view("*+?{").find(pattern_[at_]) != std::string_view::npos)
-      unsupported("a quantifier of a quantifier");
+    if (at_quantifier()) unsupported("a quantifier of a quantifier");
   }
 
   void interval() {
@@ -200,7 +217,7 @@ class Translator {
   }
 
   void refuse_ignoring_case(const char* what) const {
-    if (!ignoring_case_.empty() && ignoring_case_.back()) unsupported(std::string(what) + " under (?i:");
+    if (ignoring_case()) unsupported(std::string(what) + " under (?i:");
   }
 
   // After \p: {^ begins a negation.
@@ -251,13 +268,27 @@ class Translator {
   }
 
   void set() {
-    refuse_ignoring_case("a set");
     ++at_;
     out_ += take("^") ? "[^" : "[";
+    set_items(0);
+    out_ += "]";
+  }
+
+  // Up to and with the set's ]. A set inside it is written as its items: both mean what either holds.
+  void set_items(int depth) {
+    if (depth > kMaxNesting) unsupported("such deep nesting of sets");
     if (at_ < pattern_.size() && pattern_[at_] == ']') unsupported("] as the first of a set");
     while (true) {
       if (at_ >= pattern_.size()) fail("a set without ]");
       if (take("]")) break;
+      if (pattern_[at_] == '[') {
+        if (pattern_.substr(at_).starts_with("[^")) unsupported("a negated set inside a set");
+        if (pattern_.substr(at_).starts_with("[:")) unsupported("[: inside a set");
+        ++at_;
+        set_items(depth + 1);
+        if (pattern_.substr(at_).starts_with("-")) unsupported("- beside a set of characters");
+        continue;
+      }
       const auto first = set_item();
       const std::string_view rest = pattern_.substr(at_);
       if (!rest.starts_with("-") || rest.starts_with("-]")) {
@@ -270,17 +301,22 @@ class Translator {
       if (*last < *first) fail("a range that runs backwards");
       out_ += code_point(*first) + "-" + code_point(*last);
     }
-    out_ += "]";
   }
 
-  // One character, or nothing after writing a whole set of them.
+  // One character, or nothing after writing a whole set of them. Under (?i: only ASCII, for which both
+  // engines add the same: the other case, U+017F to s and U+212A to k.
   std::optional<char32_t> set_item() {
     const auto write = [&](const std::string& characters) {
+      refuse_ignoring_case("a class of characters in a set");
       out_ += characters;
       return std::nullopt;
     };
+    const auto character = [&](char32_t c) {
+      if (c >= 0x80) refuse_ignoring_case("a character outside ASCII");
+      return c;
+    };
     if (at_ >= pattern_.size()) fail("a set without ]");
-    if (pattern_[at_] == '[') unsupported("a set inside a set (write \\[ for the character)");
+    if (pattern_[at_] == '[') unsupported("- beside a set of characters");
     if (pattern_.substr(at_).starts_with("&&")) unsupported("&& inside a set");
     if (take("\\s")) return write(kSpaces);
     if (take("\\S")) return write(kNonSpaces);
@@ -289,16 +325,19 @@ class Translator {
       if (negated_property()) unsupported("\\p{^ inside a set");
       return write(property(property_name()));
     }
-    if (pattern_[at_] == '\\') return escaped_character();
-    return next_character(pattern_, at_);
+    return character(pattern_[at_] == '\\' ? escaped_character() : next_character(pattern_, at_));
   }
 
   std::string_view pattern_;
   const std::string& where_;
   size_t at_ = 0;
   std::string out_;
-  std::vector<bool> ignoring_case_;  // one for each open group
-  char previous_ = 0;                // literal under (?i:
+  struct Group {
+    size_t begin;  // in out_
+    bool ignores_case;
+  };
+  std::vector<Group> groups_;  // those that are open
+  char previous_ = 0;          // literal under (?i:
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 //
 // The `tokenizers` library splits with Oniguruma (Ruby syntax, Unicode 16). What both engines read alike, or
 // what can be said to PCRE2 so that it means the same, is translated; anything else is refused rather than
-// guessed: anchors, \b, \w, look-behind and back references (a match must depend only on the text from its
-// start on: split.h), nested sets, possessive or lazy intervals.
+// guessed: ^, \b, \w, look-behind and back references (a match must depend only on the text from its start
+// on: split.h), negated sets in sets, lazy intervals. {1,3}+ means to Ruby that the interval may come again.
 //
 // \s is spelled out (PCRE2's takes U+180E too). \p{X} gets the characters that Unicode 15 to 16 added to X,
 // so that ids are the same with every PCRE2 since Unicode 14.

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace saslm {
@@ -41,10 +42,11 @@ class PieceSplitter {  // one thread's
 
   // Hands the pieces of `text`, which is well-formed UTF-8, to emit(std::string_view), in order, up to the
   // first cut at or after byte `until`; returns that cut, or the end of the text. When the text is `open`,
-  // more may follow it: then it stops at the last cut that holds whatever follows.
+  // more may follow it: then it stops at the last cut that holds whatever follows. An
+  // emit(std::string_view, bool) is told whether the piece's end is a cut.
   template <class Emit>
   size_t split(std::string_view text, bool open, size_t until, Emit&& emit) {
-    return split_from(0, text, open, until, emit);
+    return split_from(0, text, open, until, nullptr, emit);
   }
 
  private:
@@ -55,11 +57,17 @@ class PieceSplitter {  // one thread's
 
   Match find(size_t step, std::string_view text, bool open);
 
+  // `match_end`: of the match at an earlier step that encloses the text; nullptr when there is none.
   template <class Emit>
-  size_t split_from(size_t step, std::string_view text, bool open, size_t until, Emit& emit) {
+  size_t split_from(size_t step, std::string_view text, bool open, size_t until, const char* match_end,
+                    Emit& emit) {
     if (step == n_steps_) {
       if (open) return 0;  // it may grow
-      emit(text);
+      if constexpr (std::is_invocable_v<Emit, std::string_view, bool>) {
+        emit(text, match_end == nullptr || match_end == text.data() + text.size());
+      } else {
+        emit(text);
+      }
       return text.size();
     }
     size_t at = 0;
@@ -67,13 +75,14 @@ class PieceSplitter {  // one thread's
       const Match match = find(step, text.substr(at), open);
       if (match.begin > 0) {
         const size_t used =
-            split_from(step + 1, text.substr(at, match.begin), !match.certain, until - at, emit);
+            split_from(step + 1, text.substr(at, match.begin), !match.certain, until - at, match_end, emit);
         at += used;
         if (used < match.begin || at >= until) return at;
       }
       if (match.begin == match.end) return at;
       const std::string_view piece = text.substr(at, match.end - match.begin);
-      split_from(step + 1, piece, false, std::string_view::npos, emit);
+      split_from(step + 1, piece, false, std::string_view::npos,
+                 match_end != nullptr ? match_end : piece.data() + piece.size(), emit);
       at += piece.size();
     }
     return at;

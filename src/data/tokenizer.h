@@ -35,6 +35,8 @@ class Tokenizer {
 
   // The bytes that `ids` stand for. DataError when an id is outside the vocabulary.
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
+  // The same of one id in the middle of a text, where a space in front is one of the text.
+  virtual std::string word(int32_t id) const { return decode(std::span(&id, 1)); }
 
   std::vector<int32_t> encode(std::string_view text) const;  // all of it
 };

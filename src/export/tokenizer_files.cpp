@@ -48,16 +48,34 @@ json byte_tokenizer() {
             {"merges", json::array()}}}};
 }
 
-// The text of a tokenizer.json; its post-processor goes unless it only trims offsets.
-std::string without_post_processor(const std::string& text, std::vector<std::string>& notes) {
+// Takes a section out of a tokenizer.json. Whether there was one.
+bool take_out(json& whole, const char* section) {
+  const auto it = whole.find(section);
+  if (it == whole.end() || it->is_null()) return false;
+  *it = nullptr;
+  return true;
+}
+
+// The text of a tokenizer.json, less what would make other ids of a text than ours: a post-processor, unless
+// it only trims offsets, truncation and padding.
+std::string without_additions(const std::string& text, std::vector<std::string>& notes) {
   json whole = json::parse(text);
-  json& last = whole["post_processor"];
-  if (last.is_null() || (last.is_object() && last.contains("type") && last["type"] == "ByteLevel"))
-    return text;
-  last = nullptr;
-  notes.push_back(
-      "the tokenizer's post_processor, which puts tokens around a text, was left out: saslm trained without");
-  return text_of(whole);
+  bool changed = false;
+  const json last = whole.value("post_processor", json());
+  const bool only_trims = last.is_object() && last.value("type", json()) == "ByteLevel";
+  if (!only_trims && take_out(whole, "post_processor")) {
+    changed = true;
+    notes.push_back(
+        "the tokenizer's post_processor, which puts tokens around a text, was left out: saslm trained "
+        "without");
+  }
+  for (const char* section : {"truncation", "padding"}) {
+    if (!take_out(whole, section)) continue;
+    changed = true;
+    notes.push_back("the tokenizer's " + std::string(section) +
+                    " was left out: saslm trained on texts as they are");
+  }
+  return changed ? text_of(whole) : text;
 }
 
 // transformers takes the first line for the version, and wants the last to end.
@@ -97,7 +115,7 @@ void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_
   if (name == "bytes") {
     out.files["tokenizer.json"] = text_of(byte_tokenizer());
   } else if (merges.empty()) {
-    out.files["tokenizer.json"] = without_post_processor(read_file(name), out.notes);
+    out.files["tokenizer.json"] = without_additions(read_file(name), out.notes);
   } else {
     out.files["vocab.json"] = read_file(name);
     out.files["merges.txt"] = merges_text(read_file(merges));

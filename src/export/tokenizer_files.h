@@ -2,7 +2,10 @@
 //
 //   bytes                      tokenizer.json of 256 words without merges, ids being the bytes; NUL, which
 //                              stands between documents, is its special token
-//   tokenizer.json             the file itself, less what would put tokens around a text, which we never do
+//   tokenizer.json             the file itself, less what would put tokens around a text, cut it off or pad
+//   it,
+//                              which we never do; never with a byte order mark, which is refused when it is
+//                              read
 //   encoder.json + vocab.bpe   vocab.json + merges.txt
 //
 // and tokenizer_config.json, which names the token between documents, if there is one, as the end of a text

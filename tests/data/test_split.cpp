@@ -53,6 +53,14 @@ TEST(Split, PatternsMeanWhatTheyMeanToTheLibrary) {
   EXPECT_EQ(pieces_of("a(?=b)|(?!c)[bc]", "abac"), "a|b|ac");
   EXPECT_EQ(pieces_of("(?:a|b)+(c)", "abcab"), "abc|ab");
   EXPECT_EQ(pieces_of("(?i:'s|LL)", "a'" + long_s + "b'Sclld"), "a|'" + long_s + "|b|'S|c|ll|d");
+  EXPECT_EQ(pieces_of("'(?i:[sdmt]|ll)", "a'S'" + long_s + "b'lLx'T"), "a|'S|'" + long_s + "|b|'lL|x|'T");
+  EXPECT_EQ(pieces_of("(?i:[a-k]+)", "aK\xe2\x84\xaal"), "aK\xe2\x84\xaa|l");
+  EXPECT_EQ(pieces_of("[^(\\s|[.,])]+", "ab.c (d"), "ab|.|c| (|d");
+  EXPECT_EQ(pieces_of("[a[bc]d]+", "abcde"), "abcd|e");
+  EXPECT_EQ(pieces_of("\\p{N}{1,3}+", "12345678a1"), "12345678|a|1");  // not possessive
+  EXPECT_EQ(pieces_of("(?:ab){2}+", "ababababab"), "abababab|ab");
+  EXPECT_EQ(pieces_of("\\s++$", "a  \n b  \n\n  c   "), "a  \n b  \n\n  c|   ");
+  EXPECT_EQ(pieces_of("b$", "ab\nb\r\nbb"), "a|b|\nb\r\nb|b");
   EXPECT_EQ(pieces_of(".", "a\n" + sharp_s), "a|\n|" + sharp_s);
   EXPECT_EQ(pieces_of("[\\x61-\\x{63}\\u00df\\t]+", "abcd" + sharp_s + "\t"), "abc|d|" + sharp_s + "\t");
   EXPECT_EQ(pieces_of("[\\-\\]\\\\^-]+", "a-]\\^b"), "a|-]\\^|b");
@@ -71,6 +79,15 @@ TEST(Split, AnOpenTextIsCutOnlyWhereNothingCanChange) {
   EXPECT_EQ(certain("a 12"), 1u);      // "12" may become "123"; until it is a match, " " may join it
   EXPECT_EQ(certain("a 123"), 5u);
   EXPECT_EQ(certain(""), 0u);
+}
+
+TEST(Split, APieceSaysWhetherItsEndIsACut) {
+  const SplitPatterns patterns("file", {{"\\p{N}+x"}, {"[a-z]|\\p{N}"}});
+  std::string joined;
+  PieceSplitter(patterns).split("ab12x34", false, 7, [&](std::string_view piece, bool cut) {
+    joined += std::string(piece) + (cut ? "|" : ".");
+  });
+  EXPECT_EQ(joined, "a|b|1.2.x|3|4|");
 }
 
 TEST(Utf8, RunsEndBeforeWhatIsNotWellFormed) {

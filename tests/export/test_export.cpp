@@ -318,6 +318,37 @@ TEST(TokenizerFiles, TokensAroundATextAreLeftOutAndThatIsSaid) {
   EXPECT_EQ(json::parse(t.files.at("tokenizer.json")), whole);
 }
 
+TEST(TokenizerFiles, TruncationAndPaddingAreLeftOutAndThatIsSaid) {
+  const Folder folder;
+  const std::string path = folder / "tokenizer.json";
+  json whole = read_json(std::string(SASLM_FIXTURES_DIR) + "/base.json");
+  whole["truncation"] = {
+      {"direction", "Right"}, {"max_length", 4}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  whole["padding"] = {{"strategy", {{"Fixed", 64}}}, {"pad_id", 0}, {"pad_token", "!"}};
+  std::ofstream(path) << whole;
+  const TokenizerFiles t = tokenizer_files(path, ModelConfig{.vocab_size = 639});
+  EXPECT_EQ(t.notes.size(), 2u);
+  whole["truncation"] = whole["padding"] = nullptr;
+  EXPECT_EQ(json::parse(t.files.at("tokenizer.json")), whole);
+}
+
+TEST(TokenizerFiles, AFileIsCopiedByteForByteWhereNothingIsLeftOut) {
+  const std::string path = std::string(SASLM_FIXTURES_DIR) + "/characters.json";
+  const TokenizerFiles t = tokenizer_files(path, ModelConfig{.vocab_size = 620});
+  EXPECT_EQ(t.files.at("tokenizer.json"), read_file(path));
+  EXPECT_EQ(json::parse(t.files.at("tokenizer_config.json")).at("eos_token"), "</s>");
+}
+
+TEST(TokenizerFiles, AByteOrderMarkIsNeverExported) {
+  const Folder folder;
+  const std::string path = folder / "tokenizer.json";
+  std::ofstream(path) << "\xef\xbb\xbf" << read_json(std::string(SASLM_FIXTURES_DIR) + "/base.json");
+  const TokenizerFiles t = tokenizer_files(path, ModelConfig{.vocab_size = 639});
+  EXPECT_TRUE(t.files.empty());
+  ASSERT_EQ(t.notes.size(), 1u);
+  EXPECT_NE(t.notes[0].find("byte order mark"), std::string::npos);
+}
+
 TEST(TokenizerFiles, Gpt2sPairGetsTheNamesThatTransformersKnows) {
   const Folder folder;
   const std::string from = folder.path();
