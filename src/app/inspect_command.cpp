@@ -7,6 +7,7 @@
 #include "app/command.h"
 #include "app/print_json.h"
 #include "checkpoint/checkpoint.h"
+#include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "data/shard_file.h"
@@ -86,11 +87,15 @@ ordered_json inspect_any(const std::string& path) {
     return DataError(path + ": no shard, safetensors file, checkpoint or run; " + advice);
   };
   if (!fs::is_directory(path)) {
+    if (const std::string what = foreign_model_at(path); !what.empty() && !path.ends_with(".safetensors"))
+      throw what_else("it is " + what + "; " + how_to_import());
     if (path.ends_with(".json") || path.ends_with(".jsonl"))
       throw what_else("it is text, which any editor shows");
     return path.ends_with(".safetensors") ? inspect_safetensors(path) : inspect_shard(path);
   }
   if (path_exists(path + "/manifest.json")) return inspect_checkpoint(path);
+  if (const std::string what = foreign_model_at(path); !what.empty())
+    throw what_else("it is " + what + "; " + how_to_import());
   if (path_exists(path + "/model.safetensors") && !fs::path(path).filename().string().starts_with("step_"))
     return inspect_safetensors(path + "/model.safetensors");
   if (path_exists(path + "/checkpoints") || path_exists(path + "/metrics.jsonl")) return inspect_run(path);

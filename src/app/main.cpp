@@ -15,6 +15,7 @@
 
 #include "app/command.h"
 #include "app/device.h"
+#include "app/open_file_limit.h"
 #include "app/stop_signal.h"
 #include "comm/communicator.h"
 #include "core/error.h"
@@ -147,6 +148,7 @@ int main(int argc, char** argv) {
   void* frame = nullptr;
   ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {
+    saslm::raise_open_file_limit();
     saslm::use_short_spinning(argv);
     return run_command(argc, argv);
   } catch (const std::exception& error) {

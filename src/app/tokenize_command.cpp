@@ -9,7 +9,9 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "core/error.h"
 #include "data/tokenize.h"
+#include "data/tokenize_raw.h"
 #include "metrics/progress.h"
 
 namespace saslm {
@@ -17,7 +19,7 @@ namespace {
 
 struct Options {
   TokenizeOptions work;
-  std::string tokenizer = "bytes", dtype = "auto";
+  std::string tokenizer, dtype = "auto", input_format = "auto", field, raw;
   bool json = false;
 };
 
@@ -48,17 +50,71 @@ class LiveLine {
   bool shown_ = false;
 };
 
+// Lines for the user, beside the live line; where there are many of them, the first few.
+class Notes {
+ public:
+  explicit Notes(LiveLine& live) : live_(live) {}
+  ~Notes() {
+    if (n_ > kShown) std::cerr << "... and " << n_ - kShown << " more such lines\n";
+  }
+  void add(const std::string& text) {
+    if (++n_ > kShown) return;
+    live_.clear();
+    std::cerr << text << "\n";
+  }
+
+ private:
+  static constexpr int64_t kShown = 10;
+  LiveLine& live_;
+  int64_t n_ = 0;
+};
+
+TokenizeResult run_work(const Options& o, const TokenizeOptions& work) {
+  if (o.raw.empty())
+    return tokenize_files(*make_tokenizer(o.tokenizer.empty() ? "bytes" : o.tokenizer), work);
+  const TokenType type = o.raw == "uint16" ? TokenType::u16 : TokenType::u32;
+  if (!o.field.empty() || o.input_format != "auto")
+    throw ConfigError("--raw takes token ids, for which --field and --format mean nothing; leave them out");
+  if (o.tokenizer.empty()) return tokenize_raw(nullptr, type, work);
+  return tokenize_raw(make_tokenizer(o.tokenizer).get(), type, work);
+}
+
+InputFormat input_format_of(const std::string& word) {
+  if (word == "text") return InputFormat::text;
+  if (word == "jsonl") return InputFormat::jsonl;
+  return word == "bytes" ? InputFormat::bytes : InputFormat::automatic;
+}
+
+void print_text(const TokenizeResult& result) {
+  const ShardInfo& info = result.info;
+  if (result.info_path.empty()) {
+    std::printf(
+        "%lld tokens in %zu shards, from %s on; without a tokenizer's name: --tokenizer checks every token\n",
+        static_cast<long long>(info.tokens), info.files.size(), info.files.front().c_str());
+    return;
+  }
+  std::printf("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n",
+              static_cast<long long>(info.tokens), static_cast<long long>(info.documents),
+              human_bytes(info.bytes).c_str(), info.files.size(), result.info_path.c_str());
+}
+
 int tokenize(const Options& o) {
-  const auto tokenizer = make_tokenizer(o.tokenizer);
   TokenizeOptions work = o.work;
+  if (!o.field.empty()) work.field = o.field;
+  work.input_format = input_format_of(o.input_format);
   if (work.threads == 0) work.threads = omp_get_max_threads();
   if (o.dtype == "uint16") work.format = ShardFormat::llmc_u16;
   if (o.dtype == "uint32") work.format = ShardFormat::llmc_u32;
   LiveLine live;
   if (isatty(STDERR_FILENO) == 1) work.progress = [&live](const TokenizeProgress& p) { live.show(p); };
 
-  const TokenizeResult result = tokenize_files(*tokenizer, work);
-  live.clear();
+  TokenizeResult result;
+  {
+    Notes notes(live);
+    work.note = [&notes](const std::string& text) { notes.add(text); };
+    result = run_work(o, work);
+    live.clear();
+  }
   if (result.resumed_from > 0)
     std::cerr << "went on from an interrupted run, which had done " << human_bytes(result.resumed_from)
               << "\n";
@@ -67,11 +123,9 @@ int tokenize(const Options& o) {
               << " tokens that read as document boundaries (for bytes: NUL); they were kept\n";
   if (o.json) {
     std::cout << to_json(result.info);
-    return kDone;
+  } else {
+    print_text(result);
   }
-  std::printf("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n",
-              static_cast<long long>(result.info.tokens), static_cast<long long>(result.info.documents),
-              human_bytes(result.info.bytes).c_str(), result.info.files.size(), result.info_path.c_str());
   return kDone;
 }
 
@@ -80,10 +134,23 @@ int tokenize(const Options& o) {
 void add_tokenize_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("tokenize", "Turn text files into token shards");
-  sub->add_option("--input", o->work.inputs, "Text files, each a document")->required();
+  sub->add_option("--input", o->work.inputs,
+                  "Files of text, each a document, or of JSON lines (.jsonl), each line a document; also "
+                  "compressed by "
+                  "gzip, zstd or xz; folders of them; patterns; - is standard input")
+      ->required();
   sub->add_option("--tokenizer", o->tokenizer,
-                  "bytes, a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder that holds them")
-      ->capture_default_str();
+                  "bytes (the default), a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder "
+                  "that holds them");
+  sub->add_option("--field", o->field, "The text of JSON lines: text unless told; a.b is b within a");
+  sub->add_option(
+         "--format", o->input_format,
+         "auto (by name and first bytes), text, jsonl, or bytes: taken as they are, whatever they hold")
+      ->check(CLI::IsMember({"auto", "text", "jsonl", "bytes"}));
+  sub->add_option("--raw", o->raw,
+                  "The inputs are bare token ids, as nanoGPT's train.bin: uint16 or uint32; with --tokenizer "
+                  "each is checked")
+      ->check(CLI::IsMember({"uint16", "uint32"}));
   sub->add_option("--out", o->work.out_dir, "Folder for the shards and their .json")
       ->check(folder())
       ->required();

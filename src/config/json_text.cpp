@@ -4,12 +4,15 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <numeric>
 #include <set>
 #include <vector>
 
+#include "config/foreign_model.h"
+#include "config/json_dialect.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -25,10 +28,20 @@ struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
+void refuse_folder(const std::string& path) {
+  std::error_code unknown;
+  if (!std::filesystem::is_directory(path, unknown)) return;
+  const std::string what = foreign_model_at(path);
+  throw ConfigError(what.empty()
+                        ? "this is a folder; wanted a config file of JSON"
+                        : "this is " + what + "; wanted a config file of saslm's. " + how_to_import());
+}
+
 std::string read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
   if (!file && errno == ENOMEM) throw std::bad_alloc();
   if (!file) throw ConfigError("cannot open this config file: " + std::string(std::strerror(errno)));
+  refuse_folder(path);
   std::string text;
   std::vector<char> chunk(size_t{1} << 16);
   while (const size_t count = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
@@ -171,9 +184,12 @@ json read_json_object(const std::string& path) {
   try {
     json root = parse_guarded(text);
     if (!root.is_object()) throw ConfigError("wanted one JSON object, got " + describe(root));
+    if (const std::string what = hugging_face_model(root); !what.empty())
+      throw ConfigError("this is the config of " + what + ", not of saslm; " + how_to_import());
     return root;
   } catch (const json::parse_error& error) {
-    throw ConfigError(reason(error));
+    const std::string dialect = dialect_of(text);
+    throw ConfigError(dialect.empty() ? reason(error) : dialect);
   }
 }
 

@@ -45,6 +45,9 @@ mode_t kind_of(const File& file) {
 
 File open_regular(const std::string& path) {
   File file = open_for_reading(path, O_NONBLOCK);  // a FIFO must not hang the open
+  if (S_ISDIR(kind_of(file)))
+    throw DataError(path + ": is a folder, not a regular file; name the files in it by a pattern, as " +
+                    path + "/*.bin");
   if (!S_ISREG(kind_of(file))) throw DataError(path + ": not a regular file");
   return file;
 }
@@ -53,6 +56,10 @@ File open_stream(const std::string& path) {
   File file = open_for_reading(path, 0);
   if (S_ISDIR(kind_of(file))) throw DataError(path + ": is a directory, wanted a file");
   return file;
+}
+
+bool is_regular(const File& file) {
+  return S_ISREG(kind_of(file));
 }
 
 }  // namespace saslm

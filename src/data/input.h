@@ -9,5 +9,6 @@ namespace saslm {
 
 File open_regular(const std::string& path);  // for pread_all
 File open_stream(const std::string& path);   // for read_some; a pipe will do, a folder will not
+bool is_regular(const File& file);
 
 }  // namespace saslm

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "data/input.h"
+#include "data/sniff.h"
 
 namespace saslm {
 
@@ -73,6 +74,22 @@ TokenType megatron_type(uint8_t code, const std::string& path) {
   }
 }
 
+// For a message: what a file that is no shard seems to be, and what makes shards of it.
+std::string what_it_is(const PooledFile& file) {
+  if (file.size() == 0) return "; it is empty";
+  std::string head(size_t(std::min<int64_t>(file.size(), kSniffBytes)), '\0');
+  file.pread_all(std::as_writable_bytes(std::span(head)), 0);
+  const std::string make = "`saslm tokenize --input " + file.path();
+  if (const std::string type = raw_type_of(head, file.size()); !type.empty())
+    return "; if it holds bare " + type + " token ids, as nanoGPT's train.bin does, " + make + " --raw " +
+           type + " --out DIR` makes shards of it (with --tokenizer, checked)";
+  const Sniffed found = sniff(head);
+  if (found.content != Content::other)
+    return "; it is " + (found.what.empty() ? "text" : "compressed by " + found.what) + ": " + make +
+           " --out DIR` makes shards of text";
+  return "; it is " + found.what + ". `saslm tokenize` makes shards of text, and of bare token ids (--raw)";
+}
+
 template <class Value>
 Value value_at(const char* bytes) {
   Value value;
@@ -100,20 +117,20 @@ int64_t width_of(TokenType type) {
   return width;
 }
 
-ShardFile::ShardFile(const std::string& path) {
+ShardFile::ShardFile(const std::string& path, std::shared_ptr<OpenFiles> pool) {
   if (is_megatron(path)) {
-    open_megatron(sibling_index(path));
+    open_megatron(sibling_index(path), std::move(pool));
   } else {
-    open_llmc(path);
+    open_llmc(path, std::move(pool));
   }
 }
 
-void ShardFile::open_llmc(const std::string& path) {
-  tokens_ = open_regular(path);
+void ShardFile::open_llmc(const std::string& path, std::shared_ptr<OpenFiles> pool) {
+  tokens_ = PooledFile(std::move(pool), open_regular(path));
   const int64_t size = tokens_.size();
   if (size < kLlmcHeaderBytes) {
     throw DataError(path + ": " + std::to_string(size) + " bytes are too few for a token shard's header of " +
-                    std::to_string(kLlmcHeaderBytes));
+                    std::to_string(kLlmcHeaderBytes) + what_it_is(tokens_));
   }
   std::array<int32_t, 3> header;
   tokens_.pread_all(std::as_writable_bytes(std::span(header)), 0);
@@ -123,10 +140,9 @@ void ShardFile::open_llmc(const std::string& path) {
   } else if (magic == 20240801 && version == 7) {
     format_ = ShardFormat::llmc_u32, type_ = TokenType::u32;
   } else {
-    throw DataError(
-        path + ": not a token shard: magic " + std::to_string(magic) + " version " + std::to_string(version) +
-        ", wanted 20240520 version 1 (uint16) or 20240801 version 7 " +
-        "(uint32), or a Megatron .bin with its .idx beside it; `saslm tokenize` makes shards of text");
+    throw DataError(path + ": not a token shard: magic " + std::to_string(magic) + " version " +
+                    std::to_string(version) + ", wanted 20240520 version 1 (uint16) or 20240801 version 7 " +
+                    "(uint32), or a Megatron .bin with its .idx beside it" + what_it_is(tokens_));
   }
   const std::string claim = "n_tokens " + std::to_string(n_tokens);
   if (n_tokens < 0) {
@@ -139,10 +155,11 @@ void ShardFile::open_llmc(const std::string& path) {
   if (size != wanted) throw DataError(size_mismatch(path, wanted, size, "a header with " + claim));
 }
 
-void ShardFile::open_megatron(const std::string& idx_path) {
+void ShardFile::open_megatron(const std::string& idx_path, std::shared_ptr<OpenFiles> pool) {
   format_ = ShardFormat::megatron;
   const File idx = open_regular(idx_path);
-  tokens_ = open_regular(std::filesystem::path(idx_path).replace_extension(".bin"));
+  tokens_ =
+      PooledFile(std::move(pool), open_regular(std::filesystem::path(idx_path).replace_extension(".bin")));
   const int64_t size = idx.size();
   std::array<char, kIndexHeaderBytes> header = {};
   idx.pread_all(std::as_writable_bytes(std::span(header)).first(size_t(std::min(size, kIndexHeaderBytes))),

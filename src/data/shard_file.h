@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/file.h"
+#include "data/open_files.h"
 
 namespace saslm {
 
@@ -36,8 +36,10 @@ class ShardFile {
  public:
   // Checks the header, all of an .idx, and that the size is exactly what they claim; the tokens are not
   // looked at. `path` is a .bin, or a Megatron .idx. A .bin with an .idx beside it is read as Megatron.
-  // Throws DataError naming what is wrong; IoError when the machine fails.
-  explicit ShardFile(const std::string& path);
+  // Throws DataError naming what is wrong; IoError when the machine fails. Shards that share a pool are not
+  // all open at the same time.
+  explicit ShardFile(const std::string& path,
+                     std::shared_ptr<OpenFiles> pool = std::make_shared<OpenFiles>(1));
 
   const std::string& path() const { return tokens_.path(); }  // the file that holds the tokens
   std::pair<uint64_t, uint64_t> identity() const { return tokens_.identity(); }
@@ -46,7 +48,7 @@ class ShardFile {
   int64_t n_tokens() const { return n_tokens_; }
 
   // out[i] = token first + i; -1 where the stored value is negative or above 2^31 - 1.
-  // IoError when the file no longer has them.
+  // IoError when the file no longer has them, or is another one.
   void read(int64_t first, int64_t count, int32_t* out) const;
 
   // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is.
@@ -59,13 +61,13 @@ class ShardFile {
     int64_t first_token, first_byte;
   };
 
-  void open_llmc(const std::string& path);
-  void open_megatron(const std::string& idx_path);
+  void open_llmc(const std::string& path, std::shared_ptr<OpenFiles> pool);
+  void open_megatron(const std::string& idx_path, std::shared_ptr<OpenFiles> pool);
   void read_index(const File& idx, int64_t n_sequences);
   void check_tiling() const;
   void read_raw(int64_t first, int64_t count, void* out) const;
 
-  File tokens_;
+  PooledFile tokens_;
   ShardFormat format_ = ShardFormat::llmc_u16;
   TokenType type_ = TokenType::u16;
   int64_t n_tokens_ = 0;

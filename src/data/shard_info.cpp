@@ -19,6 +19,7 @@ std::string to_json(const ShardInfo& info) {
   nlohmann::ordered_json json = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
                                  {"tokens", info.tokens},       {"bytes", info.bytes},
                                  {"documents", info.documents}, {"files", info.files}};
+  if (info.boundary_token) json["boundary_token"] = *info.boundary_token;
   if (!info.fingerprint.empty()) json["tokenizer_fingerprint"] = info.fingerprint;
   return json.dump(2) + "\n";
 }
@@ -79,6 +80,7 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
     read_count(json, "documents", info.documents);
     json.at("files").get_to(info.files);
     info.fingerprint = json.value("tokenizer_fingerprint", "");
+    if (json.contains("boundary_token")) read_count(json, "boundary_token", info.boundary_token.emplace());
   } catch (const nlohmann::json::exception& error) {
     throw DataError(path + ": not a description of shards: " + error.what() + advice);
   }
@@ -87,6 +89,9 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
                     std::to_string(info.vocab_size) + ", " + std::to_string(info.tokens) + " and " +
                     std::to_string(info.bytes) + advice);
   }
+  if (info.boundary_token && *info.boundary_token >= info.vocab_size)
+    throw DataError(path + ": boundary_token " + std::to_string(*info.boundary_token) +
+                    " is outside its vocabulary of " + std::to_string(info.vocab_size) + advice);
   return info;
 }
 

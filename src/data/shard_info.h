@@ -14,8 +14,9 @@ struct ShardInfo {
   int64_t tokens = 0;  // in all shards, boundaries included
   int64_t bytes = 0;   // of text
   int64_t documents = 0;
-  std::vector<std::string> files;  // the shards' names, in order
-  std::string fingerprint;         // of the tokenizer; "" when not known
+  std::vector<std::string> files;              // the shards' names, in order
+  std::string fingerprint;                     // of the tokenizer; "" when not known
+  std::optional<int64_t> boundary_token = {};  // the id between documents; shards made before have none
 };
 
 // By fingerprint where both are known: a tokenizer may have moved. Else by name.

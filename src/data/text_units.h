@@ -12,15 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include "core/file.h"
+#include "data/document_reader.h"
 #include "data/tokenizer.h"
 
 namespace saslm {
-
-struct TextPosition {  // in the inputs: where a unit ends and reading may start again
-  int64_t input = 0, offset = 0;
-  bool in_document = false;
-};
 
 struct TextPart {             // a document, or a piece of one
   size_t begin = 0, end = 0;  // in the unit's text
@@ -33,40 +28,36 @@ struct TextUnit {
   std::vector<TextPart>
       parts;               // in order; only the first may go on with a document, only the last may be open
   TextPosition next;       // where the unit after this begins
-  int64_t bytes_read = 0;  // of all inputs, up to `next`
+  int64_t bytes_read = 0;  // of all input files, about up to `next`; exact where nothing is decompressed
 
   int64_t bytes() const;      // of documents
   int64_t documents() const;  // that begin here
 };
 
-class UnitReader {
+class UnitReader : private DocumentSink {
  public:
-  // The tokenizer must outlive the reader. Reading starts at `begin`; `bytes_before` lie before it.
-  UnitReader(const Tokenizer& tokenizer, std::vector<std::string> inputs, std::string separator,
-             TextPosition begin, int64_t bytes_before);
+  // The tokenizer must outlive the reader. Reading starts at `begin`.
+  UnitReader(const Tokenizer& tokenizer, std::vector<std::string> inputs, DocumentFormat format,
+             TextPosition begin);
 
   // Nothing when the inputs are at their end.
   std::optional<TextUnit> next();
 
  private:
-  void open_input();
-  void read_lines(bool at_end);
-  bool is_separator(std::string_view line) const;
-  void add_text(std::string_view text);
-  void end_document(int64_t offset);
-  void cut_open_document();
-  void finish_unit(TextPosition next, int64_t offset);
+  void open_input(const TextPosition& begin);
+  void add_text(std::string_view text, const TextPosition& end) override;
+  void end_document(const TextPosition& next) override;
+  void cut_open_document(const TextPosition& end);
+  void finish_unit(TextPosition next);
 
   std::unique_ptr<Encoder> encoder_;
   std::vector<std::string> inputs_;
-  std::string separator_;
-  int64_t input_;         // being read, or to be opened next
-  int64_t bytes_before_;  // in the inputs before that
-  std::optional<File> file_;
-  std::string held_;         // read and not handed on: a line is held only while it may still be a separator
-  int64_t held_offset_ = 0;  // of held_ in the input
-  bool at_line_start_ = true, in_document_ = false;
-  std::string chunk_;
+  DocumentFormat format_;
+  int64_t input_;             // being read, or to be opened next
+  int64_t bytes_before_ = 0;  // in the files before that
+  std::unique_ptr<DocumentReader> documents_;
+  int64_t offset_ = 0;  // of the input being read: what was handed on
+  bool in_document_ = false;
   TextUnit unit_;      // being made
   size_t try_cut_at_;  // bytes of it
   std::deque<TextUnit> ready_;

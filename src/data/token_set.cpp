@@ -1,6 +1,5 @@
 #include "data/token_set.h"
 
-#include <glob.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/glob_pattern.h"
 #include "data/shard_info.h"
 
 namespace saslm {
@@ -18,19 +18,11 @@ namespace saslm {
 namespace {
 
 std::vector<std::string> matches_of(const std::string& pattern) {
-  std::error_code unknown;
-  if (std::filesystem::exists(pattern, unknown))
-    return {pattern};  // brackets in a name are then not a pattern
-  glob_t found = {};
-  const int result = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
-  std::vector<std::string> paths(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-  ::globfree(&found);
-  if (result == GLOB_NOSPACE) throw IoError("glob " + pattern + ": out of memory");
+  std::vector<std::string> paths = paths_matching(pattern);
   if (paths.empty()) {
     throw DataError("no file matches " + pattern +
                     "; check data.train, data.val or --data (relative paths start at the config file)");
   }
-  std::sort(paths.begin(), paths.end());  // glob would sort by locale
   return paths;
 }
 
@@ -48,12 +40,68 @@ std::string outside_vocabulary(const std::string& shard, const std::string& wher
          "; this data needs model.vocab_size of " + wanted;
 }
 
+constexpr const char* kRestore =
+    "; one of the two was changed or comes from elsewhere: make the shards again, or move the .json away to "
+    "do "
+    "without it";
+
+// The .json beside a shard lists it, and its tokens are of that vocabulary.
+void check_described(const ShardInfo& info, const std::string& info_path, const ShardFile& shard,
+                     int64_t max_token) {
+  const std::string name = std::filesystem::path(shard.path()).filename().string();
+  if (std::find(info.files.begin(), info.files.end(), name) == info.files.end())
+    throw DataError(info_path + " does not list " + shard.path() + " among its " +
+                    std::to_string(info.files.size()) + " files" + kRestore);
+  if (max_token >= info.vocab_size)
+    throw DataError(info_path + " says vocab_size " + std::to_string(info.vocab_size) + ", but " +
+                    shard.path() + " holds the token " + std::to_string(max_token) + kRestore);
+}
+
+// All its shards together have the tokens it says; where some are elsewhere, no more than those.
+void check_total(const ShardInfo& info, const std::string& info_path, const std::vector<ShardFile>& shards) {
+  const std::filesystem::path folder = std::filesystem::path(info_path).parent_path();
+  std::map<std::string, int64_t> known;
+  for (const ShardFile& shard : shards) known[shard.path()] = shard.n_tokens();
+  int64_t tokens = 0;
+  std::string missing;
+  for (const std::string& name : info.files) {
+    const std::string path = (folder / name).string();
+    std::error_code unknown;
+    if (const auto it = known.find(path); it != known.end()) {
+      tokens += it->second;
+    } else if (std::filesystem::exists(path, unknown)) {
+      tokens += ShardFile(path).n_tokens();
+    } else {
+      missing = path;
+    }
+  }
+  if (tokens == info.tokens || (!missing.empty() && tokens < info.tokens)) return;
+  const std::string shards_named = info.files.size() == 1
+                                       ? (folder / info.files.front()).string() + " has "
+                                       : "its " + std::to_string(info.files.size()) + " shards (" +
+                                             (folder / info.files.front()).string() + ", ...) have ";
+  throw DataError(info_path + " says " + std::to_string(info.tokens) + " tokens, but " + shards_named +
+                  std::to_string(tokens) + kRestore);
+}
+
 }  // namespace
 
 TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len)
     : vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
+  open_shards(patterns);
+  for (const ShardFile& shard : shards_) {
+    n_tokens_ += shard.n_tokens();
+    first_sample_.push_back(n_samples() + std::max<int64_t>(0, shard.n_tokens() - 1) / seq_len_);
+  }
+  if (n_samples() == 0) throw DataError(too_short());
+  check_tokens();
+  read_infos();
+}
+
+void TokenSet::open_shards(const std::vector<std::string>& patterns) {
+  const auto pool = std::make_shared<OpenFiles>();
   std::map<std::pair<uint64_t, uint64_t>, std::string> seen;
   for (const std::string& pattern : patterns) {
     for (const std::string& path : matches_of(pattern)) {
@@ -62,7 +110,7 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
       if (!journal.empty() && std::filesystem::exists(journal, unknown))
         throw DataError(path + ": its `saslm tokenize` is not finished (" + journal +
                         " is there); run that command again to finish it");
-      shards_.emplace_back(path);
+      shards_.emplace_back(path, pool);
       const auto [first, is_new] = seen.insert({shards_.back().identity(), path});
       if (!is_new) {
         throw DataError(path + ": the same tokens as " + first->second +
@@ -70,20 +118,23 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
       }
     }
   }
-  int64_t longest = 0;
-  for (const ShardFile& shard : shards_) {
-    n_tokens_ += shard.n_tokens();
-    longest = std::max(longest, shard.n_tokens());
-    first_sample_.push_back(n_samples() + std::max<int64_t>(0, shard.n_tokens() - 1) / seq_len_);
-  }
-  if (n_samples() == 0) {
-    throw DataError("the data is too short: the longest of " + std::to_string(shards_.size()) +
-                    " shards has " + std::to_string(longest) + " tokens, and one sample of " +
-                    std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) +
-                    "; add data or shorten the samples (train.seq_len, eval --seq-len)");
-  }
-  check_tokens();
-  read_infos();
+}
+
+std::string TokenSet::too_short() const {
+  constexpr size_t kNamed = 3;
+  const auto longest = std::max_element(shards_.begin(), shards_.end(), [](const auto& a, const auto& b) {
+    return a.n_tokens() < b.n_tokens();
+  });
+  std::string names;
+  for (size_t i = 0; i < std::min(shards_.size(), kNamed); ++i)
+    names += (i == 0 ? ": " : ", ") + shards_[i].path();
+  if (shards_.size() > kNamed) names += ", ...";
+  return "the data is too short: the longest of " + std::to_string(shards_.size()) + " shards" +
+         (shards_.empty() ? "" : " (" + longest->path() + ")") + " has " +
+         std::to_string(shards_.empty() ? 0 : longest->n_tokens()) + " tokens, and one sample of " +
+         std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) +
+         "; add data or shorten the samples (train.seq_len, eval --seq-len)" +
+         (shards_.size() > 1 ? names : "");
 }
 
 void TokenSet::check_tokens() {
@@ -94,6 +145,7 @@ void TokenSet::check_tokens() {
     const ShardScan scan = shard.scan(vocab_size_);
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     max_token = std::max(max_token, scan.max_token);
+    max_tokens_.push_back(scan.max_token);
     if (scan.bad_offset && where.empty()) {
       bad_token = scan.bad_token;
       bad_shard = shard.path();
@@ -128,9 +180,12 @@ void TokenSet::read_infos() {
       throw DataError(path + ": tokenizer \"" + info->tokenizer + "\", but " + named_by + " says \"" +
                       tokenizer + "\"; one data set needs one tokenizer");
     }
+    check_described(*info, path, shard, max_tokens_[size_t(&shard - shards_.data())]);
     tokenizer = info->tokenizer, tokenizer_fingerprint = info->fingerprint, named_by = path;
     bytes += double(info->bytes) / double(info->tokens) * double(shard.n_tokens());
   }
+  for (const auto& [path, info] : infos)
+    if (info) check_total(*info, path, shards_);
   if (!complete) return;
   tokenizer_ = tokenizer, tokenizer_fingerprint_ = tokenizer_fingerprint;
   bytes_per_token_ = bytes / double(n_tokens_);

@@ -16,9 +16,11 @@ namespace saslm {
 class TokenSet {
  public:
   // Reads every shard once, completely, before returning: header, size, and every token < vocab_size.
-  // Patterns are those of glob(7); a path that exists is taken as it is.
+  // Patterns are those of core/glob_pattern.h; a path that exists is taken as it is. There may be more shards
+  // than this process may have open: those not read lately are closed, and opened again.
   // DataError, naming pattern, file and offset: a pattern without match, a file given twice, a damaged
-  // shard, a token outside the vocabulary, shards of different tokenizers, fewer than one sample.
+  // shard, a token outside the vocabulary, shards of different tokenizers, a .json that does not describe the
+  // shards beside it, fewer than one sample.
   TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len);
 
   int64_t n_samples() const { return first_sample_.back(); }
@@ -34,17 +36,20 @@ class TokenSet {
   std::optional<double> bytes_per_token() const { return bytes_per_token_; }  // same condition
   std::string description() const;                                            // one line for logs
 
-  // inputs[0..T-1] and targets[0..T-1] are set (=). Any thread; nothing is allocated. IoError naming the
-  // shard when it changed since it was opened: no other token than those checked is ever returned
-  // outside the vocabulary.
+  // inputs[0..T-1] and targets[0..T-1] are set (=). Any thread; nothing is allocated while the shard is open.
+  // IoError naming the shard when it changed since it was first opened: no other token than those checked is
+  // ever returned outside the vocabulary.
   void read(int64_t sample, int32_t* inputs, int32_t* targets) const;
 
  private:
+  void open_shards(const std::vector<std::string>& patterns);
+  std::string too_short() const;  // for the message
   void check_tokens();
   void read_infos();
 
   int64_t vocab_size_, seq_len_;
   std::vector<ShardFile> shards_;
+  std::vector<int64_t> max_tokens_;          // of each shard
   std::vector<int64_t> first_sample_ = {0};  // of each shard, and last the number of samples
   int64_t n_tokens_ = 0;
   std::string fingerprint_, tokenizer_, tokenizer_fingerprint_;

@@ -1,7 +1,5 @@
 #include "data/tokenize.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -14,15 +12,15 @@
 #include <thread>
 
 #include "core/error.h"
-#include "data/input.h"
+#include "data/find_inputs.h"
+#include "data/json_line.h"
 #include "data/text_units.h"
 #include "data/tokenize_journal.h"
+#include "data/tokenize_output.h"
 
 namespace saslm {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 struct EncodedUnit {
   TextUnit unit;
@@ -139,87 +137,44 @@ class Stitcher {
   std::vector<int32_t> ids_;
 };
 
-int64_t total_bytes(const std::vector<std::string>& inputs) {
-  int64_t total = 0;
-  std::error_code unknown;
-  for (const std::string& path : inputs) {
-    if (!fs::is_regular_file(path, unknown)) return -1;
-    total += int64_t(fs::file_size(path, unknown));
-  }
-  return total;
-}
-
-void check_inputs(const std::vector<std::string>& inputs) {
-  if (inputs.empty()) throw DataError("no input: name at least one text file");
-  for (const std::string& path : inputs) {
+// Before any work: everything that can be opened without losing what it holds is, and its first bytes looked
+// at.
+void check_inputs(const TokenizeOptions& options) {
+  bool json_lines = false, pipes = false;
+  for (const std::string& path : options.inputs) {
     std::error_code unknown;
-    if (fs::is_fifo(path, unknown)) continue;  // opening it twice would lose what it holds
-    open_stream(path);
+    if (path == kStandardInput || std::filesystem::is_fifo(path, unknown)) {
+      pipes = true;
+    } else {
+      json_lines |= TextInput(path, options.input_format).is_jsonl();
+    }
   }
+  if (options.field) field_keys(*options.field);
+  if (options.field && !json_lines && !pipes)
+    throw DataError(
+        "--field " + *options.field +
+        " names a key of JSON lines, but no input is of that kind (.jsonl, .ndjson); say --format "
+        "jsonl if they are");
+  if (pipes && options.note)
+    options.note("standard input and pipes cannot be read twice: if this is interrupted, it begins anew");
 }
 
-void make_out_dir(const TokenizeOptions& options) {
-  if (options.prefix.empty() || options.prefix.find('/') != std::string::npos)
-    throw DataError("shard prefix \"" + options.prefix + "\": wanted a plain name without /");
-  std::error_code failed;
-  fs::create_directories(options.out_dir, failed);
-  if (failed) throw IoError("create directory " + options.out_dir + ": " + failed.message());
+DocumentFormat document_format(const TokenizeOptions& options) {
+  DocumentFormat format{.input = options.input_format, .separator = options.separator, .note = options.note};
+  if (options.field) format.field = *options.field;
+  return format;
 }
 
-// Without a journal, whatever has the prefix is not ours to touch.
-void check_output(const TokenizeOptions& options) {
-  const std::string info = info_path_of(options.out_dir + "/" + options.prefix + "_000000.bin");
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(options.out_dir, failed)) {
-    std::string path = options.out_dir + "/" + entry.path().filename().string();
-    const std::string found = path;
-    if (path.ends_with(".tmp")) path.resize(path.size() - 4);
-    if (path != info && info_path_of(path) != info) continue;
-    throw DataError(found +
-                    ": exists already and nothing is overwritten; remove the old output or choose "
-                    "another directory or prefix");
-  }
-  if (failed) throw IoError("read directory " + options.out_dir + ": " + failed.message());
-}
-
-ShardFormat format_for(const Tokenizer& tokenizer, std::optional<ShardFormat> wanted) {
-  const bool narrow = tokenizer.vocab_size() <= 1 << 16;
-  if (wanted == ShardFormat::llmc_u16 && !narrow)
-    throw DataError("uint16 shards hold tokens up to 65535, but the vocabulary has " +
-                    std::to_string(tokenizer.vocab_size()) + "; leave the format out, or ask for uint32");
-  return wanted.value_or(narrow ? ShardFormat::llmc_u16 : ShardFormat::llmc_u32);
-}
-
-nlohmann::ordered_json look_at(const std::vector<std::string>& paths) {
-  nlohmann::ordered_json inputs = nlohmann::ordered_json::array();
-  for (const std::string& path : paths) {
-    std::error_code unknown;
-    struct stat status = {};
-    const bool regular = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
-    inputs.push_back({{"path", fs::weakly_canonical(path, unknown).string()},
-                      {"bytes", regular ? int64_t(status.st_size) : -1},
-                      {"changed_s", regular ? int64_t(status.st_mtim.tv_sec) : 0},
-                      {"changed_ns", regular ? int64_t(status.st_mtim.tv_nsec) : 0}});
-  }
-  return inputs;
-}
-
-// The first input that is no longer as it was when `before` was looked at; "" when all are.
-std::string changed_since(const nlohmann::ordered_json& before, const std::vector<std::string>& paths) {
-  const nlohmann::ordered_json now = look_at(paths);
-  for (size_t i = 0; i < paths.size(); ++i)
-    if (now[i] != before[i]) return paths[i];
-  return "";
-}
-
-// All that the shards depend on, one line.
-std::string job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, ShardFormat format,
-                   const nlohmann::ordered_json& inputs) {
-  const nlohmann::ordered_json job = {
+// All that the shards depend on.
+nlohmann::ordered_json job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, ShardFormat format,
+                              const nlohmann::ordered_json& inputs) {
+  nlohmann::ordered_json job = {
       {"tokenizer", tokenizer.name()},  {"tokenizer_fingerprint", tokenizer.fingerprint()},
       {"separator", options.separator}, {"tokens_per_shard", options.tokens_per_shard},
       {"format", name_of(format)},      {"inputs", inputs}};
-  return job.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  if (options.field) job["field"] = *options.field;
+  if (options.input_format != InputFormat::automatic) job["input_format"] = int(options.input_format);
+  return job;
 }
 
 // One run: from the inputs to tokens in the writer.
@@ -240,7 +195,7 @@ class Run {
 
   TokenizeState finish() {
     writer_.resume(state_.tokens);
-    UnitReader reader(tokenizer_, options_.inputs, options_.separator, state_.next, state_.bytes_read);
+    UnitReader reader(tokenizer_, options_.inputs, document_format(options_), state_.next);
     const size_t n_threads =
         options_.threads > 0 ? size_t(options_.threads) : std::max(1u, std::thread::hardware_concurrency());
     EncoderPool pool(tokenizer_, n_threads);
@@ -301,41 +256,34 @@ class Run {
 
 }  // namespace
 
-TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions& options) {
-  tokenizer.boundary();  // must exist
-  const ShardFormat format = format_for(tokenizer, options.format);
-  ShardWriter writer(options.out_dir, options.prefix, format, options.tokens_per_shard);
-  check_inputs(options.inputs);
-  make_out_dir(options);
-  const std::string stem = options.out_dir + "/" + options.prefix;
-  if (!path_exists(stem + ".journal")) check_output(options);
-  const nlohmann::ordered_json inputs = look_at(options.inputs);
-  TokenizeJournal journal(stem + ".journal", job_of(tokenizer, options, format, inputs));
+TokenizeResult tokenize_files(const Tokenizer& tokenizer, const TokenizeOptions& wanted) {
+  const int32_t boundary = tokenizer.boundary();  // must exist
+  TokenizeOptions options = wanted;
+  options.inputs = find_inputs(wanted.inputs, wanted.note);
+  check_inputs(options);
+  TokenizeOutput output(options, format_for(tokenizer.vocab_size(), options.format));
+  TokenizeJournal journal = output.open_journal([&](const nlohmann::ordered_json& inputs) {
+    return job_of(tokenizer, options, output.format(), inputs);
+  });
 
   TokenizeResult result;
   if (journal.state()) result.resumed_from = journal.state()->bytes_read;
-  const TokenizeState state = Run(tokenizer, options, journal, writer).finish();
-  const auto refuse = [&](const std::string& why) {
-    writer.discard();
-    journal.remove();
-    throw DataError(why);
-  };
-  if (const std::string path = changed_since(inputs, options.inputs); !path.empty())
-    refuse(path + " changed while it was read, so no shards were made; give a file that nobody writes");
-  if (state.documents == 0)
-    refuse(options.inputs.front() + (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") +
-           " no text");
+  const TokenizeState state = output.finish(journal, [&] {
+    TokenizeState done = Run(tokenizer, options, journal, output.writer()).finish();
+    if (done.documents == 0)
+      throw ContentError(shown(options.inputs.front()) +
+                         (options.inputs.size() > 1 ? " and the other inputs hold" : ": holds") + " no text");
+    return done;
+  });
   result.boundaries_in_text = state.boundaries;
   result.info = {.tokenizer = tokenizer.name(),
                  .vocab_size = tokenizer.vocab_size(),
                  .tokens = state.tokens,
                  .bytes = state.bytes,
                  .documents = state.documents,
-                 .files = writer.finish(),
-                 .fingerprint = tokenizer.fingerprint()};
-  result.info_path = stem + ".json";
-  atomic_write_file(result.info_path, to_json(result.info));
-  journal.remove();
+                 .fingerprint = tokenizer.fingerprint(),
+                 .boundary_token = boundary};
+  output.publish(journal, result);
   return result;
 }
 

@@ -24,6 +24,7 @@ std::string line_of(const TokenizeState& state) {
   const nlohmann::ordered_json line = {{"input", state.next.input},
                                        {"offset", state.next.offset},
                                        {"in_document", state.next.in_document},
+                                       {"skipped", state.next.skipped},
                                        {"bytes_read", state.bytes_read},
                                        {"tokens", state.tokens},
                                        {"bytes", state.bytes},
@@ -49,7 +50,8 @@ std::optional<TokenizeState> state_of(const std::string& line) {
   const bool whole = number("input", state.next.input) && number("offset", state.next.offset) &&
                      number("bytes_read", state.bytes_read) && number("tokens", state.tokens) &&
                      number("bytes", state.bytes) && number("documents", state.documents) &&
-                     number("boundaries", state.boundaries);
+                     number("boundaries", state.boundaries) &&
+                     (!parsed.contains("skipped") || number("skipped", state.next.skipped));
   return whole ? std::optional(state) : std::nullopt;
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/run_lock.h"
+#include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -104,6 +105,7 @@ std::string list(const std::vector<std::string>& skipped) {
 }  // namespace
 
 ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides) {
+  refuse_foreign_model(options.run_dir);
   const std::string dir = options.run_dir + "/checkpoints";
   std::vector<std::string> skipped;
   const auto to = find(dir, options.to, std::numeric_limits<int64_t>::max(), skipped);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -28,6 +29,7 @@ std::string model_folder(const std::string& path, std::vector<std::string>& skip
 }  // namespace
 
 SavedModel find_saved_model(const std::string& path) {
+  refuse_foreign_model(path);
   SavedModel model;
   model.path = model_folder(path, model.skipped);
   const std::string config_path = model.path + "/config.json";

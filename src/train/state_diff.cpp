@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/manifest.h"
+#include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -133,6 +134,7 @@ StateDifference diff(const std::string& a, const std::string& b) {
   StateDifference difference;
   for (const std::string& path : {a, b})
     if (!path_exists(path)) throw DataError(path + ": there is nothing here to compare");
+  refuse_foreign_model(path);
   if (is_checkpoint(a) != is_checkpoint(b))
     throw DataError("a run and a checkpoint cannot be compared: give two runs or two checkpoints, got " + a +
                     " and " + b);

@@ -1,4 +1,8 @@
+#include <fcntl.h>
+#include <sys/resource.h>
+
 #include "data/loader.h"
+#include "data/open_files.h"
 #include "data/shard_info.h"
 #include "data/token_set.h"
 #include "tests/data/support.h"
@@ -19,8 +23,9 @@ Sample sample_of(const TokenSet& set, int64_t index) {
   return sample;
 }
 
-std::string info_json(const std::string& tokenizer, int64_t tokens, int64_t bytes) {
-  return to_json(ShardInfo{tokenizer, 256, tokens, bytes, 1, {}});
+std::string info_json(const std::string& tokenizer, int64_t tokens, int64_t bytes,
+                      const std::vector<std::string>& files = {"t_000000.bin"}) {
+  return to_json(ShardInfo{tokenizer, 256, tokens, bytes, 1, files});
 }
 
 TEST(TokenSet, SamplesStayInsideTheirShardAndDropTheTail) {
@@ -93,6 +98,7 @@ TEST(TokenSet, DataShorterThanASampleIsRefused) {
   write_bytes(dir / "a.bin", test::llmc_u16({1, 2, 3}));
   EXPECT_EQ(TokenSet({dir / "a.bin"}, 50, 2).n_samples(), 1);
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin"}, 50, 3), "needs 4");
+  EXPECT_DATA_ERROR(TokenSet({dir / "a.bin"}, 50, 3), dir / "a.bin");
   write_bytes(dir / "a.bin", test::llmc_u16({}));
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin"}, 50, 1), "too short");
 }
@@ -131,16 +137,16 @@ TEST(TokenSet, MetadataGivesTokenizerAndBytesPerToken) {
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3}));
   EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).tokenizer(), "");
   EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).bytes_per_token(), std::nullopt);
-  write_bytes(dir / "t.json", info_json("bpe", 10, 45));
+  write_bytes(dir / "t.json", info_json("bpe", 3, 12));
   const TokenSet set({dir / "t*.bin"}, 50, 1);
   EXPECT_EQ(set.tokenizer(), "bpe");
-  EXPECT_DOUBLE_EQ(set.bytes_per_token().value(), 4.5);
+  EXPECT_DOUBLE_EQ(set.bytes_per_token().value(), 4);
   EXPECT_THAT(set.description(), testing::HasSubstr("1 shard, 3 tokens, 2 samples of 1, tokenizer bpe"));
 
   write_bytes(dir / "u_000000.bin", test::llmc_u16({1}));  // weighs a third of the other
-  write_bytes(dir / "u.json", info_json("bpe", 1, 1));
-  EXPECT_DOUBLE_EQ(TokenSet({dir / "*.bin"}, 50, 1).bytes_per_token().value(), (3 * 4.5 + 1) / 4);
-  write_bytes(dir / "u.json", info_json("bytes", 1, 1));
+  write_bytes(dir / "u.json", info_json("bpe", 1, 1, {"u_000000.bin"}));
+  EXPECT_DOUBLE_EQ(TokenSet({dir / "*.bin"}, 50, 1).bytes_per_token().value(), (3 * 4.0 + 1) / 4);
+  write_bytes(dir / "u.json", info_json("bytes", 1, 1, {"u_000000.bin"}));
   EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 50, 1), "one tokenizer");
   std::filesystem::remove(dir / "u.json");
   EXPECT_EQ(TokenSet({dir / "*.bin"}, 50, 1).tokenizer(), "");
@@ -155,6 +161,78 @@ TEST(TokenSet, BrokenMetadataIsRefused) {
     write_bytes(dir / "t.json", text);
     EXPECT_DATA_ERROR(TokenSet({dir / "t*.bin"}, 50, 1), dir / "t.json");
   }
+}
+
+TEST(TokenSet, MetadataThatDoesNotDescribeTheShardsIsRefusedNamingBoth) {
+  OwnFolder dir;
+  const std::vector<std::string> both = {"t_000000.bin", "t_000001.bin"};
+  write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 30}));
+  write_bytes(dir / "t_000001.bin", test::llmc_u16({4, 5}));
+  const auto refused = [&](const std::string& info, const std::string& pattern, const std::string& part) {
+    write_bytes(dir / "t.json", info);
+    EXPECT_DATA_ERROR(TokenSet({dir / pattern}, 256, 1), part);
+    EXPECT_DATA_ERROR(TokenSet({dir / pattern}, 256, 1), dir / "t.json");
+  };
+  refused(info_json("bytes", 1, 1, both), "t_*.bin",
+          "says 1 tokens, but its 2 shards (" + dir / "t_000000.bin");
+  refused(info_json("bytes", 6, 6, both), "t_*.bin", "says 6 tokens");
+  refused(info_json("bytes", 4, 4, both), "t_000000.bin", "have 5");  // the other is looked at, too
+  refused(info_json("bytes", 3, 3), "t_*.bin", "does not list " + dir / "t_000001.bin");
+  refused(to_json(ShardInfo{"bytes", 30, 5, 5, 1, both}), "t_*.bin", "holds the token 30");
+  write_bytes(dir / "t.json", info_json("bytes", 5, 5, both));
+  EXPECT_EQ(TokenSet({dir / "t_*.bin"}, 256, 1).tokenizer(), "bytes");
+  std::filesystem::remove(dir / "t_000001.bin");  // kept elsewhere, maybe for validation
+  EXPECT_EQ(TokenSet({dir / "t_*.bin"}, 256, 1).tokenizer(), "bytes");
+  refused(info_json("bytes", 2, 2, both), "t_*.bin", "says 2 tokens");
+}
+
+TEST(OpenFiles, CloseWhatWasUsedLeastAndNoticeAnotherFile) {
+  OwnFolder dir;
+  OpenFiles files(2);
+  for (const char* name : {"a", "b", "c"}) {
+    write_bytes(dir / name, name);
+    files.add(File(dir / name, O_RDONLY));
+  }
+  const auto text = [&](size_t number) {
+    char byte = 0;
+    files.open(number)->pread_all(std::as_writable_bytes(std::span(&byte, 1)), 0);
+    return byte;
+  };
+  const auto is_open = [&](const char* name) {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code closed;
+      if (std::filesystem::read_symlink(entry, closed) == dir / name) return true;
+    }
+    return false;
+  };
+  EXPECT_FALSE(is_open("a"));
+  EXPECT_EQ(text(1), 'b');
+  EXPECT_EQ(text(0), 'a');
+  EXPECT_TRUE(is_open("a") && is_open("b") && !is_open("c"));
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(text(size_t(i % 3)), 'a' + i % 3);
+  EXPECT_TRUE(!is_open("a"));
+  write_bytes(dir / "new", "z");
+  std::filesystem::rename(dir / "new", dir / "a");
+  EXPECT_ERROR(text(0), IoError, dir / "a");
+  write_bytes(dir / "c", "longer");
+  EXPECT_EQ(text(1), 'b');
+  EXPECT_EQ(text(2), 'l');  // the same file, open all the time
+}
+
+TEST(TokenSet, ReadsMoreShardsThanMayBeOpen) {
+  OwnFolder dir;
+  rlimit before = {};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit few = before;
+  few.rlim_cur = 64;
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  for (uint16_t i = 0; i < 200; ++i)
+    write_bytes(dir / ("s_" + std::to_string(1000 + i) + ".bin"), test::llmc_u16({i, uint16_t(i + 1)}));
+  {
+    const TokenSet set({dir / "s_*.bin"}, 300, 1);
+    for (int64_t i = 0; i < 400; ++i) EXPECT_EQ(sample_of(set, i * 7 % 200).inputs[0], i * 7 % 200);
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(ShardInfo, DescribesOnlyNumberedShards) {

@@ -4,12 +4,14 @@
 
 #include <csignal>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <thread>
 
 #include "core/rng.h"
 #include "data/token_set.h"
 #include "data/tokenize.h"
+#include "tests/data/compress.h"
 #include "tests/data/support.h"
 
 namespace saslm {
@@ -122,10 +124,10 @@ TEST(Tokenize, SeparatorsAreFoundWhereverReadsHappenToEnd) {
 
 TEST(Tokenize, ResultAndJsonCountWhatWasWritten) {
   OwnFolder dir;
-  write_bytes(dir / "in", std::string("ab\n<SEP>\nc\0d", 12));
+  for (const char* name : {"in", "again"}) write_bytes(dir / name, std::string("ab\n<SEP>\nc\0d", 12));
   int64_t seen = 0;
   const TokenizeResult made =
-      tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "in"},
+      tokenize_files(ByteTokenizer(), {.inputs = {dir / "in", dir / "again"},
                                        .out_dir = dir / "out",
                                        .separator = "<SEP>",
                                        .tokens_per_shard = 5,
@@ -325,6 +327,41 @@ TEST_F(Interrupted, AnyNumberOfTimesEndsWithTheSameShards) {
   }
   EXPECT_GE(kills, 6);
   EXPECT_TRUE(content("killed") == whole);
+}
+
+// What cannot be gone back in, and documents that end in the middle of a line, or go on for several units.
+TEST_F(Interrupted, CompressedInputsAndJsonLinesToo) {
+  const std::string text = test::read_bytes(options_.inputs[0]);
+  std::string lines;
+  size_t at = 0;
+  for (const size_t bytes : {10, 1'700'000, 0, 3, 400'000, 390'000}) {
+    lines += nlohmann::json({{"n", at}, {"text", text.substr(at, bytes)}}).dump() +
+             (at % 2 == 0 ? "\n" : "\r\n\n");
+    at += bytes;
+  }
+  options_.inputs = {dir_ / "a.jsonl", dir_ / "b.jsonl.gz", dir_ / "c.txt.xz", dir_ / "d.txt"};
+  write_bytes(options_.inputs[0], lines);
+  write_bytes(options_.inputs[1], test::gzip(lines));
+  write_bytes(options_.inputs[2], test::xz("\xef\xbb\xbf" + text));
+  write_bytes(options_.inputs[3], test::zstd(text.substr(0, 100'000)));
+  tokenize_files(*tokenizer_, into("whole"));
+  int64_t kills = 0;
+  for (int64_t bytes = 1; run_killed_after(into("killed"), bytes); bytes += 350'000) ++kills;
+  EXPECT_GE(kills, 5);
+  EXPECT_TRUE(content("killed") == content("whole"));
+}
+
+TEST_F(Interrupted, ABadLineAfterThatIsCountedFromTheBeginning) {
+  std::string lines;
+  for (int i = 0; i < 12'000; ++i) lines += "{\"text\":\"" + std::string(900, 'x') + "\"}\n";
+  options_.inputs = {dir_ / "a.jsonl"};
+  write_bytes(options_.inputs[0], lines + "{}\n");
+  ASSERT_TRUE(run_killed_after(into("out"), 2'500'000));
+  int64_t first = 0;
+  TokenizeOptions options = into("out");
+  options.progress = [&](const TokenizeProgress& p) { first = p.resumed_from; };
+  EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, options), "a.jsonl: line 12001: wanted a text");
+  EXPECT_GT(first, 1'000'000);
 }
 
 TEST_F(Interrupted, WorkIsNotDoneTwice) {

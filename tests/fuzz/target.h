@@ -27,8 +27,8 @@ struct Target {
   std::vector<std::string> words = {};
 };
 
-extern const Target kCompare, kConfig, kGemmTable, kJournal, kLauncher, kManifest, kMetrics, kPattern,
-    kSafetensors, kShard, kShardInfo, kState, kTokenizer;
+extern const Target kCompare, kConfig, kDialect, kGemmTable, kInput, kJournal, kJsonLine, kLauncher,
+    kManifest, kMetrics, kPattern, kSafetensors, kShard, kShardInfo, kState, kTokenizer;
 
 std::span<const Target* const> all_targets();
 

@@ -1,0 +1,67 @@
+// Files open for reading, only so many at a time: a data set may have more files than a process may open.
+#pragma once
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/file.h"
+
+namespace saslm {
+
+// An eighth of the files that this process may have open, 8 to 4096.
+size_t open_files_wanted();
+
+class OpenFiles {
+ public:
+  explicit OpenFiles(size_t at_most = open_files_wanted());
+
+  // Takes over a file that is open; returns its number.
+  size_t add(File file);
+
+  // That file. Where it had to be closed for others it is opened again, and the one that was open longest
+  // without being used is closed. Any thread. IoError when another file lies there now, or one of another
+  // size: it was changed in use.
+  std::shared_ptr<const File> open(size_t number);
+
+ private:
+  struct Entry {
+    std::string path;
+    std::pair<uint64_t, uint64_t> identity;
+    int64_t size = 0;
+    std::shared_ptr<const File> file;   // nothing while it is closed
+    std::list<size_t>::iterator place;  // in used_, while it is open
+  };
+
+  void keep(size_t number, std::shared_ptr<const File> file);
+
+  size_t at_most_;
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+  std::list<size_t> used_;  // those that are open, the last used first
+};
+
+// One of them, which makes sure that they live.
+class PooledFile {
+ public:
+  PooledFile() = default;
+  PooledFile(std::shared_ptr<OpenFiles> pool, File file);
+
+  const std::string& path() const { return path_; }
+  int64_t size() const { return size_; }  // as it was at first
+  std::pair<uint64_t, uint64_t> identity() const { return identity_; }
+  void pread_all(std::span<std::byte> out, int64_t offset) const;  // as File's
+
+ private:
+  std::shared_ptr<OpenFiles> pool_;
+  size_t number_ = 0;
+  std::string path_;
+  int64_t size_ = 0;
+  std::pair<uint64_t, uint64_t> identity_;
+};
+
+}  // namespace saslm

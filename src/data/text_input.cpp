@@ -1,0 +1,96 @@
+#include "data/text_input.h"
+
+#include <algorithm>
+#include <array>
+
+#include "data/sniff.h"
+
+namespace saslm {
+
+namespace {
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
+// The file's name without what says how it is compressed.
+std::string plain_name(std::string name) {
+  for (const char* ending : {".gz", ".zst", ".zstd", ".xz"})
+    if (name.ends_with(ending)) return name.substr(0, name.size() - std::string_view(ending).size());
+  return name;
+}
+
+}  // namespace
+
+TextInput::TextInput(std::string path, InputFormat format) : path_(std::move(path)) {
+  OpenedSource source = open_source(path_, format == InputFormat::bytes);
+  bytes_ = std::move(source.bytes);
+  if (format == InputFormat::bytes) return;
+  head_.resize(kSniffBytes);
+  head_.resize(bytes_->read(head_));
+  refuse_what_is_no_text(source.compression);
+  if (head_.starts_with(kByteOrderMark)) {
+    head_.erase(0, kByteOrderMark.size());
+    offset_ = int64_t(kByteOrderMark.size());
+    remark("begins with a byte order mark, which is no text and was left out");
+  }
+  jsonl_ = holds_json_lines(format);
+}
+
+void TextInput::refuse_what_is_no_text(const std::string& compression) const {
+  const Sniffed found = sniff(head_);
+  const std::string inside = compression.empty() ? "" : " inside " + compression;
+  if (found.content == Content::text) return;
+  if (found.content != Content::other)
+    throw ContentError(shown(path_) + ": compressed twice (" + found.what + inside + "); decompress it once");
+  std::string advice = found.advice;
+  if (const size_t at = advice.find("FILE"); at != advice.npos && inside.empty() && path_ != kStandardInput)
+    advice.replace(at, 4, found.what.find("UTF") == found.what.npos ? "\"" + path_ + "\"" : shown(path_));
+  throw ContentError(shown(path_) + ": " + found.what + inside + "; wanted UTF-8 text: " + advice);
+}
+
+bool TextInput::holds_json_lines(InputFormat format) {
+  if (format != InputFormat::automatic) return format == InputFormat::jsonl;
+  const std::string name = plain_name(path_);
+  if (name.ends_with(".jsonl") || name.ends_with(".ndjson")) return true;
+  const bool object = begins_with_json_object(head_);
+  if (path_ == kStandardInput || name.ends_with(".json")) {
+    if (object) remark("taken as JSON lines, which its first line is");
+    const size_t first = head_.find_first_not_of(" \t\r\n");
+    if (!object && name.ends_with(".json") && first != head_.npos &&
+        (head_[first] == '[' || head_[first] == '{'))
+      throw ContentError(path_ +
+                         ": JSON, but not an object a line; write it so (jq -c '.[]' makes lines of a list), "
+                         "or say --format text to take it as it stands");
+    return object;
+  }
+  if (object)
+    throw ContentError(shown(path_) +
+                       ": its first line is a JSON object; say --format jsonl to read a field of every line, "
+                       "or --format text to take the lines as they stand");
+  return false;
+}
+
+void TextInput::remark(const std::string& what) {
+  remark_ = remark_.empty() ? shown(path_) + ": " + what : remark_ + "; " + what;
+}
+
+size_t TextInput::read(std::span<char> out) {
+  const size_t first = std::min(out.size(), head_.size());
+  std::copy_n(head_.begin(), first, out.begin());
+  head_.erase(0, first);
+  const size_t n = first + (first < out.size() ? bytes_->read(out.subspan(first)) : 0);
+  offset_ += int64_t(n);
+  return n;
+}
+
+void TextInput::skip_to(int64_t offset) {
+  const int64_t ahead = offset_ + int64_t(head_.size());  // where bytes_ stands
+  if (offset >= ahead) {
+    head_.clear();
+    bytes_->skip(offset - ahead);
+  } else {
+    head_.erase(0, size_t(offset - offset_));
+  }
+  offset_ = offset;
+}
+
+}  // namespace saslm
