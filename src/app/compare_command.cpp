@@ -5,10 +5,12 @@
 #include "app/command.h"
 #include "app/console.h"
 #include "app/device.h"
+#include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/plot_script.h"
+#include "app/print_plans.h"
 #include "app/stop_signal.h"
-#include "comm/communicator.h"
+#include "comm/host_ranks.h"
 #include "core/error.h"
 #include "train/compare.h"
 #include "train/compare_report.h"
@@ -17,9 +19,10 @@ namespace saslm {
 namespace {
 
 struct Options {
-  std::string config, run_dir;
+  std::string config, run_dir, device;
   std::vector<std::string> set;
-  bool json = false, report_only = false, no_plots = false;
+  int64_t ranks = 0;  // 0: as many as a launcher started
+  bool json = false, report_only = false, dry_run = false, no_plots = false;
 };
 
 // A run among many: its saves are not worth a line each.
@@ -43,33 +46,43 @@ class CompareConsole : public CompareObserver {
   Console console_{0};
 };
 
+// The ranks but the first, which says it all.
+class SilentObserver : public CompareObserver {};
+
 void show(const CompareResults& results, const std::string& dir, const Options& o, CompareConsole& console) {
-  if (!o.no_plots) console.note(plot_comparison(dir));
+  if (!o.no_plots) {
+    write_curves(results, dir);
+    console.note(plot_comparison(dir));
+  }
   std::cout << (o.json ? results_json(results) : results_text(results)) << std::flush;
 }
 
-int compare(const Options& o) {
-  const CompareFile file = load_compare_file(o.config, o.set);
-  const std::string dir =
-      o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
-  // All variants have the same runtime block, which planning sees to.
-  const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
+CompareFile load(const Options& o, int64_t ranks) {
+  std::vector<std::string> overrides = o.set;
+  if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
+  CompareFile file = load_compare_file(o.config, overrides);
+  file.ranks = ranks;
+  for (const CompareVariant& variant : file.variants) variant_config(file, variant);
+  return file;
+}
+
+int report_only(const Options& o, const std::string& dir) {
+  const CompareFile file = load(o, 1);
+  const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
   CompareConsole console;
-  if (o.report_only) {
-    const CompareResults results = on_device(
-        intended_device(runtime), [&]<class T>(const Ops<T>&) { return report_comparison<T>(file, dir); });
-    show(results, dir, o, console);
-    return kDone;
-  }
-  if (const LaunchedAs launched = launched_as(); launched.size > 1)
-    throw ConfigError("saslm compare trains on one rank, but a launcher started " +
-                      std::to_string(launched.size) +
-                      "; start it without one, or unset the launcher's variables that were left over");
-  watch_stop_signals();
-  const Device device = choose_device(runtime);
-  console.note("device: " + device.description);
-  const CompareOutcome outcome = on_device(
-      device, [&](const auto& ops) { return run_comparison(file, dir, ops, console, stop_requested); });
+  show(on_device(device, [&]<class T>(const Ops<T>&) { return report_comparison<T>(file, dir); }), dir, o,
+       console);
+  return kDone;
+}
+
+int dry_run(const Options& o, const CompareFile& file, const CompareOptions& options, const Device& device) {
+  const ComparePlan plan =
+      on_device(device, [&](const auto& ops) { return check_comparison(file, options, ops); });
+  print_comparison(plan, o.config, {.json = o.json});
+  return kDone;
+}
+
+int end_of(const CompareOutcome& outcome, const std::string& dir, const Options& o, CompareConsole& console) {
   if (outcome.end == TrainEnd::stopped) {
     console.note("stopped and saved; the same command goes on: " + dir);
     return kStoppedToResume;
@@ -79,6 +92,44 @@ int compare(const Options& o) {
   if (outcome.results.count(RunRecord::Status::finished) == 0)
     throw DivergedError("every run of the comparison diverged; try a lower optim.lr or a longer warmup");
   return kDone;
+}
+
+int compare(const Options& o) {
+  const std::string dir =
+      o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  if (o.report_only) return report_only(o, dir);
+  const LaunchedAs launched = launched_as();
+  if (o.ranks > 1 && !launched.launched) {  // a mistake is told once
+    const CompareFile file = load(o, o.ranks);
+    const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
+    if (o.dry_run) return dry_run(o, file, {.dir = dir, .local_ranks = int(o.ranks)}, device);
+    return launch_ranks(int(o.ranks));
+  }
+  if (o.ranks > 0 && o.ranks != launched.size)
+    throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
+                      std::to_string(launched.size) + "; leave --ranks out under a launcher, or unset the " +
+                      "launcher's variables that were left over");
+  if (!o.dry_run) watch_stop_signals();
+  const CompareFile file = load(o, launched.size);
+  // All variants have the same runtime block, which planning sees to.
+  const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
+  const CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
+  if (o.dry_run) return dry_run(o, file, options, choose_device(runtime, launched));
+  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s);
+  const Device device = choose_device(runtime, launched);
+  const std::unique_ptr<Communicator> joined = host ? join_devices(std::move(host), device) : nullptr;
+  const Communicator& comm = joined ? *joined : single_rank();
+
+  CompareConsole console;
+  SilentObserver silent;
+  CompareObserver& observer = comm.first() ? static_cast<CompareObserver&>(console) : silent;
+  observer.note("device: " + device.description +
+                (comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : ""));
+  const CompareOutcome outcome =
+      on_device(device, [&](const auto& ops) { return run_comparison(file, options, ops, observer, comm); });
+  gather_numbers(comm, {}, "end of the comparison");  // the last thing with a time limit
+  return comm.first() ? end_of(outcome, dir, o, console)
+                      : kDone;  // launchers end all when one ends otherwise
 }
 
 }  // namespace
@@ -92,8 +143,17 @@ void add_compare_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--run-dir", o->run_dir, "Where runs and results go (default: runs/NAME-OF-CONFIG)")
       ->check(folder());
   add_set_option(*sub, o->set);
+  sub->add_option("--device", o->device, "auto, cpu or cuda, for all runs")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  sub->add_option("--ranks", o->ranks,
+                  "Processes on this machine that share each step of every run: 1, 2, 4, ...")
+      ->check(integer_in(1, 1024));
   sub->add_flag("--json", o->json, "Print the results as one JSON object on stdout");
-  sub->add_flag("--report-only", o->report_only, "Train nothing; make the report of what there is so far");
+  CLI::Option* dry =
+      sub->add_flag("--dry-run", o->dry_run,
+                    "Check everything, say what each variant needs, as `saslm plan` does; write nothing");
+  sub->add_flag("--report-only", o->report_only, "Train nothing; make the report of what there is so far")
+      ->excludes(dry);
   sub->add_flag("--no-plots", o->no_plots, "Draw nothing (plots need python3 with matplotlib)");
   sub->callback([o, &run] { run = [o] { return compare(*o); }; });
 }

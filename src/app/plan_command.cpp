@@ -9,6 +9,7 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/print_plans.h"
 #include "core/error.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
@@ -22,11 +23,7 @@ struct Options {
   bool json = false, buffers = false;
 };
 
-struct Planned {
-  std::string path;
-  Config config;
-  Plan plan;
-};
+}  // namespace
 
 nlohmann::ordered_json as_json(const Planned& p) {
   const Plan& plan = p.plan;
@@ -54,13 +51,19 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"tokens_total", plan.tokens_total}};
 }
 
+namespace {
+
+std::string stem_of(const std::string& path) {
+  return std::filesystem::path(path).stem().string();
+}
+
 // One column per config, a row per quantity.
 class PlanTable {
  public:
   PlanTable(const std::vector<Planned>& plans, int first_column)
       : plans_(plans), first_column_(first_column) {
     for (const Planned& p : plans)
-      names_.push_back(plans.size() == 1 ? "" : std::filesystem::path(p.path).stem().string());
+      names_.push_back(plans.size() == 1 ? "" : !p.name.empty() ? p.name : stem_of(p.path));
   }
 
   void heading(const char* text) const { std::printf("%s\n", text); }
@@ -111,6 +114,8 @@ class PlanTable {
   int first_column_;
   std::vector<std::string> names_;
 };
+
+}  // namespace
 
 void print_text(const std::vector<Planned>& plans, bool buffers) {
   const PlanTable table(plans, buffers ? 40 : 24);
@@ -165,10 +170,11 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
 }
 
-// Plans are made for the device that the config asks for, also where it is missing.
 Plan plan_for(const Config& config) {
   return intended_device(config.runtime).bf16 ? make_plan<bf16>(config) : make_plan<float>(config);
 }
+
+namespace {
 
 // Where the device is here, its memory is known. Nobody has said where the ranks will be: here, all of them.
 void check_fits(const Planned& p) {
@@ -180,7 +186,31 @@ void check_fits(const Planned& p) {
   });
 }
 
+// All variants of a comparison, checked as `saslm compare` does.
+int plan_comparison(const std::string& path, const Options& o) {
+  CompareFile file = load_compare_file(path, o.set);
+  file.ranks = o.ranks;
+  const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
+  const bool absent = device.gpu && !std::holds_alternative<Gpu>(find_gpu());
+  const int sharing = device.gpu ? 1 : int(o.ranks);
+  const auto checked = [&]<class T>(const Ops<T>* ops) {
+    ComparePlan plan = check_variants<T>(file, ops == nullptr ? 0 : ops->available_bytes(sharing), sharing);
+    set_steps<T>(file, plan);
+    return plan;
+  };
+  const ComparePlan plan = !absent
+                               ? on_device(device, [&]<class T>(const Ops<T>& ops) { return checked(&ops); })
+                           : device.bf16 ? checked(static_cast<const Ops<bf16>*>(nullptr))
+                                         : checked(static_cast<const Ops<float>*>(nullptr));
+  print_comparison(plan, path, {.json = o.json, .buffers = o.buffers});
+  return kDone;
+}
+
 int plan(const Options& o) {
+  const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
+  if (comparison != o.configs.end() && o.configs.size() == 1) return plan_comparison(*comparison, o);
+  if (comparison != o.configs.end())
+    throw ConfigError(*comparison + " is a comparison, whose variants are shown side by side; give it alone");
   std::vector<Planned> plans;
   for (const std::string& path : o.configs) {
     Config config = load_config(path, o.set, o.ranks);
@@ -212,7 +242,9 @@ int plan(const Options& o) {
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
-  sub->add_option("CONFIG", o->configs, "The run's JSON file; several are shown side by side")->required();
+  sub->add_option("CONFIG", o->configs,
+                  "A run's JSON file; several, or the variants of a comparison's, side by side")
+      ->required();
   add_set_option(*sub, o->set);
   sub->add_option("--ranks", o->ranks,
                   "Plan for one of so many that share each step's work, and on a CPU this machine's memory")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the plots of a comparison and its report; `saslm compare` runs it.    plot_comparison.py DIR
 
-Reads DIR/results.json and DIR/runs/*/metrics.jsonl, as `saslm compare` writes them; writes DIR/plots/*.svg and
+Reads DIR/results.json and DIR/plots/curves.json, as `saslm compare` writes them; writes DIR/plots/*.svg and
 DIR/report.html, one file that needs nothing else. Needs matplotlib (Debian: python3-matplotlib).
 """
 import base64
@@ -37,32 +37,16 @@ plt.rcParams.update({
 # ---- What was measured.
 
 class Variant:
-    def __init__(self, info, style):
+    def __init__(self, info, curves, style):
         self.info, self.name, self.style = info, info["name"], style
-        self.runs = []  # {"seed", "status", "evals": [(updates, loss)], "steps": [loss]}
-        self.step_ms = []
+        self.step_s = curves["step_s"] or 0
+        self.curves = curves["runs"]  # by seed: {"evals": [[updates, loss]], "training", "difference": {axis: ...}}
+        self.runs = []  # by seed: {"seed", "status", ...}
 
     def scale(self, axis):
         """What one step costs."""
         tokens = self.info["tokens_per_step"]
-        seconds = statistics.median(self.step_ms) / 1e3 if self.step_ms else 0
-        return {"tokens": tokens, "flops": tokens * self.info["flops_per_token"], "seconds": seconds}[axis]
-
-    def add_run(self, folder, run):
-        evals, steps = [], []
-        path = folder / run["folder"] / "metrics.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:  # the line being written while the run goes on
-                continue
-            if event["event"] == "eval" and event["val_loss"] is not None:
-                evals.append((event["step"], event["val_loss"]))
-            elif event["event"] == "step":
-                self.step_ms.append(event["step_ms"])
-                if event["loss"] is not None:
-                    steps.append((event["step"] + 1, event["loss"]))
-        self.runs.append({**run, "evals": evals, "steps": steps})
+        return {"tokens": tokens, "flops": tokens * self.info["flops_per_token"], "seconds": self.step_s}[axis]
 
     def label(self):
         return self.name + (" (baseline)" if self.info["baseline"] else "")
@@ -72,21 +56,14 @@ class Variant:
 
 
 def load(folder):
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    curves = json.loads((folder / "plots" / "curves.json").read_text(encoding="utf-8"))
     styles = iter(OTHERS * (1 + len(results["variants"]) // len(OTHERS)))
-    variants = {info["name"]: Variant(info, BASELINE if info["baseline"] else next(styles))
-                for info in results["variants"]}
+    variants = {info["name"]: Variant(info, its, BASELINE if info["baseline"] else next(styles))
+                for info, its in zip(results["variants"], curves["variants"])}
     for run in results["runs"]:
-        variants[run["variant"]].add_run(folder, run)
+        variants[run["variant"]].runs.append(run)
     return results, list(variants.values())
-
-
-def interpolate(points, x):
-    """Linear between points; None outside."""
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
-        if x0 <= x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return None
 
 
 def mean_curve(curves):
@@ -94,17 +71,6 @@ def mean_curve(curves):
     tables = [dict(curve) for curve in curves]
     shared = sorted(set(tables[0]).intersection(*tables[1:])) if tables else []
     return [(x, statistics.fmean(table[x] for table in tables)) for x in shared]
-
-
-def smoothed(steps):
-    """Exponentially weighted mean over about a fortieth of the run, unbiased at its start."""
-    keep = 1 - 1 / max(1.0, len(steps) / 40)
-    total = weight = 0.0
-    curve = []
-    for step, loss in steps:
-        total, weight = total * keep + loss, weight * keep + 1
-        curve.append((step, total / weight))
-    return curve
 
 
 # ---- Plots.
@@ -151,24 +117,13 @@ def row_of_panels(variants, curves_of, y_label, budget):
 
 
 def loss_figure(variants, budget):
-    return row_of_panels(variants, lambda v: [run["evals"] for run in v.runs if run["evals"]], "validation loss (nats)",
-                         budget)
+    return row_of_panels(variants, lambda v: [run["evals"] for run in v.curves if run["evals"]],
+                         "validation loss (nats)", budget)
 
 
 def train_figure(variants, budget):
-    return row_of_panels(variants, lambda v: [smoothed(run["steps"]) for run in v.runs if run["steps"]],
+    return row_of_panels(variants, lambda v: [run["training"] for run in v.curves if run["training"]],
                          "training loss, smoothed (nats)", budget)
-
-
-def difference_curves(variant, baseline, axis):
-    """By seed: (cost, loss - the baseline's loss at that cost), where both have been."""
-    of_seed = {run["seed"]: [(x * baseline.scale(axis), y) for x, y in run["evals"]] for run in baseline.finished()}
-    curves = []
-    for run in variant.finished():
-        points = ((x * variant.scale(axis), y) for x, y in run["evals"])
-        base = of_seed.get(run["seed"], [])
-        curves.append([(x, y - at) for x, y in points if (at := interpolate(base, x)) is not None])
-    return [curve for curve in curves if curve]
 
 
 def difference_figure(variants, budget):
@@ -179,10 +134,13 @@ def difference_figure(variants, budget):
         ax.axhline(0, color="black", linewidth=2)
         for variant in variants:
             if variant is not baseline:
-                curves = difference_curves(variant, baseline, axis)
+                curves = [run["difference"][axis] for run in variant.curves if run["difference"][axis]]
                 plot_lines(ax, variant, curves, 1)
                 drawn += curves
         dress(ax, axis, label, unit)
+        if axis == "seconds" and any(variant.info["timing"]["unsteady"] for variant in variants):
+            ax.text(0.5, 0.03, "not all speeds are steady: see the notes", transform=ax.transAxes, ha="center",
+                    color="#a00", fontsize=8)
         ax.set_title("at equal " + label + (" (the budget)" if axis == budget else ""),
                      fontweight="bold" if axis == budget else "normal")
     show_what_counts(panels[0], drawn + [[(1, 0.0)]], from_share=0.5)
@@ -194,12 +152,13 @@ def difference_figure(variants, budget):
 
 def perplexity_figure(variants):
     figure, ax = plt.subplots(figsize=(7.5, 0.9 + 0.55 * len(variants)))
+    largest = max((run["val_ppl"] or 0 for variant in variants for run in variant.finished()), default=0)
     for y, variant in enumerate(variants):
         ppl, style = variant.info["val_ppl"], variant.style
-        seeds = [run["val_ppl"] for run in variant.finished()]
+        seeds = [run["val_ppl"] for run in variant.finished() if run["val_ppl"] is not None]
         ax.scatter(seeds, [y] * len(seeds), s=22, color=style["color"], alpha=0.45, zorder=2)
-        if not seeds:
-            ax.text(0.02, y, "no finished run", transform=ax.get_yaxis_transform(), va="center", color="#a00")
+        if not seeds or ppl["mean"] is None:
+            ax.text(0.02, y, "perplexity too large for a number" if variant.finished() else "no finished run", transform=ax.get_yaxis_transform(), va="center", color="#a00")
             continue
         ax.errorbar(ppl["mean"], y, xerr=ppl["sd"] or 0, color=style["color"], marker=style["marker"], markersize=8,
                     capsize=5, linewidth=2, zorder=3)
@@ -207,6 +166,8 @@ def perplexity_figure(variants):
                     color=style["color"])
         if variant.info["baseline"]:
             ax.axvline(ppl["mean"], color="black", linewidth=1, linestyle=":", zorder=1)
+    if largest > 1e6:
+        ax.set_xscale("log")
     ax.set_yticks(range(len(variants)), [variant.label() for variant in variants])
     ax.set_ylim(len(variants) - 0.4, -0.7)
     ax.margins(x=0.12)
@@ -226,7 +187,7 @@ table { border-collapse: collapse; font-size: 0.8em; font-variant-numeric: tabul
 th, td { padding: 0.35em 0.4em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; } tr.baseline td { background: #f1f1f1; font-weight: 600; }
-td.set { background: #fdf6e3; } td.shown { font-weight: 700; } .bad { color: #a00; }
+td.note { white-space: normal; text-align: left; } td.set { background: #fdf6e3; } td.shown { font-weight: 700; } .bad { color: #a00; }
 img { width: 100%; height: auto; } img.narrow { width: 62%; } .scroll { overflow-x: auto; }
 .notes, .what { color: #444; font-size: 0.9em; } .swatch { font-weight: 900; }
 """
@@ -239,10 +200,19 @@ def human(value, digits=3):
     return f"{value:.{digits}g}"
 
 
+def figure_text(value, digits, sign=""):
+    """JSON has no infinite number: what was too large is null there."""
+    return "inf" if value is None else f"{value:{sign}.{digits}f}"
+
+
 def spread(summary, digits):
     if not summary["n"]:
         return "–"
-    return f"{summary['mean']:.{digits}f}" + (f" ± {summary['sd']:.{digits}f}" if summary["sd"] is not None else "")
+    if summary["sd"] is None:
+        return figure_text(summary["mean"], digits)
+    if summary["sd"] > 0:
+        digits = min(12, max(digits, 1 - math.floor(math.log10(summary["sd"]))))
+    return f"{figure_text(summary['mean'], digits)} ± {summary['sd']:.{digits}f}"
 
 
 def difference_cell(info, budget, chosen):
@@ -250,29 +220,40 @@ def difference_cell(info, budget, chosen):
     difference = reading.get("difference")
     text, classes = "baseline" if info["baseline"] else "–", ["set"] if budget == chosen else []
     if difference and difference["pairs"]:
-        text = f"{difference['mean']:+.4f}"
+        text = figure_text(difference["mean"], difference["decimals"], "+")
         if difference["half_width_95"] is not None:
-            text += f" ± {difference['half_width_95']:.4f}"
+            text += f" ± {difference['half_width_95']:.{difference['decimals']}f}"
+        text += " (no spread)" if difference["suspicious"] else ""
         text += "" if reading["how"] == "final losses" else "†"
         classes += ["shown"] if difference["shown"] else []
-    return f"<td class='{' '.join(classes)}'>{text}</td>"
+    why = f" title='{html.escape(reading['why_not'])}'" if reading["why_not"] else ""
+    return f"<td class='{' '.join(classes)}'{why}>{text}</td>"
+
+
+def speed_text(timing):
+    if not timing["tokens_per_s"]:
+        return "–"
+    low, high = timing["tokens_per_s_from_to"]
+    return human(timing["tokens_per_s"]) if high <= 1.1 * low else f"{human(low)}–{human(high)}"
 
 
 def table(variants, chosen):
     heads = ["variant", "parameters", "attention", "FLOPs/token", "tokens/s", "memory", "runs", "validation loss",
              "perplexity"]
+    bits = any(variant.info["val_bpb"]["n"] for variant in variants)
+    heads += ["bits per byte"] if bits else []
     heads += [f"Δ equal {word}" + (" *" if axis == chosen else "")
               for (axis, _, _), word in zip(AXES, ("tokens", "FLOPs", "time"))]
     rows = []
     for variant in variants:
         info = variant.info
-        speed = info["timing"]["tokens_per_s"]
         runs = f"{info['finished']}/{len(variant.runs)}"
         if info["diverged"]:
             runs += f" <span class=bad>{info['diverged']} diverged</span>"
         cells = [f"{info['parameters']:,}", f"{info['parameters_attention']:,}", human(info["flops_per_token"]),
-                 human(speed) if speed else "–", f"{info['arena_bytes'] / 2**20:,.1f} MiB", runs,
+                 speed_text(info["timing"]), f"{info['arena_bytes'] / 2**20:,.1f} MiB", runs,
                  spread(info["val_loss"], 4), spread(info["val_ppl"], 3)]
+        cells += [spread(info["val_bpb"], 4)] if bits else []
         swatch = f"<span class=swatch style='color:{variant.style['color']}'>■</span>"
         name = f"<td>{swatch} {html.escape(variant.name)}</td>"
         rows.append(f"<tr class='{'baseline' if info['baseline'] else ''}'>" + name
@@ -286,10 +267,12 @@ def runs_table(results):
     rows = []
     for run in results["runs"]:
         bad = "" if run["status"] == "finished" else " class=bad"
-        loss, ppl = (f"{run[key]:.5f}" if run[key] is not None else "–" for key in ("val_loss", "val_ppl"))
+        done = run["status"] == "finished"
+        loss, ppl = (figure_text(run[key], 5) if done else "–" for key in ("val_loss", "val_ppl"))
         rows.append(f"<tr><td>{html.escape(run['folder'])}</td><td{bad}>{run['status']}</td>"
-                    f"<td>{run['steps_done']}</td><td>{loss}</td><td>{ppl}</td></tr>")
-    heads = "".join(f"<th>{head}</th>" for head in ("run", "status", "steps", "validation loss", "perplexity"))
+                    f"<td>{run['steps_done']}</td><td>{loss}</td><td>{ppl}</td>"
+                    f"<td class=note>{html.escape(run['note'] or '')}</td></tr>")
+    heads = "".join(f"<th>{head}</th>" for head in ("run", "status", "steps", "validation loss", "perplexity", "note"))
     return f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
 
 
@@ -332,9 +315,12 @@ compare different points of the learning rate's schedule.</p>
 
 
 def write(path, data):
-    """Whole or not at all."""
+    """Whole or not at all, and to this folder, wherever a link of that name leads."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
     os.replace(temporary, path)
 
 

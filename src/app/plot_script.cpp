@@ -7,18 +7,34 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <vector>
 
 namespace saslm {
 namespace {
 
-// Exit status of a program, all it prints discarded or on stderr; -1 when it cannot be started or was killed.
+// Python as it is installed, by -I: nothing is imported from the folder one happens to be in, nor from what
+// PYTHONPATH names, which may be that folder, too (an empty part of it is). The user's own packages are,
+// last.
+constexpr const char* kFindPackages = R"(
+import os, site, sys
+try:
+    import matplotlib
+except ImportError:
+    if os.path.isdir(site.getusersitepackages()):
+        site.addsitedir(site.getusersitepackages())
+    import matplotlib
+)";
+
+// Exit status of a program that begins in the root folder, all it prints discarded or on stderr; -1 when it
+// cannot be started or was killed.
 int run_program(const std::vector<std::string>& arguments, bool quiet) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addchdir_np(&actions, "/");  // matplotlib takes settings from the folder it is in
   if (quiet) posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);  // stdout is for results
   posix_spawnattr_t attributes;  // nothing blocked: a comparison blocks its stop signals
@@ -41,7 +57,7 @@ int run_program(const std::vector<std::string>& arguments, bool quiet) {
 // The first python that has matplotlib: the user's own, or the distribution's; "" when neither.
 std::string find_python() {
   for (const char* python : {"python3", "/usr/bin/python3"})
-    if (run_program({python, "-c", "import matplotlib"}, /*quiet=*/true) == 0) return python;
+    if (run_program({python, "-I", "-c", kFindPackages}, /*quiet=*/true) == 0) return python;
   return "";
 }
 
@@ -52,7 +68,9 @@ std::string plot_comparison(const std::string& dir) {
   if (python.empty())
     return "no plots: they need python3 with matplotlib (Debian: python3-matplotlib); once there, the same "
            "command with --report-only draws them";
-  const int status = run_program({python, "-c", kPlotSource, dir}, /*quiet=*/false);
+  const std::string folder = std::filesystem::absolute(dir).string();
+  const int status =
+      run_program({python, "-I", "-c", std::string(kFindPackages) + kPlotSource, folder}, /*quiet=*/false);
   if (status != 0) return "no plots: " + python + " failed (exit " + std::to_string(status) + ")";
   return "report: " + dir + "/report.html";
 }

@@ -5,18 +5,14 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "train/agreement.h"
 #include "train/compare_report.h"
-#include "train/time_steps.h"
+#include "train/compare_speeds.h"
 
 namespace saslm {
 namespace {
 
 using nlohmann::ordered_json;
-
-// Rounds over all variants, so that a machine that slows down for a while slows all of them.
-constexpr int kSpeedRounds = 3;
-constexpr int64_t kSpeedWarmup = 2, kSpeedSteps = 3;
-constexpr double kSpeedSeconds = 0.7;  // per round and variant
 
 std::string record_path(const std::string& dir) {
   return dir + "/comparison.json";
@@ -27,8 +23,12 @@ bool is_record(const ordered_json& record) {
     const auto at = [&](const ordered_json::json_pointer& path) {
       return variant.contains(path) ? variant[path] : ordered_json();
     };
+    const ordered_json rounds = at(ordered_json::json_pointer("/tokens_per_s_of_rounds"));
+    const ordered_json eval = at(ordered_json::json_pointer("/config/eval"));
     return at(ordered_json::json_pointer("/config/runtime")).is_object() &&
-           at(ordered_json::json_pointer("/tokens_per_s")).is_number();
+           (eval.is_null() || eval.is_object()) &&
+           at(ordered_json::json_pointer("/tokens_per_s")).is_number() &&
+           std::all_of(rounds.begin(), rounds.end(), [](const ordered_json& one) { return one.is_number(); });
   };
   return record.is_object() && record.contains("version") && record.contains("seeds") &&
          record.contains("variants") && record["variants"].is_object() &&
@@ -54,12 +54,17 @@ ordered_json read_record(const std::string& dir) {
 
 // The plan as it stands in `dir`: speeds measured before stay; another comparison is refused.
 template <class T>
-ComparePlan plan_in(const CompareFile& file, const std::string& dir, int64_t available_bytes) {
-  ComparePlan plan = check_variants<T>(file, available_bytes);
+ComparePlan settle(ComparePlan plan, const CompareFile& file, const std::string& dir,
+                   bool on_any_ranks = false) {
   const ordered_json record = read_record(dir);
-  for (VariantPlan& variant : plan.variants)
-    if (record.is_object() && record["variants"].contains(variant.name))
-      variant.tokens_per_s = record["variants"][variant.name].value("tokens_per_s", 0.0);
+  for (VariantPlan& variant : plan.variants) {
+    if (!record.is_object() || !record["variants"].contains(variant.name)) continue;
+    const ordered_json& stored = record["variants"][variant.name];
+    variant.tokens_per_s = stored.value("tokens_per_s", 0.0);
+    variant.speed_rounds = stored.value("tokens_per_s_of_rounds", std::vector<double>{});
+  }
+  if (on_any_ranks && record.is_object() && record.contains("ranks") && record["ranks"].is_number_integer())
+    plan.ranks = record["ranks"];
   set_steps<T>(file, plan);
   if (record.is_null()) return plan;
   std::string changes;
@@ -70,27 +75,18 @@ ComparePlan plan_in(const CompareFile& file, const std::string& dir, int64_t ava
   return plan;
 }
 
-// Fills in the speeds that are not known; false when told to stop.
-template <class T>
-bool measure_speeds(ComparePlan& plan, const Ops<T>& ops, CompareObserver& observer,
-                    const std::function<bool()>& stop) {
-  std::vector<std::vector<double>> step_ms(plan.variants.size());
-  for (int round = 0; round < kSpeedRounds; ++round)
-    for (size_t v = 0; v < plan.variants.size(); ++v) {
-      if (plan.variants[v].tokens_per_s > 0) continue;
-      const auto ms =
-          time_steps(plan.variants[v].config, ops,
-                     {.warmup = kSpeedWarmup, .steps = kSpeedSteps, .seconds = kSpeedSeconds, .stop = stop});
-      if (stop && stop()) return false;
-      step_ms[v].insert(step_ms[v].end(), ms.begin(), ms.end());
-    }
-  for (size_t v = 0; v < plan.variants.size(); ++v) {
-    VariantPlan& variant = plan.variants[v];
-    if (step_ms[v].empty()) continue;
-    variant.tokens_per_s = double(variant.plan.tokens_per_step) / median(step_ms[v]) * 1e3;
-    observer.note(variant.name + ": measured " + std::to_string(int64_t(variant.tokens_per_s)) + " tokens/s");
-  }
-  return true;
+// Also the others' wait until the first rank may write what all have read.
+void check_alike(const Communicator& comm, const ComparePlan& plan, const std::string& dir) {
+  if (comm.size() == 1) return;
+  nlohmann::json mine = {{"comparison", nlohmann::json::parse(to_json(plan).dump())}, {"--run-dir", dir}};
+  for (auto& [name, variant] : mine["comparison"]["variants"].items()) variant["config"].erase("runtime");
+  mine["build"] = build_hash();
+  check_alike(comm, mine);
+}
+
+// What the first rank says, on all.
+bool first_says(const Communicator& comm, bool mine) {
+  return gather_numbers(comm, {double(mine)}, "agreement on the next run")[0] != 0;
 }
 
 void check_untouched(const RunRecord& run, const VariantPlan& variant, const std::string& run_dir) {
@@ -103,71 +99,134 @@ void check_untouched(const RunRecord& run, const VariantPlan& variant, const std
 
 // One run, from where it is to its end.
 template <class T>
-TrainEnd run_one(const VariantPlan& variant, uint64_t seed, const std::string& run_dir, const Ops<T>& ops,
-                 TrainObserver& watcher, const std::function<bool()>& stop) {
-  Config config = variant.config;
-  config.train.seed = seed;
-  TrainOptions options;
-  options.run_dir = run_dir;
-  options.stop = stop;
+TrainEnd run_one(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& watcher,
+                 const Communicator& comm) {
+  std::unique_ptr<Trainer<T>> trainer;
   try {
-    return Trainer<T>(config, options, ops, watcher).run();
+    trainer = std::make_unique<Trainer<T>>(config, options, ops, watcher, comm);
+    return trainer->run();
   } catch (const DivergedError& error) {  // a result, which its metrics tell too
     watcher.warning(error.what());
     return TrainEnd::finished;
+  } catch (const PeerError&) {  // the first rank says why: the run has diverged, or all is over
+    if (!trainer || trainer->state().detector.bad_in_row < config.train.max_bad_steps) throw;
+    return TrainEnd::finished;
+  } catch (const std::exception& error) {
+    comm.abandon(error);
+    throw;
   }
 }
+
+// The runs of a comparison, one after the other, and the results after each. What a run says is read once.
+template <class T>
+class Runs {
+ public:
+  Runs(const ComparePlan& plan, const CompareOptions& options, const Ops<T>& ops, CompareObserver& observer,
+       const Communicator& comm)
+      : plan_(plan), options_(options), ops_(ops), observer_(observer), comm_(comm) {
+    if (comm.first()) runs_ = read_runs(plan, options.dir);
+  }
+
+  TrainEnd all() {
+    for (size_t s = 0; s < plan_.seeds.size(); ++s)
+      for (size_t v = 0; v < plan_.variants.size(); ++v)
+        if (first_says(comm_, comm_.first() && !ended(v, s)) && train(v, s) == TrainEnd::stopped)
+          return TrainEnd::stopped;
+    return TrainEnd::finished;
+  }
+
+  CompareResults results() const { return comm_.first() ? compile_results(plan_, runs_) : CompareResults{}; }
+
+ private:
+  bool ended(size_t v, size_t s) const {
+    const RunRecord::Status status = runs_[v][s].status;
+    return status == RunRecord::Status::finished || status == RunRecord::Status::diverged;
+  }
+
+  TrainEnd train(size_t v, size_t s) {
+    const VariantPlan& variant = plan_.variants[v];
+    const std::string name = run_name(variant, plan_.seeds[s]), run_dir = options_.dir + "/runs/" + name;
+    const auto watcher =
+        observer_.watch(name, int64_t(s * plan_.variants.size() + v + 1),
+                        int64_t(plan_.seeds.size() * plan_.variants.size()), variant.config.train.steps);
+    if (comm_.first()) look_at(runs_[v][s], variant, run_dir, *watcher);
+    Config config = variant.config;
+    config.train.seed = plan_.seeds[s];
+    TrainOptions options;
+    options.run_dir = run_dir;
+    options.stop = options_.stop;
+    options.local_ranks = options_.local_ranks;
+    const TrainEnd end = run_one(config, options, ops_, *watcher, comm_);
+    if (!comm_.first()) return end;
+    runs_[v][s] = read_run_in(options_.dir, variant, plan_.seeds[s]);
+    write_results(results(), options_.dir);
+    check(end == TrainEnd::stopped || ended(v, s), "a run that ended is finished or diverged by its metrics");
+    return end;
+  }
+
+  static void look_at(const RunRecord& run, const VariantPlan& variant, const std::string& run_dir,
+                      TrainObserver& watcher) {
+    check_untouched(run, variant, run_dir);
+    if (run.last_eval_lost)
+      watcher.warning("the evaluation of the last step is not on record, or not readable: it is made again");
+  }
+
+  const ComparePlan& plan_;
+  const CompareOptions& options_;
+  const Ops<T>& ops_;
+  CompareObserver& observer_;
+  const Communicator& comm_;
+  std::vector<std::vector<RunRecord>> runs_;  // the first rank's; by variant and seed
+};
 
 }  // namespace
 
 template <class T>
-CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, const Ops<T>& ops,
-                              CompareObserver& observer, const std::function<bool()>& stop) {
-  ComparePlan plan = plan_in<T>(file, dir, ops.available_bytes(1));
-  const RunLock lock(dir);  // after the checks: a refused comparison leaves no folder behind
-  remove_abandoned_writes(dir);
-  observer.note(plan.data);
-  if (plan.budget == Budget::seconds && !measure_speeds(plan, ops, observer, stop))
-    return {TrainEnd::stopped, read_results(plan, dir)};
-  set_steps<T>(file, plan);
-  atomic_write_file(record_path(dir), to_json(plan).dump(2) + "\n");
+ComparePlan check_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops) {
+  const int sharing = ops.host_memory ? options.local_ranks : 1;
+  return settle<T>(check_variants<T>(file, ops.available_bytes(options.local_ranks), sharing), file,
+                   options.dir);
+}
 
-  CompareResults results = read_results(plan, dir);
-  const int64_t total = int64_t(plan.seeds.size() * plan.variants.size());
-  int64_t number = 0;
-  for (size_t s = 0; s < plan.seeds.size(); ++s)
-    for (size_t v = 0; v < plan.variants.size(); ++v) {
-      ++number;
-      const RunRecord::Status status = results.variants[v].runs[s].status;
-      if (status == RunRecord::Status::finished || status == RunRecord::Status::diverged) continue;
-      const VariantPlan& variant = plan.variants[v];
-      const std::string name = run_name(variant, plan.seeds[s]);
-      check_untouched(results.variants[v].runs[s], variant, dir + "/runs/" + name);
-      const auto watcher = observer.watch(name, number, total, variant.config.train.steps);
-      const TrainEnd end = run_one(variant, plan.seeds[s], dir + "/runs/" + name, ops, *watcher, stop);
-      results = read_results(plan, dir);
-      write_results(results, dir);
-      if (end == TrainEnd::stopped) return {end, std::move(results)};
-      check(results.variants[v].runs[s].status >= RunRecord::Status::finished,
-            "a run that ended is finished or diverged by its metrics");
-    }
-  write_results(results, dir);
-  return {TrainEnd::finished, std::move(results)};
+template <class T>
+CompareOutcome run_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops,
+                              CompareObserver& observer, const Communicator& comm) {
+  ComparePlan plan = check_comparison<T>(file, options, ops);
+  check_alike(comm, plan, options.dir);
+  std::optional<RunLock> lock;
+  if (comm.first()) {  // after the checks: a refused comparison leaves no folder behind
+    lock.emplace(options.dir);
+    remove_abandoned_writes(options.dir);
+    observer.note(plan.data);
+  }
+  if (plan.budget == Budget::seconds && !measure_speeds(plan, ops, comm, observer, options.stop))
+    return {TrainEnd::stopped, Runs<T>(plan, options, ops, observer, comm).results()};
+  set_steps<T>(file, plan);
+  if (comm.first()) atomic_write_file(record_path(options.dir), to_json(plan).dump(2) + "\n");
+
+  Runs<T> runs(plan, options, ops, observer, comm);
+  const TrainEnd end = runs.all();
+  CompareResults results = runs.results();
+  if (comm.first()) write_results(results, options.dir);
+  return {end, std::move(results)};
 }
 
 template <class T>
 CompareResults report_comparison(const CompareFile& file, const std::string& dir) {
   if (!path_exists(record_path(dir)))
     throw ConfigError(dir + " holds no comparison yet; run it without --report-only, or name its --run-dir");
-  CompareResults results = read_results(plan_in<T>(file, dir, 0), dir);
+  const ComparePlan plan = settle<T>(check_variants<T>(file, 0), file, dir, /*on_any_ranks=*/true);
+  CompareResults results = compile_results(plan, read_runs(plan, dir));
   write_results(results, dir);
   return results;
 }
 
-template CompareOutcome run_comparison(const CompareFile&, const std::string&, const Ops<float>&,
-                                       CompareObserver&, const std::function<bool()>&);
-template CompareOutcome run_comparison(const CompareFile&, const std::string&, const Ops<bf16>&,
-                                       CompareObserver&, const std::function<bool()>&);
+template CompareOutcome run_comparison(const CompareFile&, const CompareOptions&, const Ops<float>&,
+                                       CompareObserver&, const Communicator&);
+template CompareOutcome run_comparison(const CompareFile&, const CompareOptions&, const Ops<bf16>&,
+                                       CompareObserver&, const Communicator&);
+template ComparePlan check_comparison(const CompareFile&, const CompareOptions&, const Ops<float>&);
+template ComparePlan check_comparison(const CompareFile&, const CompareOptions&, const Ops<bf16>&);
 template CompareResults report_comparison<float>(const CompareFile&, const std::string&);
 template CompareResults report_comparison<bf16>(const CompareFile&, const std::string&);
 

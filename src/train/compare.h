@@ -4,7 +4,8 @@
 //   DIR/runs/VARIANT_seedK/           an ordinary run directory each; seed by seed, all variants of one first
 //   DIR/results.{json,csv,md}         after every run
 //
-// Killed anywhere and started again, only what is missing runs, and all bits are those of one go.
+// Killed anywhere and started again, only what is missing runs, and all bits are those of one go, on whatever
+// number of ranks. Every rank makes the same calls; the first alone decides, writes and speaks.
 #pragma once
 #include <functional>
 #include <memory>
@@ -32,11 +33,21 @@ struct CompareOutcome {
   CompareResults results;
 };
 
-// `stop` is asked after every step: save and return? ConfigError listing the differences when `dir` holds
-// another comparison. A run that diverges is a result; every other error of a run ends the comparison.
+struct CompareOptions {
+  std::string dir;
+  std::function<bool()> stop;  // asked after every step: save and return?
+  int local_ranks = 1;         // on this machine, this one among them
+};
+
+// ConfigError listing the differences when `dir` holds another comparison. A run that diverges is a result;
+// every other error of a run ends the comparison. Results are the first rank's.
 template <class T>
-CompareOutcome run_comparison(const CompareFile& file, const std::string& dir, const Ops<T>& ops,
-                              CompareObserver& observer, const std::function<bool()>& stop);
+CompareOutcome run_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops,
+                              CompareObserver& observer, const Communicator& comm = single_rank());
+
+// All that run_comparison checks before it does anything, and nothing else.
+template <class T>
+ComparePlan check_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops);
 
 // What there is so far, without training; also while another process trains.
 template <class T>

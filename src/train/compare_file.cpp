@@ -212,6 +212,13 @@ const char* name_of(Budget budget) {
   return kBudgets.at(size_t(budget));
 }
 
+bool is_compare_file(const std::string& path) {
+  return naming(path, [&] {
+    const json root = read_json_object(path);
+    return !root.contains("model") && (root.contains("variants") || root.contains("base"));
+  });
+}
+
 CompareFile load_compare_file(const std::string& path, const std::vector<std::string>& overrides) {
   return naming(path, [&] {
     json root = read_json_object(path);
@@ -229,7 +236,7 @@ Config variant_config(const CompareFile& file, const CompareVariant& variant, st
     json root = file.base;
     for (const auto& entry : variant.set.items()) set_node(root, entry.key(), entry.value());
     if (steps) set_node(root, "train.steps", *steps);
-    return config_of(root, file.base_path);
+    return config_of(root, file.base_path, file.ranks);
   });
 }
 

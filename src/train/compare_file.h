@@ -34,7 +34,11 @@ struct CompareFile {
   Budget budget = Budget::tokens;
   std::optional<double> budget_value;  // absent: what the baseline uses in the base's steps
   int64_t eval_points = 20;            // evaluations along a run, after the one before its first step
+  int64_t ranks = 1;                   // that share each run's steps; said on the command line
 };
+
+// Whether the file at `path` asks for a comparison, and not for a run. ConfigError when it cannot be read.
+bool is_compare_file(const std::string& path);
 
 // `overrides` are those of --set: a key of the comparison (seeds=[1]), or one of the base's config
 // (optim.lr=1e-3), which is refused when a variant sets it itself and so would not hear of it.

@@ -55,12 +55,19 @@ void check_comparable(const VariantPlan& a, const VariantPlan& b) {
                         "), so their losses would not be losses on the same thing; set it in the base");
 }
 
+// The same steps on one rank.
+Config on_one_rank(Config config) {
+  config.train.grad_accum *= config.train.ranks;
+  config.train.ranks = 1;
+  return config;
+}
+
 template <class T>
 VariantPlan plan_of(const CompareFile& file, const std::string& name, Config config) {
   config.eval.every_steps = (config.train.steps + file.eval_points - 1) / file.eval_points;
   config.train.seed = file.seeds.front();
   VariantPlan variant{.name = name, .config = std::move(config)};
-  variant.plan = make_plan<T>(variant.config);
+  variant.plan = make_plan<T>(on_one_rank(variant.config));
   for (const auto& [part, count] : variant.plan.parameters_by_part)
     if (part == "attention" || part == "sas") variant.attention_parameters += count;
   return variant;
@@ -100,9 +107,12 @@ int64_t budget_steps(Budget budget, double value, const VariantPlan& variant) {
 }
 
 template <class T>
-ComparePlan check_variants(const CompareFile& file, int64_t available_bytes) {
-  ComparePlan plan{
-      .budget = file.budget, .eval_points = file.eval_points, .baseline = file.baseline, .seeds = file.seeds};
+ComparePlan check_variants(const CompareFile& file, int64_t available_bytes, int sharing) {
+  ComparePlan plan{.budget = file.budget,
+                   .eval_points = file.eval_points,
+                   .baseline = file.baseline,
+                   .ranks = file.ranks,
+                   .seeds = file.seeds};
   for (const CompareVariant& variant : file.variants) {
     plan.variants.push_back(plan_of<T>(file, variant.name, variant_config(file, variant)));
     const VariantPlan& planned = plan.variants.back();
@@ -110,7 +120,8 @@ ComparePlan check_variants(const CompareFile& file, int64_t available_bytes) {
     if (planned.config.data.val.empty())
       throw ConfigError(where + "data.val is missing; variants are compared by their validation loss");
     try {
-      check_plan_fits<T>(planned.config, planned.plan, available_bytes);
+      check_plan_fits<T>(planned.config, make_plan<T>(planned.config), available_bytes,
+                         std::is_same_v<T, float>, sharing);
     } catch (const ConfigError& error) {
       throw ConfigError(where + error.what());
     }
@@ -129,6 +140,7 @@ void set_steps(const CompareFile& file, ComparePlan& plan) {
     const int64_t steps = budget_steps(plan.budget, plan.budget_value, before);
     VariantPlan after = plan_of<T>(file, before.name, variant_config(file, file.variants[v], steps));
     after.tokens_per_s = before.tokens_per_s;
+    after.speed_rounds = before.speed_rounds;
     plan.variants[v] = std::move(after);
   }
 }
@@ -137,18 +149,22 @@ ordered_json to_json(const ComparePlan& plan) {
   ordered_json variants = ordered_json::object();
   for (const VariantPlan& variant : plan.variants) {
     ordered_json flat;
-    const ordered_json config = ordered_json::parse(to_json(variant.config)).flatten();
+    const ordered_json config = ordered_json::parse(to_json(on_one_rank(variant.config))).flatten();
     for (const auto& [key, value] : config.items())
       if (!begins_with_one_of(key, kUnrecorded)) flat[key] = value;
     variants[variant.name] = {{"config", flat.unflatten()}, {"tokens_per_s", variant.tokens_per_s}};
+    if (!variant.speed_rounds.empty())
+      variants[variant.name]["tokens_per_s_of_rounds"] = variant.speed_rounds;
   }
-  return {{"version", kVersion},
-          {"budget", name_of(plan.budget)},
-          {"budget_value", plan.budget_value},
-          {"eval_points", plan.eval_points},
-          {"data", {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}}},
-          {"seeds", plan.seeds},
-          {"variants", variants}};
+  ordered_json record = {{"version", kVersion},
+                         {"budget", name_of(plan.budget)},
+                         {"budget_value", plan.budget_value},
+                         {"eval_points", plan.eval_points},
+                         {"data", {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}}},
+                         {"seeds", plan.seeds},
+                         {"variants", variants}};
+  if (plan.budget == Budget::seconds) record["ranks"] = plan.ranks;  // on others, speeds are others
+  return record;
 }
 
 std::vector<std::string> changes_since(const ordered_json& stored, const ordered_json& now) {
@@ -158,6 +174,7 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
       changes.push_back("seeds: " + seed.dump() + " is gone");
   ordered_json before = stored, after = now;
   for (ordered_json* plan : {&before, &after}) plan->erase("seeds");
+  if (after.contains("ranks") && !before.contains("ranks")) before["ranks"] = 1;
   for (const auto& [name, unused] : stored["variants"].items())
     if (!now["variants"].contains(name)) {
       changes.push_back("variants: " + name + " is gone");
@@ -167,11 +184,11 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
     if (!stored["variants"].contains(name)) after["variants"].erase(name);
 
   // A record from before there was such a setting ran as its default says.
-  const ordered_json defaults = ordered_json::parse(to_json(Config{}))["runtime"];
+  const ordered_json defaults = ordered_json::parse(to_json(Config{}));
   for (auto& [name, variant] : before["variants"].items()) {
-    ordered_json& runtime = variant["config"]["runtime"];
-    for (const auto& [key, value] : defaults.items())
-      if (!runtime.contains(key)) runtime[key] = value;
+    for (const char* block : {"runtime", "eval"})
+      for (const auto& [key, value] : defaults[block].items())
+        if (ordered_json& had = variant["config"][block]; !had.contains(key)) had[key] = value;
   }
   before = before.flatten(), after = after.flatten();
   const ordered_json keys = merged_keys(before, after);
@@ -182,8 +199,8 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
   return changes;
 }
 
-template ComparePlan check_variants<float>(const CompareFile&, int64_t);
-template ComparePlan check_variants<bf16>(const CompareFile&, int64_t);
+template ComparePlan check_variants<float>(const CompareFile&, int64_t, int);
+template ComparePlan check_variants<bf16>(const CompareFile&, int64_t, int);
 template void set_steps<float>(const CompareFile&, ComparePlan&);
 template void set_steps<bf16>(const CompareFile&, ComparePlan&);
 

@@ -14,9 +14,10 @@ namespace saslm {
 struct VariantPlan {
   std::string name;
   Config config;  // resolved; steps and eval.every_steps are the comparison's, the seed is each run's
-  Plan plan;      // for those steps
+  Plan plan;      // for those steps, on one rank, whatever their number: results do not depend on it
   int64_t attention_parameters = 0;  // projections and simulation
   double tokens_per_s = 0;           // as measured before the first run; only where seconds are budgeted
+  std::vector<double> speed_rounds;  // likewise, of each of the rounds it is the median of
 
   double tokens() const { return double(plan.tokens_total); }
   double flops() const { return tokens() * plan.flops_per_token; }
@@ -27,6 +28,7 @@ struct ComparePlan {
   double budget_value = 0;  // tokens, FLOPs or seconds of every run
   int64_t eval_points = 0;
   size_t baseline = 0;
+  int64_t ranks = 1;
   std::vector<uint64_t> seeds;
   std::vector<VariantPlan> variants;
   std::string train_fingerprint, val_fingerprint;  // of the tokens
@@ -43,9 +45,9 @@ int64_t budget_steps(Budget budget, double value, const VariantPlan& variant);
 
 // Loads every variant and the data, and refuses (ConfigError, DataError) what cannot run, does not fit into
 // available_bytes of memory (0 = unknown), or would not compare like with like. Steps are the base's until
-// set_steps.
+// set_steps. sharing: so many ranks on this machine, each of which has that memory.
 template <class T>
-ComparePlan check_variants(const CompareFile& file, int64_t available_bytes);
+ComparePlan check_variants(const CompareFile& file, int64_t available_bytes, int sharing = 1);
 
 // Gives every variant its steps, checked once more. Where seconds are budgeted, a variant without a
 // tokens_per_s keeps those it has.

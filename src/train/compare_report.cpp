@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
-#include "metrics/progress.h"
+#include "train/compare_text.h"
 
 namespace saslm {
 namespace {
 
 using nlohmann::ordered_json;
 using Status = RunRecord::Status;
-using Row = std::vector<std::string>;
 
 // ---- JSON
 
@@ -22,9 +20,20 @@ ordered_json or_null(const std::optional<X>& value) {
   return value ? ordered_json(*value) : ordered_json();
 }
 
+// JSON has no infinite number; one that overflowed is null.
+ordered_json finite(double value) {
+  return std::isfinite(value) ? ordered_json(value) : ordered_json();
+}
+
 ordered_json summary_json(const Summary& summary) {
   if (summary.n == 0) return {{"n", 0}, {"mean", nullptr}, {"sd", nullptr}};
-  return {{"n", summary.n}, {"mean", summary.mean}, {"sd", or_null(summary.sd)}};
+  return {{"n", summary.n},
+          {"mean", finite(summary.mean)},
+          {"sd", summary.sd ? finite(*summary.sd) : ordered_json()}};
+}
+
+ordered_json text_or_null(const std::string& text) {
+  return text.empty() ? ordered_json() : ordered_json(text);
 }
 
 ordered_json reading_json(const CompareResults& results, size_t v, Budget budget) {
@@ -32,12 +41,16 @@ ordered_json reading_json(const CompareResults& results, size_t v, Budget budget
   const PairedDifference& d = reading.difference;
   ordered_json j = {{"at", or_null(results.common[size_t(budget)])},
                     {"how", reading.at_end ? "final losses" : "read off the loss curves"},
+                    {"why_not", text_or_null(reading.why_not)},
                     {"val_loss", summary_json(reading.loss)}};
   if (v == results.plan.baseline) return j;
-  j["difference"] = {{"pairs", d.pairs},
-                     {"mean", d.pairs > 0 ? ordered_json(d.mean) : ordered_json()},
-                     {"half_width_95", or_null(d.half_width)},
-                     {"shown", d.shown()}};
+  j["difference"] = {
+      {"pairs", d.pairs},
+      {"mean", d.pairs > 0 ? finite(d.mean) : ordered_json()},
+      {"half_width_95", d.half_width && !d.suspicious ? finite(*d.half_width) : ordered_json()},
+      {"suspicious", d.suspicious},
+      {"shown", reading.shown()},
+      {"decimals", decimals_for(d)}};
   return j;
 }
 
@@ -49,6 +62,12 @@ ordered_json variant_json(const CompareResults& results, size_t v) {
     timing["tokens_per_s"] = double(plan.plan.tokens_per_step) / *result.median_step_ms * 1e3;
     timing["seconds"] = *result.median_step_ms * double(plan.config.train.steps) / 1e3;
   }
+  if (result.speeds_ms) {
+    const auto [fastest, slowest] = *result.speeds_ms;
+    const double tokens = double(plan.plan.tokens_per_step) * 1e3;
+    timing["tokens_per_s_from_to"] = {tokens / slowest, tokens / fastest};
+  }
+  timing["unsteady"] = text_or_null(result.unsteady);
   timing["at_equal_seconds"] = reading_json(results, v, Budget::seconds);
   return {{"name", plan.name},
           {"kind", name_of(plan.config.model.attention.kind)},
@@ -65,6 +84,7 @@ ordered_json variant_json(const CompareResults& results, size_t v) {
           {"diverged", result.count(Status::diverged)},
           {"val_loss", summary_json(result.loss)},
           {"val_ppl", summary_json(result.ppl)},
+          {"val_bpb", summary_json(result.bits_per_byte)},
           {"at_equal_tokens", reading_json(results, v, Budget::tokens)},
           {"at_equal_flops", reading_json(results, v, Budget::flops)},
           {"sentence", result.sentence},
@@ -80,151 +100,71 @@ ordered_json run_json(const CompareResults& results, size_t v, size_t s) {
                     {"steps_done", run.steps_done},
                     {"val_loss", nullptr},
                     {"val_ppl", nullptr},
+                    {"val_bpb", nullptr},
+                    {"note", text_or_null(run_note(results, v, s, false))},
                     {"folder", "runs/" + run_name(plan, results.plan.seeds[s])},
                     {"timing", {{"tokens_per_s", nullptr}, {"seconds", nullptr}}}};
   if (run.finished()) {
     j["val_loss"] = run.final_loss();
-    j["val_ppl"] = std::exp(run.final_loss());
+    j["val_ppl"] = finite(std::exp(run.final_loss()));
+    j["val_bpb"] = or_null(run.bits_per_byte);
   }
-  if (!run.step_ms.empty()) {
-    double total_ms = 0;
-    for (const double ms : run.step_ms) total_ms += ms;
-    j["timing"] = {{"tokens_per_s", double(plan.plan.tokens_per_step) / median(run.step_ms) * 1e3},
-                   {"seconds", total_ms / 1e3}};
-  }
+  if (run.speed)
+    j["timing"] = {{"tokens_per_s", double(plan.plan.tokens_per_step) / run.speed->median_ms * 1e3},
+                   {"seconds", run.seconds}};
   return j;
 }
 
-// ---- Text
-
-std::string text(const char* format, double value) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, format, value);
-  return buffer;
+ordered_json curve_json(const LossCurve& curve) {
+  ordered_json points = ordered_json::array();
+  for (const auto& [x, y] : curve)
+    if (std::isfinite(y)) points.push_back({x, y});
+  return points;
 }
 
-std::string mean_sd(const Summary& summary, const char* format) {
-  if (summary.n == 0) return "-";
-  return text(format, summary.mean) + (summary.sd ? " ± " + text(format, *summary.sd) : "");
+ordered_json run_curves_json(const CompareResults& results, size_t v, size_t s) {
+  const RunRecord& run = results.variants[v].runs[s];
+  ordered_json j = {{"evals", curve_json(run.evals)}, {"training", curve_json(run.training)}};
+  if (v == results.plan.baseline) return j;
+  for (const Budget budget : {Budget::tokens, Budget::flops, Budget::seconds})
+    j["difference"][name_of(budget)] = curve_json(difference_curve(results, budget, v, s));
+  return j;
 }
 
-constexpr const char* kOffCurve = "†";
-
-std::string difference_text(const CompareResults& results, size_t v, Budget budget) {
-  if (v == results.plan.baseline) return "baseline";
-  const Reading& reading = results.variants[v].at[size_t(budget)];
-  if (reading.difference.pairs == 0) return "-";
-  std::string cell = text("%+.4f", reading.difference.mean);
-  if (reading.difference.half_width) cell += " ± " + text("%.4f", *reading.difference.half_width);
-  return cell + (reading.at_end ? "" : kOffCurve);
+// Whatever comes from outside may be no UTF-8.
+std::string dumped(const ordered_json& j, int indent) {
+  return j.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-std::string header(const CompareResults& results, Budget budget, const char* words) {
-  return std::string("Δ equal ") + words + (results.plan.budget == budget ? " *" : "");
+// ---- CSV and Markdown
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == text.npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+std::string csv_cell(const ordered_json& value) {
+  if (value.is_null()) return "";
+  return value.is_string() ? csv_cell(one_line(value.get<std::string>())) : value.dump();
+}
+std::string csv_cell(const std::optional<double>& value) {
+  return value ? ordered_json(*value).dump() : "";
 }
 
-std::vector<Row> table(const CompareResults& results) {
-  std::vector<Row> rows = {{"variant", "parameters", "attention", "FLOPs/token", "tokens/s", "memory", "runs",
-                            "val loss", "val ppl", header(results, Budget::tokens, "tokens"),
-                            header(results, Budget::flops, "FLOPs"),
-                            header(results, Budget::seconds, "time")}};
-  for (size_t v = 0; v < results.variants.size(); ++v) {
-    const VariantPlan& plan = results.plan.variants[v];
-    const VariantResult& result = results.variants[v];
-    const std::string speed =
-        result.median_step_ms ? human_count(double(plan.plan.tokens_per_step) / *result.median_step_ms * 1e3)
-                              : "-";
-    const int64_t diverged = result.count(Status::diverged);
-    rows.push_back(
-        {plan.name, human_count(double(plan.plan.parameters)), human_count(double(plan.attention_parameters)),
-         human_count(plan.plan.flops_per_token), speed, human_bytes(plan.plan.arena_bytes),
-         std::to_string(result.count(Status::finished)) + "/" + std::to_string(results.plan.seeds.size()) +
-             (diverged > 0 ? ", " + std::to_string(diverged) + " diverged" : ""),
-         mean_sd(result.loss, "%.4f"), mean_sd(result.ppl, "%.3f"),
-         difference_text(results, v, Budget::tokens), difference_text(results, v, Budget::flops),
-         difference_text(results, v, Budget::seconds)});
-  }
-  return rows;
-}
-
-std::string budget_line(const CompareResults& results) {
-  const ComparePlan& plan = results.plan;
-  const std::string value = plan.budget == Budget::seconds
-                                ? human_duration(plan.budget_value) + " of training"
-                            : plan.budget == Budget::flops ? human_count(plan.budget_value) + " FLOPs"
-                                                           : human_count(plan.budget_value) + " tokens";
-  std::string seeds;
-  for (const uint64_t seed : plan.seeds) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
-  return std::to_string(plan.variants.size()) + " variants under one budget: " + value + " per run; seeds " +
-         seeds + "; " + plan.data + ".";
-}
-
-// Notes that depend on the clock.
-std::vector<std::string> timing_notes(const CompareResults& results) {
-  constexpr double kSteady = 1.2;  // the fastest of a variant's runs over the slowest
-  std::vector<std::string> lines;
-  for (size_t v = 0; v < results.variants.size(); ++v) {
-    const VariantPlan& plan = results.plan.variants[v];
-    std::vector<double> speeds;  // tokens/s
-    for (const RunRecord& run : results.variants[v].runs)
-      if (!run.step_ms.empty())
-        speeds.push_back(double(plan.plan.tokens_per_step) / median(run.step_ms) * 1e3);
-    if (speeds.empty()) continue;
-    const auto [slowest, fastest] = std::minmax_element(speeds.begin(), speeds.end());
-    if (*fastest > kSteady * *slowest)
-      lines.push_back(
-          "The runs of " + plan.name + " went at " + human_count(*slowest) + " to " + human_count(*fastest) +
-          " tokens/s: the machine had other things to do, and what is said at equal time is not to "
-          "be relied on.");
-  }
-  return lines;
-}
-
-std::vector<std::string> notes(const CompareResults& results) {
-  std::vector<std::string> lines = {"Differences are validation loss against " + results.plan.base().name +
-                                    " in nats, less is better; * marks the budget the runs were given."};
-  if (results.plan.seeds.size() > 1)
-    lines.push_back(
-        "Losses: mean ± standard deviation over seeds. Differences: ± 95 % interval, Student's t over "
-        "paired seeds; a seed decides initial values and data order.");
-  else
-    lines.push_back(
-        "One seed: no deviation and no interval can be given. Three or more seeds are worth their "
-        "time.");
-  if (results.variants.size() > 2)
-    lines.push_back("Each interval stands for its own pair; of many such, one in twenty misses by chance.");
-  bool off_curve = false;
-  for (const VariantResult& variant : results.variants)
-    for (const Reading& reading : variant.at) off_curve |= reading.difference.pairs > 0 && !reading.at_end;
-  if (off_curve)
-    lines.push_back(
-        std::string(kOffCurve) +
-        " read off the loss curves between evaluations, at the least amount that every variant has: "
-        "there a longer run's learning rate had not yet decayed, which flatters the variant that ends "
-        "there. For a verdict run the comparison under that budget.");
-  lines.push_back(
-      "Time is that of training steps alone, at the variant's median step; tokens/s likewise. Memory is "
-      "the run's one allocation.");
-  const int64_t batch = results.plan.base().plan.tokens_per_step;
-  for (const VariantPlan& variant : results.plan.variants)
-    if (variant.plan.tokens_per_step != batch)
-      lines.push_back(variant.name + " takes " + std::to_string(variant.plan.tokens_per_step) +
-                      " tokens a step, " + results.plan.base().name + " " + std::to_string(batch) +
-                      ": their difference is one of batches, too.");
-  return lines;
-}
-
-std::string joined(const Row& cells, const std::string& between) {
+std::string joined(const TextRow& cells, const std::string& between) {
   std::string line;
-  for (const std::string& cell : cells) line += (line.empty() ? "" : between) + cell;
+  for (size_t i = 0; i < cells.size(); ++i) line += (i == 0 ? "" : between) + cells[i];
   return line;
 }
 
-std::string markdown_row(const Row& cells) {
-  return "| " + joined(cells, " | ") + " |\n";
+std::string markdown_row(const TextRow& cells) {
+  TextRow safe;
+  for (const std::string& cell : cells) safe.push_back(in_markdown(cell));
+  return "| " + joined(safe, " | ") + " |\n";
 }
 
-std::string markdown_table(const std::vector<Row>& rows) {
+std::string markdown_table(const std::vector<TextRow>& rows) {
   std::string out = markdown_row(rows.front()) + "|---";
   for (size_t i = 1; i < rows.front().size(); ++i) out += "|--:";
   out += "|\n";
@@ -239,9 +179,9 @@ size_t width(const std::string& cell) {
   return count;
 }
 
-std::string aligned(const std::vector<Row>& rows) {
+std::string aligned(const std::vector<TextRow>& rows) {
   std::vector<size_t> widths(rows.front().size());
-  for (const Row& row : rows)
+  for (const TextRow& row : rows)
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
   std::string out;
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -256,19 +196,42 @@ std::string aligned(const std::vector<Row>& rows) {
   return out;
 }
 
-std::vector<Row> run_rows(const CompareResults& results) {
-  std::vector<Row> rows = {{"run", "status", "steps", "val loss", "val ppl"}};
-  for (size_t s = 0; s < results.plan.seeds.size(); ++s)
-    for (size_t v = 0; v < results.variants.size(); ++v) {
-      const RunRecord& run = results.variants[v].runs[s];
-      const bool done = run.finished();
-      rows.push_back(
-          {run_name(results.plan.variants[v], results.plan.seeds[s]), name_of(run.status),
-           std::to_string(run.steps_done) + "/" + std::to_string(results.plan.variants[v].config.train.steps),
-           done ? text("%.5f", run.final_loss()) : "-",
-           done ? text("%.4f", std::exp(run.final_loss())) : "-"});
-    }
-  return rows;
+// Why cells of a run's line are empty, and what else has to be known of it.
+std::string csv_note(const CompareResults& results, size_t v, size_t s) {
+  std::string note = run_note(results, v, s, false);
+  for (const Budget budget : {Budget::tokens, Budget::flops})
+    if (const std::string& why = results.variants[v].at[size_t(budget)].why_not; !why.empty())
+      note += (note.empty() ? "" : " ") + ("no figure at equal " + std::string(name_of(budget))) + ": " +
+              why + ".";
+  return note;
+}
+
+TextRow csv_row(const CompareResults& results, size_t v, size_t s) {
+  const VariantPlan& plan = results.plan.variants[v];
+  const ordered_json run = run_json(results, v, s);
+  const int64_t tokens = results.variants[v].runs[s].steps_done * plan.plan.tokens_per_step;
+  const bool overflowed = run["val_ppl"].is_null() && !run["val_loss"].is_null();
+  return {plan.name,
+          name_of(plan.config.model.attention.kind),
+          csv_cell(run["seed"]),
+          csv_cell(run["status"]),
+          std::to_string(plan.plan.parameters),
+          std::to_string(plan.attention_parameters),
+          csv_cell(ordered_json(plan.plan.flops_per_token)),
+          std::to_string(plan.plan.arena_bytes),
+          csv_cell(run["steps_done"]),
+          std::to_string(tokens),
+          csv_cell(ordered_json(double(tokens) * plan.plan.flops_per_token)),
+          csv_cell(run["val_loss"]),
+          overflowed ? "inf" : csv_cell(run["val_ppl"]),
+          csv_cell(run["val_bpb"]),
+          csv_cell(loss_of(results, Budget::tokens, v, s)),
+          csv_cell(loss_of(results, Budget::flops, v, s)),
+          csv_cell(csv_note(results, v, s)),
+          csv_cell(run["timing"]["tokens_per_s"]),
+          csv_cell(run["timing"]["seconds"]),
+          csv_cell(loss_of(results, Budget::seconds, v, s)),
+          csv_cell(run_note(results, v, s, true))};
 }
 
 }  // namespace
@@ -289,56 +252,60 @@ std::string results_json(const CompareResults& results) {
   for (size_t v = 0; v < results.variants.size(); ++v) j["variants"].push_back(variant_json(results, v));
   for (size_t s = 0; s < plan.seeds.size(); ++s)
     for (size_t v = 0; v < results.variants.size(); ++v) j["runs"].push_back(run_json(results, v, s));
-  return j.dump(2) + "\n";
+  return dumped(j, 2);
 }
 
 std::string results_csv(const CompareResults& results) {
   std::string csv =
       "variant,kind,seed,status,parameters,parameters_attention,flops_per_token,arena_bytes,steps,tokens,"
       "flops,"
-      "val_loss,val_ppl,tokens_per_s,seconds\n";
-  const auto cell = [](const ordered_json& value) { return value.is_null() ? "" : value.dump(); };
+      "val_loss,val_ppl,val_bpb,val_loss_at_equal_tokens,val_loss_at_equal_flops,note,"
+      "tokens_per_s,seconds,val_loss_at_equal_seconds,timing_note\n";
   for (size_t s = 0; s < results.plan.seeds.size(); ++s)
-    for (size_t v = 0; v < results.variants.size(); ++v) {
-      const VariantPlan& plan = results.plan.variants[v];
-      const ordered_json run = run_json(results, v, s);
-      csv += joined({plan.name, name_of(plan.config.model.attention.kind), cell(run["seed"]),
-                     run["status"].get<std::string>(), std::to_string(plan.plan.parameters),
-                     std::to_string(plan.attention_parameters), cell(plan.plan.flops_per_token),
-                     std::to_string(plan.plan.arena_bytes), cell(run["steps_done"]),
-                     std::to_string(results.variants[v].runs[s].steps_done * plan.plan.tokens_per_step),
-                     cell(double(results.variants[v].runs[s].steps_done * plan.plan.tokens_per_step) *
-                          plan.plan.flops_per_token),
-                     cell(run["val_loss"]), cell(run["val_ppl"]), cell(run["timing"]["tokens_per_s"]),
-                     cell(run["timing"]["seconds"])},
-                    ",") +
-             "\n";
-    }
+    for (size_t v = 0; v < results.variants.size(); ++v) csv += joined(csv_row(results, v, s), ",") + "\n";
   return csv;
 }
 
 std::string results_markdown(const CompareResults& results) {
-  std::string md = "# Comparison\n\n" + budget_line(results) + "\n\n" + markdown_table(table(results)) + "\n";
-  for (const VariantResult& variant : results.variants) md += "* " + variant.sentence + "\n";
+  std::string md = "# Comparison\n\n" + in_markdown(budget_line(results)) + "\n\n" +
+                   markdown_table(variant_rows(results)) + "\n";
+  for (const VariantResult& variant : results.variants) md += "* " + in_markdown(variant.sentence) + "\n";
   md += "\n";
-  for (const std::string& line : notes(results)) md += line + "\n\n";
-  for (const std::string& line : timing_notes(results)) md += line + "\n\n";
+  for (const std::string& line : notes(results)) md += in_markdown(line) + "\n\n";
+  for (const std::string& line : timing_notes(results)) md += in_markdown(line) + "\n\n";
   return md + "## Runs\n\n" + markdown_table(run_rows(results));
 }
 
 std::string results_text(const CompareResults& results) {
-  std::string out = aligned(table(results)) + "\n";
-  for (const VariantResult& variant : results.variants) out += variant.sentence + "\n";
+  std::string out = aligned(variant_rows(results)) + "\n";
+  for (const VariantResult& variant : results.variants) out += one_line(variant.sentence) + "\n";
   out += "\n";
-  for (const std::string& line : notes(results)) out += line + "\n";
-  for (const std::string& line : timing_notes(results)) out += line + "\n";
+  for (const std::string& line : notes(results)) out += one_line(line) + "\n";
+  for (const std::string& line : timing_notes(results)) out += one_line(line) + "\n";
   return out;
+}
+
+std::string curves_json(const CompareResults& results) {
+  ordered_json j = {{"variants", ordered_json::array()}};
+  for (size_t v = 0; v < results.variants.size(); ++v) {
+    ordered_json runs = ordered_json::array();
+    for (size_t s = 0; s < results.plan.seeds.size(); ++s) runs.push_back(run_curves_json(results, v, s));
+    j["variants"].push_back(
+        {{"name", results.plan.variants[v].name}, {"step_s", nullptr}, {"runs", std::move(runs)}});
+    if (const auto ms = results.variants[v].median_step_ms) j["variants"].back()["step_s"] = *ms / 1e3;
+  }
+  return dumped(j, -1);
 }
 
 void write_results(const CompareResults& results, const std::string& dir) {
   atomic_write_file(dir + "/results.json", results_json(results));
   atomic_write_file(dir + "/results.csv", results_csv(results));
   atomic_write_file(dir + "/results.md", results_markdown(results));
+}
+
+void write_curves(const CompareResults& results, const std::string& dir) {
+  make_dirs(dir + "/plots");
+  atomic_write_file(dir + "/plots/curves.json", curves_json(results));
 }
 
 }  // namespace saslm

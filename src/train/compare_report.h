@@ -12,7 +12,14 @@ std::string results_csv(const CompareResults& results);       // a line per run
 std::string results_markdown(const CompareResults& results);  // table, sentences, notes, runs
 std::string results_text(const CompareResults& results);      // table, sentences, notes for a terminal
 
+// What plots draw: {"variants": [{"name", "step_s", "runs": [{"evals", "training", "difference": {"tokens",
+// "flops", "seconds"}}]}]}, runs by seed, curves as lists of [x, y]; x is steps, or the amount at which a
+// difference to the baseline stands.
+std::string curves_json(const CompareResults& results);
+
 // DIR/results.{json,csv,md}, each replaced atomically.
 void write_results(const CompareResults& results, const std::string& dir);
+// DIR/plots/curves.json, likewise.
+void write_curves(const CompareResults& results, const std::string& dir);
 
 }  // namespace saslm

@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "metrics/progress.h"
 
 namespace saslm {
 namespace {
 
-using nlohmann::json;
+using Status = RunRecord::Status;
 
 constexpr std::array kBudgets = {Budget::tokens, Budget::flops, Budget::seconds};
 
@@ -19,41 +18,99 @@ const char* words_of(Budget budget) {
   return budget == Budget::tokens ? "tokens" : budget == Budget::flops ? "FLOPs" : "training time";
 }
 
-// Of one step; nothing when it is not known yet.
-std::optional<double> cost_of_step(Budget budget, const VariantPlan& plan, const VariantResult& result) {
-  switch (budget) {
-    case Budget::tokens:
-      return double(plan.plan.tokens_per_step);
-    case Budget::flops:
-      return double(plan.plan.tokens_per_step) * plan.plan.flops_per_token;
-    case Budget::seconds:
-      if (result.median_step_ms) return *result.median_step_ms / 1e3;
-  }
+std::string speed_text(const VariantPlan& plan, double step_ms) {
+  return human_count(double(plan.plan.tokens_per_step) / step_ms * 1e3);
+}
+
+// Of one step of a run; nothing when it is not known. Each run has its own clock, so that what the machine
+// did to it counts as spread over the seeds.
+std::optional<double> cost_of_step(Budget budget, const VariantPlan& plan, const RunRecord& run) {
+  const double tokens = double(plan.plan.tokens_per_step);
+  if (budget == Budget::tokens) return tokens;
+  if (budget == Budget::flops) return tokens * plan.plan.flops_per_token;
+  if (run.speed) return run.speed->median_ms / 1e3;
   return {};
 }
 
-void summarise_runs(VariantResult& result) {
-  std::vector<double> losses, ppls, step_ms;
+// ---- Speeds
+
+void summarise_speed(VariantResult& result) {
+  std::vector<double> medians;
   for (const RunRecord& run : result.runs) {
-    step_ms.insert(step_ms.end(), run.step_ms.begin(), run.step_ms.end());
+    if (!run.speed) continue;
+    medians.push_back(run.speed->median_ms);
+    if (!result.speeds_ms) result.speeds_ms = {run.speed->fastest_ms, run.speed->slowest_ms};
+    result.speeds_ms->first = std::min({result.speeds_ms->first, run.speed->fastest_ms});
+    result.speeds_ms->second = std::max({result.speeds_ms->second, run.speed->slowest_ms});
+  }
+  if (!medians.empty()) result.median_step_ms = median(std::move(medians));
+}
+
+// Speeds are steps' milliseconds; "" when they agree.
+std::string disagreement(const VariantPlan& plan, const std::string& whose, double fastest_ms,
+                         double slowest_ms) {
+  if (slowest_ms <= kSteadySpeeds * fastest_ms) return "";
+  return whose + " went at " + speed_text(plan, slowest_ms) + " to " + speed_text(plan, fastest_ms) +
+         " tokens/s, more than 10 % apart: the machine had other things to do";
+}
+
+// The runs of one variant follow each other in hours, those of another come between them. What all of them
+// agree on is the model's speed; of one run nobody can say whether its hour was like the others'.
+std::string unsteadiness(const ComparePlan& plan, const VariantPlan& variant, const VariantResult& result) {
+  const bool budgeted = plan.budget == Budget::seconds && variant.tokens_per_s > 0;
+  std::vector<double> ms;
+  for (const RunRecord& run : result.runs) {
+    if (!run.speed) continue;
+    ms.push_back(run.speed->median_ms);
+    if (const auto why = disagreement(variant, "parts of a run of " + variant.name, run.speed->fastest_ms,
+                                      run.speed->slowest_ms);
+        !why.empty())
+      return why;
+  }
+  if (ms.empty()) return "";
+  if (budgeted) {  // that is what the steps were counted by
+    const auto as_ms = [&](double tokens_per_s) {
+      return double(variant.plan.tokens_per_step) / tokens_per_s * 1e3;
+    };
+    for (const double tokens_per_s : variant.speed_rounds) ms.push_back(as_ms(tokens_per_s));
+    ms.push_back(as_ms(variant.tokens_per_s));
+  } else if (ms.size() < 2) {
+    return "there is one run of " + variant.name +
+           ", and nothing tells the model's speed from what the machine did in that hour; a second seed does";
+  }
+  const auto [fastest, slowest] = std::minmax_element(ms.begin(), ms.end());
+  return disagreement(variant,
+                      budgeted ? "the runs of " + variant.name + ", and the speed they were budgeted by,"
+                               : "the runs of " + variant.name,
+                      *fastest, *slowest);
+}
+
+void summarise_runs(VariantResult& result) {
+  std::vector<double> losses, ppls, bits;
+  for (const RunRecord& run : result.runs) {
     if (!run.finished()) continue;
     losses.push_back(run.final_loss());
     ppls.push_back(std::exp(run.final_loss()));
+    if (run.bits_per_byte) bits.push_back(*run.bits_per_byte);
   }
   result.loss = summarise(losses);
   result.ppl = summarise(ppls);
-  if (!step_ms.empty()) result.median_step_ms = median(std::move(step_ms));
+  if (bits.size() == losses.size()) result.bits_per_byte = summarise(bits);
+  summarise_speed(result);
 }
 
-// Where a variant's runs are read, in steps; nothing when that cannot be told.
+// ---- Losses at equal amounts
+
+// Where a run is read, in steps; nothing when that cannot be told.
 struct Place {
   double step = 0;
   bool at_end = true;
 };
-std::optional<Place> place_of(const CompareResults& results, Budget budget, size_t v) {
-  const double steps = double(results.plan.variants[v].config.train.steps);
+std::optional<Place> place_of(const CompareResults& results, Budget budget, size_t v, size_t s) {
+  const VariantPlan& plan = results.plan.variants[v];
+  const double steps = double(plan.config.train.steps);
   if (budget == results.plan.budget) return Place{steps, true};
-  const auto cost = cost_of_step(budget, results.plan.variants[v], results.variants[v]);
+  const auto cost = cost_of_step(budget, plan, results.variants[v].runs[s]);
   const auto common = results.common[size_t(budget)];
   if (!cost || !common) return {};
   const double step = *common / *cost;
@@ -61,29 +118,63 @@ std::optional<Place> place_of(const CompareResults& results, Budget budget, size
   return step > steps - 0.75 ? Place{steps, true} : Place{step, false};
 }
 
-std::optional<double> loss_at(const RunRecord& run, const std::optional<Place>& place) {
-  if (!run.finished() || !place) return {};
-  return place->at_end ? run.final_loss() : interpolate(run.evals, place->step);
+std::string before_first_evaluation(const CompareResults& results, size_t v, double step) {
+  const int64_t first = results.plan.variants[v].config.eval.every_steps;
+  return results.plan.variants[v].name + " would be read at step " + human_count(step) +
+         ", before its first evaluation with training (step " + std::to_string(first) +
+         "), and no line leads there from an untrained model; raise eval_points, or run the comparison under "
+         "that "
+         "budget";
+}
+
+// Why no figure can be given for variant v on its own; "" when one can.
+std::string why_no_reading(const CompareResults& results, Budget budget, size_t v) {
+  const VariantResult& variant = results.variants[v];
+  if (budget == Budget::seconds && !variant.unsteady.empty()) return variant.unsteady;
+  for (size_t s = 0; s < variant.runs.size(); ++s) {
+    if (!variant.runs[s].finished()) continue;
+    const auto place = place_of(results, budget, v, s);
+    if (place && !place->at_end && !read_curve(variant.runs[s].evals, place->step))
+      return before_first_evaluation(results, v, place->step);
+  }
+  return "";
+}
+
+// Two seeds of one variant with one loss: a run that was copied, or seeds that decide nothing.
+bool has_copies(const VariantResult& variant) {
+  std::vector<double> losses;
+  for (const RunRecord& run : variant.runs)
+    if (run.finished()) losses.push_back(run.final_loss());
+  std::sort(losses.begin(), losses.end());
+  return std::adjacent_find(losses.begin(), losses.end()) != losses.end();
 }
 
 Reading read_at(const CompareResults& results, Budget budget, size_t v) {
   const size_t b = results.plan.baseline;
-  const auto place = place_of(results, budget, v), base_place = place_of(results, budget, b);
-  Reading reading{.at_end = (!place || place->at_end) && (!base_place || base_place->at_end)};
+  Reading reading{.why_not = why_no_reading(results, budget, v)};
+  if (reading.why_not.empty()) reading.why_not = why_no_reading(results, budget, b);
   std::vector<double> losses;
   std::vector<LossPair> pairs;
   for (size_t s = 0; s < results.plan.seeds.size(); ++s) {
-    const auto loss = loss_at(results.variants[v].runs[s], place);
-    const auto base_loss = loss_at(results.variants[b].runs[s], base_place);
+    for (const size_t of : {v, b})
+      if (const auto place = place_of(results, budget, of, s);
+          place && results.variants[of].runs[s].finished())
+        reading.at_end &= place->at_end;
+    const auto loss = loss_of(results, budget, v, s), base_loss = loss_of(results, budget, b, s);
     if (loss) losses.push_back(*loss);
     if (loss && base_loss && v != b) pairs.push_back({*loss, *base_loss});
   }
   reading.loss = summarise(losses);
+  if (!reading.why_not.empty()) return reading;
   reading.difference = paired_difference(pairs);
+  reading.difference.suspicious |=
+      pairs.size() > 1 && (has_copies(results.variants[v]) || has_copies(results.variants[b]));
   return reading;
 }
 
-std::string seeds_of(const CompareResults& results, size_t v, RunRecord::Status status) {
+// ---- Words
+
+std::string seeds_of(const CompareResults& results, size_t v, Status status) {
   std::string list;
   for (size_t s = 0; s < results.plan.seeds.size(); ++s)
     if (results.variants[v].runs[s].status == status)
@@ -91,98 +182,97 @@ std::string seeds_of(const CompareResults& results, size_t v, RunRecord::Status 
   return list;
 }
 
-std::string sentence_of(const CompareResults& results, size_t v) {
-  const std::string& name = results.plan.variants[v].name;
+std::string verdict(const CompareResults& results, size_t v) {
+  const std::string &name = results.plan.variants[v].name, &base = results.plan.base().name;
   const Budget budget = results.plan.budget;
-  std::string text = v == results.plan.baseline
-                         ? name + " is the baseline."
-                         : claim(name, results.plan.base().name,
-                                 results.variants[v].at[size_t(budget)].difference, words_of(budget));
-  if (const auto diverged = seeds_of(results, v, RunRecord::Status::diverged); !diverged.empty())
+  const Reading& reading = results.variants[v].at[size_t(budget)];
+  if (v == results.plan.baseline) return name + " is the baseline.";
+  if (reading.why_not.empty()) return claim(name, base, reading.difference, words_of(budget));
+  return "Nothing can be said of " + name + " against " + base + " at equal " + words_of(budget) + ": " +
+         reading.why_not + ".";
+}
+
+std::string sentence_of(const CompareResults& results, size_t v) {
+  std::string text = verdict(results, v);
+  if (const auto diverged = seeds_of(results, v, Status::diverged); !diverged.empty())
     text += " It diverged with seed " + diverged + ", which no mean or difference includes.";
-  const int64_t waiting = results.variants[v].count(RunRecord::Status::missing) +
-                          results.variants[v].count(RunRecord::Status::partial);
+  const int64_t waiting =
+      results.variants[v].count(Status::missing) + results.variants[v].count(Status::partial);
   if (waiting > 0) text += " Runs still to be done: " + std::to_string(waiting) + ".";
   return text;
 }
 
-int64_t step_of(const json& event) {
-  const json& step = event.at("step");
-  if (!step.is_number_unsigned() || step.get<uint64_t>() >= uint64_t(std::numeric_limits<int64_t>::max()))
-    throw DataError("\"step\" is no number of steps");
-  return step.get<int64_t>();
+// The least amount that any finished run has; of time, only of those whose time means something.
+std::optional<double> common_amount(const CompareResults& results, Budget budget) {
+  std::optional<double> common;
+  for (size_t v = 0; v < results.variants.size(); ++v) {
+    const VariantPlan& plan = results.plan.variants[v];
+    if (budget == Budget::seconds && !results.variants[v].unsteady.empty()) continue;
+    for (const RunRecord& run : results.variants[v].runs) {
+      const auto cost = cost_of_step(budget, plan, run);
+      if (!run.finished() || !cost) continue;
+      const double total = *cost * double(plan.config.train.steps);
+      common = common ? std::min(*common, total) : total;
+    }
+  }
+  return common;
 }
 
 }  // namespace
 
-const char* name_of(RunRecord::Status status) {
-  constexpr std::array kWords = {"missing", "partial", "finished", "diverged"};
-  return kWords.at(size_t(status));
-}
-
-RunRecord read_run(const std::string& metrics, const TrainConfig& train) {
-  RunRecord run;
-  int64_t refused_in_row = 0;
-  bool ended = false, last_eval_finite = false;
-  for (size_t at = 0, end; (end = metrics.find('\n', at)) != std::string::npos; at = end + 1) {
-    const json event =
-        json::parse(metrics.begin() + int64_t(at), metrics.begin() + int64_t(end), nullptr, false);
-    const bool torn = metrics.find('\0', at) < end;  // by a power cut; the library takes it for the end
-    if (torn || !event.is_object()) continue;
-    run.status = RunRecord::Status::partial;
-    const std::string kind = event.value("event", "");
-    if (kind == "step") {
-      run.steps_done = step_of(event) + 1;
-      run.step_ms.push_back(event.at("step_ms").get<double>());
-      refused_in_row = event.contains("skipped") ? refused_in_row + 1 : 0;
-    } else if (kind == "eval") {
-      last_eval_finite = event.at("val_loss").is_number();
-      if (last_eval_finite) run.evals.emplace_back(double(step_of(event)), event.at("val_loss"));
-    } else if (kind == "end") {
-      ended = event.at("step") == train.steps;
-    }
-  }
-  if (ended)
-    run.status = last_eval_finite ? RunRecord::Status::finished : RunRecord::Status::diverged;
-  else if (refused_in_row >= train.max_bad_steps)
-    run.status = RunRecord::Status::diverged;
-  return run;
-}
-
-int64_t VariantResult::count(RunRecord::Status status) const {
+int64_t VariantResult::count(Status status) const {
   return std::count_if(runs.begin(), runs.end(), [&](const RunRecord& run) { return run.status == status; });
 }
 
-int64_t CompareResults::count(RunRecord::Status status) const {
+int64_t CompareResults::count(Status status) const {
   int64_t total = 0;
   for (const VariantResult& variant : variants) total += variant.count(status);
   return total;
 }
 
 bool CompareResults::complete() const {
-  return count(RunRecord::Status::missing) + count(RunRecord::Status::partial) == 0;
+  return count(Status::missing) + count(Status::partial) == 0;
 }
 
 std::string run_name(const VariantPlan& variant, uint64_t seed) {
   return variant.name + "_seed" + std::to_string(seed);
 }
 
+std::optional<double> loss_of(const CompareResults& results, Budget budget, size_t v, size_t s) {
+  const RunRecord& run = results.variants[v].runs[s];
+  const auto place = place_of(results, budget, v, s);
+  if (!run.finished() || !place) return {};
+  if (budget == Budget::seconds && !results.variants[v].unsteady.empty()) return {};
+  return place->at_end ? run.final_loss() : read_curve(run.evals, place->step);
+}
+
+LossCurve difference_curve(const CompareResults& results, Budget budget, size_t v, size_t s) {
+  const size_t b = results.plan.baseline;
+  const RunRecord &run = results.variants[v].runs[s], &base = results.variants[b].runs[s];
+  const auto cost = cost_of_step(budget, results.plan.variants[v], run);
+  const auto base_cost = cost_of_step(budget, results.plan.variants[b], base);
+  if (!run.finished() || !base.finished() || !cost || !base_cost) return {};
+  if (budget == Budget::seconds && !(results.variants[v].unsteady + results.variants[b].unsteady).empty())
+    return {};
+  LossCurve curve;
+  for (const auto& [step, loss] : run.evals) {
+    const double base_step = step * *cost / *base_cost;
+    if (step == 0 || base_step > base.evals.back().first * (1 + 1e-9)) continue;
+    if (const auto base_loss = read_curve(base.evals, base_step))
+      curve.emplace_back(step * *cost, loss - *base_loss);
+  }
+  return curve;
+}
+
 CompareResults compile_results(const ComparePlan& plan, const std::vector<std::vector<RunRecord>>& runs) {
   CompareResults results{.plan = plan};
-  for (const auto& of_variant : runs) {
-    VariantResult result{.runs = of_variant};
+  for (size_t v = 0; v < runs.size(); ++v) {
+    VariantResult result{.runs = runs[v]};
     summarise_runs(result);
+    result.unsteady = unsteadiness(plan, plan.variants[v], result);
     results.variants.push_back(std::move(result));
   }
-  for (const Budget budget : kBudgets) {
-    std::optional<double>& common = results.common[size_t(budget)];
-    for (size_t v = 0; v < plan.variants.size(); ++v) {
-      const auto cost = cost_of_step(budget, plan.variants[v], results.variants[v]);
-      if (results.variants[v].loss.n == 0 || !cost) continue;
-      const double total = *cost * double(plan.variants[v].config.train.steps);
-      common = common ? std::min(*common, total) : total;
-    }
-  }
+  for (const Budget budget : kBudgets) results.common[size_t(budget)] = common_amount(results, budget);
   for (size_t v = 0; v < plan.variants.size(); ++v) {
     for (const Budget budget : kBudgets) results.variants[v].at[size_t(budget)] = read_at(results, budget, v);
     results.variants[v].sentence = sentence_of(results, v);
@@ -190,26 +280,18 @@ CompareResults compile_results(const ComparePlan& plan, const std::vector<std::v
   return results;
 }
 
-CompareResults read_results(const ComparePlan& plan, const std::string& dir) {
+RunRecord read_run_in(const std::string& dir, const VariantPlan& variant, uint64_t seed) {
+  const std::string path = dir + "/runs/" + run_name(variant, seed) + "/metrics.jsonl";
+  return read_run(path_exists(path) ? read_file(path) : "", variant.config.train);
+}
+
+std::vector<std::vector<RunRecord>> read_runs(const ComparePlan& plan, const std::string& dir) {
   std::vector<std::vector<RunRecord>> runs;
   for (const VariantPlan& variant : plan.variants) {
     runs.emplace_back();
-    for (const uint64_t seed : plan.seeds) {
-      const std::string path = dir + "/runs/" + run_name(variant, seed) + "/metrics.jsonl";
-      const auto refuse = [&](const std::exception& error) {
-        throw DataError(path + " holds events that are not a run's: " + error.what() +
-                        "; move the run's folder away to train it again");
-      };
-      try {
-        runs.back().push_back(read_run(path_exists(path) ? read_file(path) : "", variant.config.train));
-      } catch (const json::exception& error) {
-        refuse(error);
-      } catch (const DataError& error) {
-        refuse(error);
-      }
-    }
+    for (const uint64_t seed : plan.seeds) runs.back().push_back(read_run_in(dir, variant, seed));
   }
-  return compile_results(plan, runs);
+  return runs;
 }
 
 }  // namespace saslm

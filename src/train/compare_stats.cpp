@@ -24,10 +24,21 @@ double central_probability(double t, int64_t degrees) {
   return odd ? 2 / std::numbers::pi * (theta + sine * sum) : sine * sum;
 }
 
-std::string nats(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.4f", value);
-  return buffer;
+constexpr int kMostDecimals = 12;
+constexpr double kNoSpread = 1e-9;  // of losses; seeds make differences of thousandths
+
+// Fritsch & Butland 1984: the slope at a point between chords of slopes s0 and s1, over widths h0 and h1.
+double slope_between(double s0, double h0, double s1, double h1) {
+  if (s0 * s1 <= 0) return 0;
+  const double w0 = 2 * h1 + h0, w1 = h1 + 2 * h0;
+  return (w0 + w1) / (w0 / s0 + w1 / s1);
+}
+
+// At an end: of the parabola through it and the two points beside it, kept from turning.
+double slope_at_end(double s0, double h0, double s1, double h1) {
+  const double slope = ((2 * h0 + h1) * s0 - h0 * s1) / (h0 + h1);
+  if (slope * s0 <= 0) return 0;
+  return s0 * s1 < 0 && std::abs(slope) > 3 * std::abs(s0) ? 3 * s0 : slope;
 }
 
 }  // namespace
@@ -65,17 +76,33 @@ PairedDifference paired_difference(std::span<const LossPair> pairs) {
   PairedDifference result{.pairs = summary.n, .mean = summary.mean};
   if (summary.sd)
     result.half_width = student_t_quantile(0.975, summary.n - 1) * *summary.sd / std::sqrt(double(summary.n));
+  double scale = 1;
+  for (const LossPair& pair : pairs)
+    scale = std::max({scale, std::abs(pair.variant), std::abs(pair.baseline)});
+  result.suspicious = summary.sd && *summary.sd <= kNoSpread * scale;
   return result;
 }
 
-double interpolate(std::span<const std::pair<double, double>> points, double x) {
-  check(!points.empty(), "a curve has at least one point");
-  const auto above = std::find_if(points.begin(), points.end(), [&](const auto& p) { return p.first >= x; });
-  if (above == points.begin()) return points.front().second;
-  if (above == points.end()) return points.back().second;
-  const auto below = above - 1;
-  const double fraction = (x - below->first) / (above->first - below->first);
-  return below->second + fraction * (above->second - below->second);
+std::optional<double> read_curve(const LossCurve& curve, double step) {
+  const auto first =
+      std::find_if(curve.begin(), curve.end(), [](const auto& point) { return point.first > 0; });
+  if (first == curve.end() || step < first->first) return {};
+  const auto above = std::find_if(first, curve.end(), [&](const auto& p) { return p.first >= step; });
+  if (above == curve.end()) return curve.back().second;
+  if (above->first == step) return above->second;
+  const auto x = [&](auto point) { return std::log(point->first); };
+  const auto width = [&](auto point) { return x(point) - x(point - 1); };  // of the stretch that ends there
+  const auto chord = [&](auto point) { return (point->second - (point - 1)->second) / width(point); };
+  const double h = width(above), s = chord(above);
+  const bool before = above - 1 > first, after = above + 1 < curve.end();
+  double left = s, right = s;
+  if (before) left = slope_between(chord(above - 1), width(above - 1), s, h);
+  if (after) right = slope_between(s, h, chord(above + 1), width(above + 1));
+  if (!before && after) left = slope_at_end(s, h, chord(above + 1), width(above + 1));
+  if (before && !after) right = slope_at_end(s, h, chord(above - 1), width(above - 1));
+  const double t = (std::log(step) - x(above - 1)) / h, u = 1 - t;
+  const double y0 = (above - 1)->second, y1 = above->second;
+  return y0 * u * u * (1 + 2 * t) + y1 * t * t * (3 - 2 * t) + h * t * u * (left * u - right * t);
 }
 
 double median(std::vector<double> values) {
@@ -86,24 +113,70 @@ double median(std::vector<double> values) {
   return 0.5 * (*middle + *std::max_element(values.begin(), middle));
 }
 
+int decimals_for(double spread, int least) {
+  if (!(spread > 0) || !std::isfinite(spread)) return least;
+  return std::clamp(1 - int(std::floor(std::log10(spread))), least, kMostDecimals);
+}
+
+int decimals_for(const PairedDifference& difference) {
+  const double mean = std::abs(difference.mean);
+  if (!difference.half_width || difference.suspicious) return decimals_for(mean);
+  int decimals = decimals_for(*difference.half_width);
+  const auto told_apart = [&] {
+    return decimal(mean, decimals) != decimal(*difference.half_width, decimals);
+  };
+  while (difference.shown() && decimals < kMostDecimals && !told_apart()) ++decimals;
+  return decimals;
+}
+
+std::string decimal(double value, int decimals, bool with_sign) {
+  if (std::isnan(value)) return "not a number";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  char buffer[512];  // the largest double has 309 digits
+  std::snprintf(buffer, sizeof buffer, with_sign ? "%+.*f" : "%.*f", decimals, value);
+  return buffer;
+}
+
+namespace {
+
+std::string suspicion(const std::string& variant, const std::string& baseline, const PairedDifference& d,
+                      const std::string& at) {
+  const std::string seeds = std::to_string(d.pairs) + " seeds";
+  if (d.mean == 0)
+    return variant + " and " + baseline + " ended with the same losses to the last digit with all " + seeds +
+           at + ": they seem to compute the same thing, and no difference is claimed.";
+  return variant + " and " + baseline + " differ by " + decimal(d.mean, decimals_for(d), true) + " nats" +
+         at + " (" + seeds +
+         "), but seeds that should differ agree to the last digit: there is no interval, and nothing is "
+         "claimed.";
+}
+
+}  // namespace
+
 std::string claim(const std::string& variant, const std::string& baseline, const PairedDifference& difference,
                   const std::string& budget) {
   const std::string at = " at equal " + budget;
   if (difference.pairs == 0)
     return "Nothing can be said of " + variant + " against " + baseline + at +
            ": there is no seed with which both finished.";
+  const int decimals = decimals_for(difference);
+  const std::string distance = decimal(std::abs(difference.mean), decimals);
   if (!difference.half_width) {
+    if (difference.mean == 0)
+      return "With the one seed there is, " + variant + " and " + baseline +
+             " ended with the same loss to the last digit" + at + ".";
     const std::string side = difference.mean < 0 ? " below " : " above ";
-    return "With the one seed there is, " + variant + " ended " + nats(std::abs(difference.mean)) + " nats" +
-           side + baseline + at + "; one seed gives no interval, so this may be chance.";
+    return "With the one seed there is, " + variant + " ended " + distance + " nats" + side + baseline + at +
+           "; one seed gives no interval, so this may be chance.";
   }
-  const std::string interval = " ± " + nats(*difference.half_width) + " nats (95 %, " +
+  if (difference.suspicious) return suspicion(variant, baseline, difference, at);
+  const std::string interval = " ± " + decimal(*difference.half_width, decimals) + " nats (95 %, " +
                                std::to_string(difference.pairs) + " paired seeds)";
   if (!difference.shown())
     return "No difference between " + variant + " and " + baseline + " could be shown" + at + ": " +
-           (difference.mean < 0 ? "" : "+") + nats(difference.mean) + interval + ".";
+           decimal(difference.mean, decimals, true) + interval + ".";
   return variant + (difference.mean < 0 ? " is better than " : " is worse than ") + baseline + " by " +
-         nats(std::abs(difference.mean)) + interval + at + ".";
+         distance + interval + at + ".";
 }
 
 }  // namespace saslm

@@ -10,7 +10,8 @@ namespace saslm {
 template <class T>
 std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const TimeStepsOptions& options) {
   const TrainConfig& train = config.train;
-  const Engine<T> engine(config.model, training_shape(config), Mode::train, ops);
+  const Engine<T> engine(config.model, training_shape(config), Mode::train, ops, options.comm,
+                         sharing_of(config.runtime));
   if (config.runtime.matmul == MatmulChoice::timed) ops.time_products(engine.stream(), "");
   engine.initialise(train.seed);
   const AdamWOptimizer<T> optimizer(engine, config.optim);
@@ -19,7 +20,15 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
 
   std::vector<double> step_ms;
   double timed_ms = 0;
-  for (int64_t step = 0; step < options.warmup + options.steps || timed_ms < options.seconds * 1e3; ++step) {
+  const auto goes_on = [&](int64_t step) {
+    const bool enough = step >= options.warmup + options.steps && timed_ms >= options.seconds * 1e3;
+    const auto all = gather_numbers(options.comm, {double(enough), double(options.stop && options.stop())},
+                                    "timing of steps");
+    for (size_t stop = 1; stop < all.size(); stop += 2)
+      if (all[stop] != 0) return false;
+    return all[0] == 0;
+  };
+  for (int64_t step = 0; step == 0 || goes_on(step); ++step) {
     const auto begin = std::chrono::steady_clock::now();
     engine.begin_step();
     for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
@@ -36,7 +45,6 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
       step_ms.push_back(took.count());
       timed_ms += took.count();
     }
-    if (options.stop && options.stop()) break;
   }
   return step_ms;
 }

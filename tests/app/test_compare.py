@@ -7,13 +7,15 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 
 import harness
-from harness import ATTENTION, DIVERGED, DONE, STOPPED, USER, AppTest, Process, checkpoints, events, saslm, steps_done
+from harness import (ATTENTION, DIVERGED, DONE, MACHINE, STOPPED, USER, AppTest, Process, checkpoints, children, events,
+                     left_after, saslm, steps_done)
 
 STEPS = 40
 RUNS = ("mha_seed1", "sas_seed1", "mha_seed2", "sas_seed2")  # in the order in which they run
-TIMINGS = ("tokens_per_s", "seconds")
+TIMINGS = ("tokens_per_s", "seconds", "val_loss_at_equal_seconds", "timing_note")
 
 
 def comparison(**patch):
@@ -278,29 +280,275 @@ class Results(CompareTest):
             self.assertFalse(folder.exists())
 
 
-    def test_several_ranks_are_refused_once(self):
-        folder = self.fresh()
-        done = saslm("compare", self.config, "--run-dir", folder, env=harness.as_torchrun(0, 2, 4000))
-        self.assertEqual(done.code, USER, done.err)
-        self.assertIn("compare trains on one rank, but a launcher started 2", done.err)
-        self.assertFalse(folder.exists())
-        self.assertEqual(saslm("compare", self.config, "--run-dir", self.reference, "--report-only",
+    def test_a_report_can_be_made_within_a_launcher(self):
+        self.assertEqual(saslm("compare", self.config, "--run-dir", self.reference, "--report-only", "--no-plots",
                                env=harness.as_torchrun(1, 2, 4000)).code, DONE)
+
+
+class Ranks(CompareTest):
+    ONE_RANKS = {}
+
+    @classmethod
+    def config_of(cls, **patch):
+        shared = {"train": {"micro_batch": 4, "grad_accum": None, "global_batch": 8, "steps": 20}}
+        return cls.write_config(comparison(base=shared, seeds=[1], **patch))
+
+    def states(self, folder):
+        return {run.name: harness.final_tensors(run) for run in sorted((folder / "runs").iterdir())}
+
+    def test_two_ranks_give_the_results_of_one(self):
+        config, one, two = self.config_of(), self.fresh("one"), self.fresh("two")
+        self.assertEqual(self.compare(config, one).code, DONE)
+        done = self.compare(config, two, "--ranks", 2)
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertIn("on each of 2 ranks", done.err)
+        self.assertEqual(results(two), results(one))
+        self.assertTrue(self.states(two) == self.states(one), "weights differ")
+        self.assertEqual([events(run, "start")[0]["ranks"] for run in (two / "runs").iterdir()], [2, 2])
+        self.assertEqual(self.compare(config, two).code, DONE)  # with nothing left to do, on another number
+
+    def test_a_rank_that_dies_is_named_and_the_comparison_goes_on(self):
+        long = {"train": {"micro_batch": 16, "grad_accum": None, "global_batch": 32, "steps": 60}}
+        config, folder = self.write_config(comparison(base=long, seeds=[1])), self.fresh("dying")
+        with Process("compare", config, "--run-dir", folder, "--no-plots", "--ranks", 2) as process:
+            self.assertTrue(process.wait_until(lambda: total_steps(folder) >= 70))
+            ranks = children(process.pid)
+            self.assertEqual(len(ranks), 2)
+            process.send(0)
+            subprocess.run(["kill", "-9", str(ranks[1])], check=True)
+            done = process.wait()
+            self.assertEqual(left_after(5, ranks), [])
+        self.assertEqual(done.code, MACHINE, done.err)
+        self.assertIn("rank 1 was ended by signal 9", done.err)
+        self.assertIn("the same command goes on", done.err)
+        again = self.compare(config, folder, "--ranks", 2)
+        self.assertEqual(again.code, DONE, again.err)
+        alone = self.fresh("alone")
+        self.assertEqual(self.compare(config, alone).code, DONE)
+        self.assertEqual(results(folder), results(alone))
+        self.assertTrue(self.states(folder) == self.states(alone), "weights differ")
+
+    def test_a_run_that_diverges_ends_no_rank(self):
+        wild = {"optim.lr": 5.0, "train.max_bad_steps": 1, "train.spike_threshold": 1.0, "train.spike_window": 2}
+        config = self.config_of(variants=[{"name": "wild", "set": wild}, {"name": "mha"}], baseline="mha")
+        report = json.loads(self.compare(config, self.fresh(), "--ranks", 2, "--json").out)
+        self.assertEqual([run["status"] for run in report["runs"]], ["diverged", "finished"])
+
+    def test_seconds_are_measured_on_all_ranks(self):
+        config, folder = self.config_of(budget="seconds", budget_value=0.1), self.fresh()
+        done = self.compare(config, folder, "--ranks", 2)
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertEqual(json.loads((folder / "comparison.json").read_text())["ranks"], 2)
+        done = self.compare(config, folder)
+        self.assertEqual(done.code, USER)
+        self.assertIn("ranks: 2 before, 1 now", done.err)
+        self.assertEqual(self.compare(config, folder, "--report-only").code, DONE)
+
+    def test_what_cannot_be_is_refused_once(self):
+        folder = self.fresh()
+        for arguments, env, phrase in (
+                (("--ranks", 3), None, "ranks"),
+                (("--ranks", 4), harness.as_torchrun(0, 2, 4000), "a launcher started 2"),
+                (("--ranks", 2), None, "")):
+            config = self.config_of() if phrase else self.config_of(eval_points=1)
+            if not phrase:
+                broken = comparison(base={"data": {"val": "absent.bin"}}, seeds=[1])
+                config, phrase = self.write_config(broken), "absent.bin"
+            done = self.compare(config, folder, *arguments, env=env)
+            self.assertEqual(done.code, USER, done.err)
+            self.assertEqual(done.err.count(phrase), 1, done.err)
+            self.assertFalse(folder.exists())
+
+    def test_the_device_is_chosen_as_for_a_run(self):
+        config, folder = self.config_of(base={"runtime": {"device": "auto"}}), self.fresh()
+        done = self.compare(config, folder, "--device", "cpu", "--dry-run")
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertEqual(self.compare(config, folder, "--device", "gpu").code, USER)
+        if "cuda" in saslm("compare", self.config_of(), "--run-dir", folder, "--dry-run", "--device", "cuda").err:
+            self.assertFalse(folder.exists())
+
+
+class DryRun(CompareTest):
+    def test_it_says_what_plan_says_and_writes_nothing(self):
+        folder = self.fresh()
+        before = sorted(self.folder.rglob("*"))
+        planned = self.run_ok("plan", self.config)
+        done = self.compare(self.config, folder, "--dry-run")
+        self.assertEqual((done.code, done.out), (DONE, planned.out), done.err)
+        for word in ("mha", "sas", "total", "2 variants under one budget", "seeds 1, 2: 4 runs", "against the first"):
+            self.assertIn(word, planned.out)
+        found = self.run_json("plan", self.config)
+        self.assertEqual([plan["variant"] for plan in found["plans"]], ["mha", "sas"])
+        self.assertEqual(found["plans"][0]["steps"], STEPS)
+        self.assertEqual(found, json.loads(self.compare(self.config, folder, "--dry-run", "--json").out))
+        self.assertEqual(before, sorted(self.folder.rglob("*")))
+
+    def test_what_compare_refuses_plan_refuses(self):
+        narrow = comparison(base={"model": {"vocab_size": 8}})
+        unlike = comparison(variants=[{"name": "a"}, {"name": "b", "set": {"train.seq_len": 16}}])
+        for config, phrase in ((comparison(base={"data": {"val": "absent.bin"}}), "absent.bin"),
+                               (narrow, "vocabulary"), (unlike, "train.seq_len"),
+                               (comparison(budget_value=1), "budget_value")):
+            path, folder = self.write_config(config), self.fresh()
+            for command in (("plan", path), ("compare", path, "--run-dir", folder, "--dry-run")):
+                done = saslm(*command)
+                self.assertEqual((done.code, done.out), (USER, ""), done.err)
+                self.assertIn(phrase, done.err)
+            self.assertFalse(folder.exists())
+
+    def test_another_comparison_in_the_folder_is_named(self):
+        changed = self.write_config(comparison(eval_points=4))
+        done = self.compare(changed, self.reference, "--dry-run")
+        self.assertEqual(done.code, USER)
+        self.assertIn("eval_points: 8 before, 4 now", done.err)
+
+    def test_steps_of_a_time_budget_are_not_known_before(self):
+        config = self.write_config(comparison(budget="seconds", budget_value=3))
+        self.assertIn("not known before speeds are measured", self.run_ok("plan", config).out)
+        self.assertIsNone(self.run_json("plan", config)["plans"][0]["steps"])
+
+
+class Metrics(CompareTest):
+    """Runs whose metrics.jsonl somebody or something has changed."""
+
+    def copy(self):
+        folder = self.fresh("changed")
+        shutil.copytree(self.reference, folder)
+        return folder
+
+    def change(self, folder, run, change):
+        """`change` makes a new list of lines (bytes) from the old."""
+        path = folder / "runs" / run / "metrics.jsonl"
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    def report(self, folder, *args):
+        done = self.compare(self.config, folder, "--report-only", "--json", *args)
+        self.assertEqual(done.code, DONE, done.err)
+        return json.loads(done.out)
+
+    def last_eval(self, lines):
+        return max(i for i, line in enumerate(lines) if b'"eval"' in line)
+
+    def test_a_lost_last_evaluation_is_made_again(self):
+        for lost in (None, b"\xff\xfe\n", b'{"event":"eval","step":40,"val_loss":\n'):
+            folder = self.copy()
+            self.change(folder, RUNS[1], lambda lines: [*lines[:(at := self.last_eval(lines))], *([lost] if lost else []),
+                                                        *lines[at + 1:]])
+            report = self.report(folder)
+            self.assertEqual(report["runs"][1]["status"], "partial")
+            self.assertIn("The evaluation of its last step is not on record", report["runs"][1]["note"])
+            self.assertFalse(report["complete"])
+            done = self.compare(self.config, folder)
+            self.assertEqual(done.code, DONE, done.err)
+            self.assertIn("it is made again", done.err)
+            self.expect_same_as_reference(folder)
+
+    def test_bytes_that_are_no_text_cost_a_line(self):
+        folder = self.copy()
+        self.change(folder, RUNS[2], lambda lines: [*lines[:5], b"\xff\xff\n", *lines[5:]])
+        report = self.report(folder)
+        self.assertEqual(report["runs"][2]["status"], "finished")
+        self.assertIn("1 unreadable line", report["runs"][2]["note"])
+        self.assertEqual(report["variants"], json.loads((self.reference / "results.json").read_text())["variants"])
+
+    def test_a_loss_beyond_all_is_named_and_the_rest_reported(self):
+        folder = self.copy()
+
+        def ruin(lines):
+            at = self.last_eval(lines)
+            event = {**json.loads(lines[at]), "val_loss": 800.0, "val_ppl": None}
+            return [*lines[:at], json.dumps(event).encode() + b"\n", *lines[at + 1:]]
+
+        self.change(folder, RUNS[3], ruin)
+        done = saslm("compare", self.config, "--run-dir", folder, "--report-only")
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertIn("sas_seed2: Its loss of 800.0000 is worse than guessing (4.1589)", done.out)
+        self.assertIn("inf", done.out)
+        self.assertNotIn("failed", done.err)
+        if "report:" in done.err:
+            self.assertIn("worse than guessing", (folder / "report.html").read_text())
+
+    def test_speeds_that_disagree_give_no_figure_at_equal_time(self):
+        def at_speed(ms):
+            def change(lines):
+                found = [json.loads(line) for line in lines]
+                return [json.dumps({**e, "step_ms": ms} if e["event"] == "step" else e).encode() + b"\n" for e in found]
+            return change
+
+        folder = self.copy()
+        for run, ms in zip(RUNS, (10.0, 12.0, 10.2, 12.3)):
+            self.change(folder, run, at_speed(ms))
+        steady = self.report(folder)["variants"][1]["timing"]
+        self.assertEqual(steady["at_equal_seconds"]["difference"]["pairs"], 2)
+        self.assertIsNone(steady["at_equal_seconds"]["why_not"])
+        self.change(folder, RUNS[3], at_speed(34.0))
+        unsteady = self.report(folder)["variants"][1]["timing"]
+        self.assertIsNone(unsteady["at_equal_seconds"]["difference"]["mean"])
+        self.assertFalse(unsteady["at_equal_seconds"]["difference"]["shown"])
+        self.assertIn("the runs of sas went at", unsteady["at_equal_seconds"]["why_not"])
+        for name in ("results.csv", "results.md"):
+            self.assertIn("the runs of sas went at", (folder / name).read_text())
+
+    def test_a_report_of_long_runs_takes_seconds(self):
+        steps, folder = 20000, self.fresh("long")
+        config = self.write_config(comparison(base={"train": {"steps": steps}}, eval_points=4))
+        self.assertEqual(self.compare(config, folder, "--dry-run").code, DONE)
+        with self.background(config, folder) as process:  # for its record
+            process.wait_until(lambda: total_steps(folder) >= 1)
+            process.send(signal.SIGKILL)
+        line = ('{"event":"step","step":%d,"loss":3.25,"grad_norm":1.25,"lr":0.0003,"tokens":%d,"step_ms":51.25,'
+                '"tokens_per_s":160000.5,"mfu":null}\n')
+        text = "".join(line % (n, 256 * n) for n in range(steps))
+        for run in RUNS:
+            (folder / "runs" / run).mkdir(exist_ok=True)
+            (folder / "runs" / run / "metrics.jsonl").write_text(text)
+        begin = time.monotonic()
+        report = json.loads(self.compare(config, folder, "--report-only", "--json").out)
+        self.assertLess(time.monotonic() - begin, 8)  # more than a minute where every line is sought in the whole file
+        self.assertEqual([run["steps_done"] for run in report["runs"]], [steps] * 4)
 
 
 class Plots(CompareTest):
     def has_matplotlib(self):
-        return any(subprocess.run([python, "-c", "import matplotlib"], capture_output=True).returncode == 0
+        return any(subprocess.run([python, "-I", "-c", "import matplotlib"], capture_output=True).returncode == 0
                    for python in ("python3", "/usr/bin/python3"))
 
-    def draw(self, env=None):
-        return saslm("compare", self.config, "--run-dir", self.reference, "--report-only", env=env)
+    def draw(self, env=None, cwd=None):
+        return saslm("compare", self.config, "--run-dir", self.reference, "--report-only", env=env, cwd=cwd)
 
     def test_without_matplotlib_one_line_says_so(self):
-        (self.folder / "matplotlib.py").write_text("raise ImportError")
-        done = self.draw({"PYTHONPATH": str(self.folder)})
+        done = self.draw({"MPLBACKEND": "no such backend"})  # which matplotlib refuses to be imported with
         self.assertEqual(done.code, DONE)
         self.assertEqual(sum("no plots" in line for line in done.err.splitlines()), 1, done.err)
+
+    def test_no_python_of_the_current_folder_is_run(self):
+        here, ran = self.fresh("here"), self.fresh("ran")
+        here.mkdir()
+        for name in ("matplotlib", "html", "json", "site", "os", "sitecustomize", "usercustomize"):
+            (here / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+        (here / "matplotlibrc").write_text("axes.titlesize: nonsense\n")
+        report = self.reference / "report.html"
+        report.unlink(missing_ok=True)
+        for path in (None, "", str(here), ":" + str(here), "."):  # with a probe that fails: drawing takes seconds
+            env = {"MPLBACKEND": "no such backend", **({} if path is None else {"PYTHONPATH": path})}
+            self.assertEqual(self.draw(cwd=here, env=env).code, DONE)
+            self.assertFalse(ran.exists(), "the folder's own modules were run")
+        done = self.draw(cwd=here, env={"PYTHONPATH": ":" + str(here)})
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertFalse(ran.exists(), "the folder's own modules were run")
+        if self.has_matplotlib():
+            self.assertIn("report: ", done.err)
+            self.assertTrue(report.exists())
+
+    def test_a_link_in_the_folder_leads_nothing_out_of_it(self):
+        if not self.has_matplotlib():
+            self.skipTest("python3-matplotlib is not installed")
+        outside = self.fresh("outside")
+        outside.write_text("precious")
+        (self.reference / "report.html.tmp").symlink_to(outside)
+        self.assertEqual(self.draw().code, DONE)
+        self.assertEqual(outside.read_text(), "precious")
+        self.assertIn("<html", (self.reference / "report.html").read_text())
 
     def test_the_report_is_one_file_that_needs_no_network(self):
         if not self.has_matplotlib():

@@ -20,6 +20,7 @@ bool run(std::string_view input) {
   const auto [text, rest] = cut(input, kSet);
   const std::vector<std::string> overrides = cut_all(rest, kSet);
   const std::string path = scratch.write("compare.json", text);
+  accepts<ConfigError>([&] { is_compare_file(path); });
   return accepts<ConfigError>([&] {
     const CompareFile file = load_compare_file(path, overrides);
     require(file.variants.size() >= 2 && file.baseline < file.variants.size(), "a comparison has a baseline");

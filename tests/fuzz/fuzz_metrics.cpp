@@ -4,10 +4,9 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "fuzz/target.h"
 #include "metrics/metrics_log.h"
-#include "train/compare_results.h"
+#include "train/compare_metrics.h"
 
 namespace saslm::fuzz {
 namespace {
@@ -44,28 +43,47 @@ void require_resumes(const std::string& path, std::string_view text, int64_t ste
           "to resume twice is to resume once");
 }
 
-ComparePlan plan() {
-  VariantPlan variant{.name = "a"};
-  variant.config.train.steps = 2;
-  variant.plan.tokens_per_step = 8, variant.plan.flops_per_token = 1e3;
-  return {.seeds = {1}, .variants = {variant}};
+// What is read the short way is what the library reads.
+void require_scans(std::string_view text) {
+  while (!text.empty()) {
+    const auto [line, rest] = cut(text, "\n");
+    StepLine step;
+    if (scan_step(line, step)) {
+      const auto event = nlohmann::json::parse(line, nullptr, false);
+      require(event.is_object() && event["event"] == "step" && !event.contains("skipped"),
+              "it is a step's event");
+      require(event["step"] == step.step && event["step_ms"] == step.step_ms, "its numbers are the same");
+      require(step.loss ? event["loss"] == *step.loss : event["loss"].is_null(), "its loss is the same");
+    }
+    text = rest;
+  }
 }
 
 bool is_run(std::string_view text) {
-  static const Scratch scratch;
-  static const ComparePlan the_plan = plan();
-  static const std::string folder = [] {
-    make_dirs(scratch / "runs/a_seed1");
-    return "runs/a_seed1/";
-  }();
-  scratch.write(folder + "metrics.jsonl", text);
-  return accepts<DataError>([&] {
-    const RunRecord record = read_results(the_plan, scratch / "").variants.at(0).runs.at(0);
-    require(record.steps_done >= 0, "steps are not fewer than none");
-    require(!record.finished() || !record.evals.empty(), "a finished run was evaluated");
-    for (const auto& [step, loss] : record.evals)
-      require(step >= 0 && std::isfinite(loss), "losses that count are finite");
-  });
+  require_scans(text);
+  TrainConfig train;
+  train.steps = 2;
+  const RunRecord record = read_run(text, train);
+  require(record.steps_done >= 0 && record.unreadable >= 0, "steps are not fewer than none");
+  require(!record.finished() || (!record.evals.empty() && record.evals.back().first == 2),
+          "a finished run was evaluated at its end");
+  require(!(record.last_eval_lost && record.finished()), "a run without its last evaluation is not finished");
+  double before = -1;
+  for (const auto& [step, loss] : record.evals) {
+    require(step > before && std::isfinite(loss), "losses that count are finite, and in order");
+    before = step;
+  }
+  if (!record.evals.empty())
+    for (const double step : {0.0, 0.5, 1.0, 1.5, 2.0, 7.0})
+      if (const auto loss = read_curve(record.evals, step)) {
+        const auto [low, high] =
+            std::minmax_element(record.evals.begin(), record.evals.end(),
+                                [](const auto& a, const auto& b) { return a.second < b.second; });
+        const double room = 1e-9 * (std::abs(low->second) + std::abs(high->second));
+        require(!(*loss < low->second - room) && !(*loss > high->second + room),
+                "a curve stays between its points");
+      }
+  return record.status != RunRecord::Status::missing;
 }
 
 bool run(std::string_view input) {

@@ -247,6 +247,39 @@ TEST_F(CompareFileTest, ARecordFromBeforeASettingMeansItsDefault) {
             "variants.mha.config.runtime.recompute: \"none\" before, \"block\" now");
 }
 
+TEST_F(CompareFileTest, OtherRanksAreNoChangeButForMeasuredSpeeds) {
+  json root = valid();
+  root["base"]["train"] = {{"steps", 10}, {"micro_batch", 2}, {"global_batch", 4}};
+  const auto on_ranks = [&](int64_t ranks) {
+    write_shard("train.bin", 200);
+    write_shard("val.bin", 100);
+    CompareFile file = read(root);
+    file.ranks = ranks;
+    ComparePlan p = check_variants<float>(file, 0);
+    for (VariantPlan& variant : p.variants) variant.tokens_per_s = 100;
+    set_steps<float>(file, p);
+    EXPECT_EQ(p.variants[0].config.train.ranks, ranks);
+    EXPECT_EQ(p.variants[0].config.train.grad_accum, 2 / ranks);
+    return p;
+  };
+  const ComparePlan one = on_ranks(1), two = on_ranks(2);
+  EXPECT_EQ(changes_since(to_json(one), to_json(two)), std::vector<std::string>());
+  EXPECT_EQ(one.variants[1].plan.arena_bytes, two.variants[1].plan.arena_bytes);
+  root["budget"] = "seconds", root["budget_value"] = 1;
+  EXPECT_EQ(changes_since(to_json(on_ranks(1)), to_json(on_ranks(2))).front(), "ranks: 1 before, 2 now");
+}
+
+TEST_F(CompareFileTest, AComparisonIsToldFromARun) {
+  write(valid().dump());
+  EXPECT_TRUE(is_compare_file(path()));
+  write(kBase);
+  EXPECT_FALSE(is_compare_file(path()));
+  write("{}");
+  EXPECT_FALSE(is_compare_file(path()));
+  write("[");
+  expect_contains(refusal_of([&] { is_compare_file(path()); }), path());
+}
+
 TEST_F(CompareFileTest, EveryOtherChangeIsNamed) {
   const ordered_json before = to_json(plan(valid()));
   const auto change_of = [&](const json& root) {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 
 #include "train/compare_stats.h"
 
@@ -72,11 +73,80 @@ TEST(PairedDifference, EqualLossesShowNoDifference) {
   EXPECT_FALSE(paired_difference(pairs).shown());
 }
 
-TEST(Interpolate, IsLinearBetweenPointsAndConstantOutside) {
-  const std::pair<double, double> points[] = {{0, 5}, {10, 3}, {20, 2}};
-  for (const auto& [x, y] :
-       {std::pair{-1.0, 5.0}, {0.0, 5.0}, {5.0, 4.0}, {10.0, 3.0}, {12.0, 2.8}, {25.0, 2.0}})
-    EXPECT_DOUBLE_EQ(interpolate(points, x), y) << x;
+TEST(PairedDifference, SeedsThatMakeNoDifferenceAreSuspicious) {
+  for (const double noise : {0.0, 1e-15}) {
+    const LossPair pairs[] = {{2.9, 3.0}, {2.8 + noise, 2.9}, {3.0, 3.1}};
+    const PairedDifference d = paired_difference(pairs);
+    EXPECT_TRUE(d.suspicious) << noise;
+    EXPECT_FALSE(d.shown()) << noise;
+  }
+  const LossPair fine[] = {{2.9, 3.0}, {2.80001, 2.9}};
+  EXPECT_FALSE(paired_difference(fine).suspicious);
+}
+
+// ---- Reading a curve
+
+TEST(ReadCurve, PassesThroughItsPointsAndHasNoneBeforeTheFirstTrainedOne) {
+  const LossCurve curve = {{0, 10}, {10, 5}, {20, 4}, {40, 3.5}};
+  for (size_t i = 1; i < curve.size(); ++i) EXPECT_EQ(read_curve(curve, curve[i].first), curve[i].second);
+  EXPECT_EQ(read_curve(curve, 41), 3.5);
+  for (const double step : {0.0, 5.0, 9.99}) EXPECT_FALSE(read_curve(curve, step)) << step;
+  EXPECT_FALSE(read_curve({}, 1));
+  EXPECT_FALSE(read_curve({{0, 10}}, 1));
+}
+
+TEST(ReadCurve, StaysBetweenItsNeighbours) {
+  const LossCurve curve = {{10, 5}, {20, 3}, {30, 3.2}, {40, 1}};
+  for (double step = 10; step <= 40; step += 0.5)
+    for (size_t i = 1; i < curve.size(); ++i)
+      if (curve[i - 1].first <= step && step <= curve[i].first) {
+        const double loss = read_curve(curve, step).value();
+        EXPECT_LE(loss, std::max(curve[i - 1].second, curve[i].second) + 1e-12) << step;
+        EXPECT_GE(loss, std::min(curve[i - 1].second, curve[i].second) - 1e-12) << step;
+      }
+}
+
+TEST(ReadCurve, IsALineInTheLogarithmBetweenTwoPoints) {
+  EXPECT_NEAR(read_curve({{0, 9}, {10, 5}, {40, 3}}, 20).value(), 4, 1e-12);
+}
+
+// Curves of which the truth is known, evaluated at even steps as a comparison does: a power law, and one that
+// a learning rate's cosine decay takes another 0.15 nats off. docs/experiments.md has the table.
+struct Errors {
+  double first = 0, later = 0;  // largest, read - true: between the first two evaluations, and from there on
+  double chord_first = 0;       // of a straight line over steps
+};
+Errors errors_of(double power, double decay, int eval_points) {
+  const double steps = 1000, every = steps / eval_points;
+  const auto loss = [&](double t) {
+    return 2 + 5 * std::pow(1 + t / 10, -power) - decay * (1 - std::cos(3.14159265358979 * t / steps)) / 2;
+  };
+  LossCurve curve = {{0, loss(0)}};
+  for (int i = 1; i <= eval_points; ++i) curve.emplace_back(every * i, loss(every * i));
+  Errors errors;
+  for (double t = every; t <= steps; t += 1) {
+    double& most = t < 2 * every ? errors.first : errors.later;
+    most = std::max(most, std::abs(read_curve(curve, t).value() - loss(t)));
+    if (t >= 2 * every) continue;
+    const double part = (t - every) / every;
+    errors.chord_first =
+        std::max(errors.chord_first, (1 - part) * curve[1].second + part * curve[2].second - loss(t));
+  }
+  return errors;
+}
+
+TEST(ReadCurve, ItsErrorIsThatOfTheSimulationInTheDocumentation) {
+  for (const int eval_points : {10, 20, 50})
+    for (const double decay : {0.0, 0.15})
+      for (const double power : {0.3, 0.6, 1.0}) {
+        const Errors e = errors_of(power, decay, eval_points);
+        std::printf(
+            "%2d evaluations, power %.1f, decay %.2f: first two %.4f (chord %.4f), from there on %.4f nats\n",
+            eval_points, power, decay, e.first, e.chord_first, e.later);
+        EXPECT_LT(e.first, 0.004);
+        EXPECT_LT(e.later, 0.0006);
+        EXPECT_GT(e.chord_first, 0.03);  // what it is better than
+      }
 }
 
 TEST(Median, OfOddAndEvenNumbers) {
@@ -104,6 +174,36 @@ TEST(Claim, OneSeedIsNoEvidence) {
   EXPECT_NE(text.find("one seed gives no interval"), std::string::npos) << text;
   EXPECT_EQ(text.find("better"), std::string::npos) << text;
   EXPECT_NE(claim("sas", "mha", {}, "FLOPs").find("Nothing can be said"), std::string::npos);
+}
+
+TEST(Claim, ItsDigitsCarryIt) {
+  const auto text = [](double mean, std::optional<double> half, int64_t pairs = 3) {
+    return claim("sas", "mha", {.pairs = pairs, .mean = mean, .half_width = half}, "tokens");
+  };
+  EXPECT_NE(text(-0.0000213, 0.0000042).find("better than mha by 0.0000213 ± 0.0000042 nats"),
+            std::string::npos)
+      << text(-0.0000213, 0.0000042);
+  EXPECT_NE(text(-0.02104, 0.02101).find("by 0.02104 ± 0.02101 nats"), std::string::npos)
+      << text(-0.02104, 0.02101);
+  EXPECT_NE(text(2e-6, {}, 1).find("ended 0.0000020 nats above mha"), std::string::npos) << text(2e-6, {}, 1);
+  EXPECT_NE(text(0, {}, 1).find("the same loss to the last digit"), std::string::npos) << text(0, {}, 1);
+  EXPECT_NE(text(1e-9, 0.021).find("+0.0000 ± 0.0210"), std::string::npos) << text(1e-9, 0.021);
+}
+
+TEST(Claim, NoSpreadOverSeedsIsNamedAndNoClaim) {
+  const auto text = [](double mean) {
+    return claim("sas", "mha", {.pairs = 3, .mean = mean, .half_width = 0, .suspicious = true}, "tokens");
+  };
+  EXPECT_EQ(text(0),
+            "sas and mha ended with the same losses to the last digit with all 3 seeds at equal tokens: they "
+            "seem to "
+            "compute the same thing, and no difference is claimed.");
+  EXPECT_NE(text(-0.1).find("seeds that should differ agree to the last digit"), std::string::npos)
+      << text(-0.1);
+  for (const double mean : {0.0, -0.1}) {
+    EXPECT_EQ(text(mean).find("better"), std::string::npos);
+    EXPECT_EQ(text(mean).find("±"), std::string::npos);
+  }
 }
 
 }  // namespace
