@@ -63,8 +63,9 @@ int compare(const Options& o) {
   }
   if (const LaunchedAs launched = launched_as(); launched.size > 1)
     throw ConfigError("saslm compare trains on one rank, but a launcher started " +
-                      std::to_string(launched.size) +
-                      "; start it without one, or unset the launcher's variables that were left over");
+                      std::to_string(launched.size) + ", as is said by " + launched.said_by +
+                      " in the environment; start it without one, or unset " + launched.to_unset +
+                      " where that is left over");
   watch_stop_signals();
   const Device device = choose_device(runtime);
   console.note("device: " + device.description);

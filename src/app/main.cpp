@@ -65,6 +65,12 @@ int saslm::report(const std::exception& error) {
     ended_within(std::chrono::seconds(10));
     return 1;
   }
+  if (dynamic_cast<const StoppedError*>(&error)) {  // of ranks that this program started, the first says so
+    const LaunchedAs launched = launched_if_known();
+    if (launched.rank == 0 || launched.listener < 0)
+      std::cerr << std::string("saslm: ") + error.what() + "\n";
+    return kStoppedToResume;
+  }
   return fail(dynamic_cast<const UserError*>(&error)       ? 2
               : dynamic_cast<const DivergedError*>(&error) ? 3
                                                            : 1,
