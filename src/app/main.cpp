@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "app/command.h"
-#include "app/device.h"
+#include "app/process.h"
 #include "app/stop_signal.h"
 #include "comm/communicator.h"
 #include "core/error.h"
@@ -153,7 +153,7 @@ int main(int argc, char** argv) {
   void* frame = nullptr;
   ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {
-    saslm::use_short_spinning(argv);
+    saslm::prepare_process(argv);
     return run_command(argc, argv);
   } catch (const std::exception& error) {
     try {
