@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/console.h"
 #include "app/device.h"
 #include "app/launch_ranks.h"
 #include "app/options.h"
@@ -58,6 +59,7 @@ void print_table(const std::string& device, const Communicator& comm, const std:
 int bench_ranks(const Options& o) {
   const LaunchedAs launched = launched_as();
   if (o.ranks > 1 && !launched.launched) return launch_ranks(int(o.ranks));
+  if (o.ranks > 0) check_not_launched_twice(launched, o.ranks, "--ranks");
   if (launched.size < 2)
     throw ConfigError(
         "bench ranks: wanted several ranks, there is one; give --ranks 2, or start it under a launcher");
@@ -65,7 +67,7 @@ int bench_ranks(const Options& o) {
   runtime.device = o.device == "cpu"    ? DeviceKind::cpu
                    : o.device == "cuda" ? DeviceKind::cuda
                                         : DeviceKind::automatic;
-  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s);
+  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s, {.say = note_aside});
   const Device device = choose_device(runtime, launched);
   const std::unique_ptr<Communicator> comm = join_devices(std::move(host), device);
   std::vector<RanksTime> times;

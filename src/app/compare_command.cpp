@@ -105,17 +105,14 @@ int compare(const Options& o) {
     if (o.dry_run) return dry_run(o, file, {.dir = dir, .local_ranks = int(o.ranks)}, device);
     return launch_ranks(int(o.ranks));
   }
-  if (o.ranks > 0 && o.ranks != launched.size)
-    throw ConfigError("--ranks is " + std::to_string(o.ranks) + ", but a launcher started " +
-                      std::to_string(launched.size) + "; leave --ranks out under a launcher, or unset the " +
-                      "launcher's variables that were left over");
+  if (o.ranks > 0) check_not_launched_twice(launched, o.ranks, "--ranks");
   if (!o.dry_run) watch_stop_signals();
   const CompareFile file = load(o, launched.size);
   // All variants have the same runtime block, which planning sees to.
   const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
   const CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
   if (o.dry_run) return dry_run(o, file, options, choose_device(runtime, launched));
-  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s);
+  std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s, waiting_of(launched));
   const Device device = choose_device(runtime, launched);
   const std::unique_ptr<Communicator> joined = host ? join_devices(std::move(host), device) : nullptr;
   const Communicator& comm = joined ? *joined : single_rank();

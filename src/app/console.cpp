@@ -78,6 +78,11 @@ void Console::checkpoint(const CheckpointRecord& record) {
   note(fmt::format("saved {} ({:.0f} ms)", record.path, record.save_ms));
 }
 
+void note_aside(const std::string& line) {
+  if (isatty(STDERR_FILENO) == 1) std::cerr << "\r\033[2K";  // over a live line, which comes again
+  Console(0).note(line);
+}
+
 void warn_of_skipped(const SavedModel& model) {
   for (const std::string& line : model.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
 }

@@ -28,6 +28,9 @@ class Console : public TrainObserver {
   std::chrono::steady_clock::time_point last_line_{};
 };
 
+// A line from wherever there is no console at hand.
+void note_aside(const std::string& line);
+
 // Which newer checkpoints are damaged, and why.
 void warn_of_skipped(const SavedModel& model);
 

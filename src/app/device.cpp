@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 
 #include "app/command.h"
 #include "comm/nccl.h"
 #include "comm/rank_gpu.h"
 #include "core/error.h"
+#include "ops/cpu_limit.h"
 
 namespace saslm {
 
@@ -40,15 +42,41 @@ Gpu gpu_for(const LaunchedAs& launched) {
 }
 
 constexpr int kMaxThreads = 1024;  // as runtime.threads
+constexpr int kFewThreads = 4;     // so many on one CPU cost little
+
+namespace {
+
+// Threads that have no CPU of their own wait for each other at every loop's end: a hundred on two CPUs take
+// 70 times as long as two. Results do not depend on their number, so those that can only do harm are left
+// out.
+void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
+  const char* const number = std::getenv("OMP_NUM_THREADS");
+  const bool said = runtime.threads > 0 || (number != nullptr && *number != '\0');
+  const int ranks_here = !said || launched.listener >= 0 ? launched.local_size : 1;  // that share the CPUs
+  const int useful = std::max(1, usable_cpus() / ranks_here);
+  if (!said && (launched.local_size > 1 || omp_get_max_threads() > useful)) omp_set_num_threads(useful);
+  if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
+  const int wanted = omp_get_max_threads();
+  if (wanted > kMaxThreads)
+    throw ConfigError("OMP_NUM_THREADS asks for " + std::to_string(wanted) + " threads; wanted 1 to " +
+                      std::to_string(kMaxThreads));
+  if (wanted <= useful) return;
+  const bool harmful = wanted > std::max(kFewThreads, 2 * useful);
+  if (harmful) omp_set_num_threads(useful);
+  if (launched.rank == 0)
+    std::cerr << std::string("warning: ") +
+                     (runtime.threads > 0 ? "runtime.threads is " : "OMP_NUM_THREADS is ") +
+                     std::to_string(wanted) + ", but " + (ranks_here > 1 ? "each rank" : "this process") +
+                     " may use " + std::to_string(useful) + (useful == 1 ? " CPU" : " CPUs") +
+                     " (affinity, control group): " +
+                     (harmful ? "it computes with " + std::to_string(useful) : "more threads are slower") +
+                     "; results are the same\n";
+}
+
+}  // namespace
 
 Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
-  if (runtime.threads > 0)
-    omp_set_num_threads(int(runtime.threads));
-  else if (launched.local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
-    omp_set_num_threads(std::max(1, omp_get_num_procs() / launched.local_size));
-  if (omp_get_max_threads() > kMaxThreads)
-    throw ConfigError("OMP_NUM_THREADS asks for " + std::to_string(omp_get_max_threads()) +
-                      " threads; wanted 1 to " + std::to_string(kMaxThreads));
+  choose_threads(runtime, launched);
   Device device = intended_device(runtime);
   if (device.gpu) {
     const Gpu gpu = gpu_for(launched);

@@ -27,8 +27,8 @@ struct Device {
 Gpu gpu_for(const LaunchedAs& launched);
 
 // Sets the number of CPU threads, or the GPU that this process uses from now on: ranks on one machine divide
-// its cores among them, unless the user says how many threads, and take a GPU each. ConfigError when the
-// device asked for is not here.
+// its cores among them, unless the user says how many threads, and take a GPU each. More threads than CPUs
+// are warned of on standard error, and many more left out. ConfigError when the device asked for is not here.
 Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched = {});
 // What `device` would be on a machine that has what is asked for: for plans.
 Device intended_device(const RuntimeConfig& runtime);

@@ -1,5 +1,6 @@
 // The ranks are told who they are as torchrun tells it (comm/launched_as.cpp). The port at which they meet is
-// listened at before the first of them begins, and rank 0 inherits that: no other program can take it.
+// listened at before the first of them begins, and rank 0 inherits that: no other program can take it. And
+// they get a token, without which nobody else who connects there is taken for one of them.
 #include "app/launch_ranks.h"
 
 #include <fcntl.h>
@@ -18,6 +19,10 @@
 #include <vector>
 
 #include "app/command.h"
+#include "app/console.h"
+#include "app/stop_signal.h"
+#include "app/stop_signal.h"
+#include "comm/run_token.h"
 #include "comm/tcp.h"
 #include "core/error.h"
 
@@ -39,8 +44,8 @@ std::vector<std::string> own_arguments() {
 class Launch {
  public:
   explicit Launch(int count) {
-    sigemptyset(&awaited_);
-    for (const int one : {SIGTERM, SIGINT, SIGUSR1, SIGCHLD}) sigaddset(&awaited_, one);
+    awaited_ = stop_signals();
+    sigaddset(&awaited_, SIGCHLD);
     signal(SIGCHLD, SIG_DFL);
     sigprocmask(SIG_BLOCK, &awaited_, &before_);
     const Socket listener = listen_at({kHere, 0});
@@ -86,6 +91,7 @@ class Launch {
     sigprocmask(SIG_UNBLOCK, &child_ended, nullptr);
     setpgid(0, 0);                     // a Ctrl-C on the terminal comes through the parent alone,
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // and if that is killed, so are the ranks
+    signal(SIGTTOU, SIG_IGN);          // which for the terminal are in the background, and may write there
     const std::pair<const char*, std::string> variables[] = {
         {"RANK", std::to_string(rank)},
         {"LOCAL_RANK", std::to_string(rank)},
@@ -95,6 +101,7 @@ class Launch {
         {"MASTER_PORT", std::to_string(own_end(listener).port)},
         {"TORCHELASTIC_USE_AGENT_STORE", "False"},
         {"SASLM_LISTENER", std::to_string(listener.fd())},
+        {kTokenVariable, text_of(token_)},
     };
     for (const auto& [name, value] : variables) setenv(name, value.c_str(), 1);
     fcntl(listener.fd(), F_SETFD, 0);
@@ -107,11 +114,14 @@ class Launch {
       if (pid != kEnded) kill(pid, number);
   }
 
+  // A rank that is stopped (SIGSTOP) hears of it when it goes on, and all others wait for it.
   void pass_on(int number) {
     if (!stopping_) {
       stopping_ = true;
-      return send(number);
+      send(number);
+      return send(SIGCONT);
     }
+    if (number == SIGXCPU) return;  // which comes every second
     second_signal_ = number;
     ending_ = true;
     kill_at_ = Clock::now();
@@ -120,12 +130,23 @@ class Launch {
 
   void reap() {
     int status = 0;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
       const auto rank = std::find(ranks_.begin(), ranks_.end(), pid);
       if (rank == ranks_.end()) continue;
+      const int number = int(rank - ranks_.begin());
+      if (WIFSTOPPED(status)) {
+        tell_of_stopped(number, pid, WSTOPSIG(status));
+        continue;
+      }
       *rank = kEnded;
-      if (!ending_) take(int(rank - ranks_.begin()), status);
+      if (!ending_) take(number, status);
     }
+  }
+
+  static void tell_of_stopped(int rank, pid_t pid, int number) {
+    std::cerr << "rank " + std::to_string(rank) + " was stopped by signal " + std::to_string(number) + " (" +
+                     strsignal(number) + "), and the others wait for it: kill -CONT " + std::to_string(pid) +
+                     " lets it go on\n";
   }
 
   // The first rank that fails ends all: what the others would still say follows from it.
@@ -135,6 +156,8 @@ class Launch {
     if (code == kDone || (rank == 0 && code == kStoppedToResume)) return;
     ending_ = true;
     code_ = code == kNotStarted ? 1 : code;
+    kill_at_ = Clock::now() + kGrace;
+    if (code == kStoppedToResume && stopping_) return;  // while joining: the others end so by themselves
     const std::string who = "saslm: rank " + std::to_string(rank);
     if (WIFSIGNALED(status))
       std::cerr << who + " was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
@@ -143,10 +166,10 @@ class Launch {
     else if (code == kNotStarted)
       std::cerr << who + " could not be started: exec failed\n";
     send(SIGTERM);
-    kill_at_ = Clock::now() + kGrace;
   }
 
   sigset_t awaited_, before_;
+  const RunToken token_ = draw_token();
   std::vector<pid_t> ranks_;
   int code_ = kDone;
   bool stopping_ = false, ending_ = false;
@@ -158,6 +181,20 @@ class Launch {
 
 int launch_ranks(int count) {
   return Launch(count).wait();
+}
+
+void check_not_launched_twice(const LaunchedAs& launched, int64_t ranks, const std::string& option) {
+  const bool by_us = launched.listener >= 0;
+  if (ranks == launched.size && (by_us || !launched.launched)) return;
+  throw ConfigError(option + " is " + std::to_string(ranks) + ", but a launcher started " +
+                    std::to_string(launched.size) + ", as is said by " + launched.said_by +
+                    " in the environment; leave " + option +
+                    " out under a launcher. Where that is left over, " + "unset " + launched.to_unset);
+}
+
+Waiting waiting_of(const LaunchedAs& launched) {
+  if (launched.rank > 0 && launched.listener >= 0) return {.stop = stop_requested};
+  return {.stop = stop_requested, .say = note_aside};
 }
 
 }  // namespace saslm

@@ -14,8 +14,7 @@
 #include <thread>
 
 #include "app/command.h"
-#include "app/device.h"
-#include "app/open_file_limit.h"
+#include "app/process.h"
 #include "app/stop_signal.h"
 #include "comm/communicator.h"
 #include "core/error.h"
@@ -65,6 +64,12 @@ int saslm::report(const std::exception& error) {
   if (dynamic_cast<const PeerError*>(&error)) {
     ended_within(std::chrono::seconds(10));
     return 1;
+  }
+  if (dynamic_cast<const StoppedError*>(&error)) {  // of ranks that this program started, the first says so
+    const LaunchedAs launched = launched_if_known();
+    if (launched.rank == 0 || launched.listener < 0)
+      std::cerr << std::string("saslm: ") + error.what() + "\n";
+    return kStoppedToResume;
   }
   return fail(dynamic_cast<const UserError*>(&error)       ? 2
               : dynamic_cast<const DivergedError*>(&error) ? 3
@@ -148,8 +153,7 @@ int main(int argc, char** argv) {
   void* frame = nullptr;
   ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {
-    saslm::raise_open_file_limit();
-    saslm::use_short_spinning(argv);
+    saslm::prepare_process(argv);
     return run_command(argc, argv);
   } catch (const std::exception& error) {
     try {

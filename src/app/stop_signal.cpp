@@ -9,30 +9,39 @@
 namespace saslm {
 namespace {
 
-constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
+constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1, SIGXCPU};
 
 std::atomic<bool> g_stop_requested = false;
 
-sigset_t stop_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : kStopSignals) sigaddset(&set, signal);
-  return set;
+bool is_ignored(int signal) {
+  struct sigaction now = {};
+  return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
-// The first signal asks for a clean end after the step; the second ends the process at once.
+// The first signal asks for a clean end after the step; the second ends the process at once. (Of SIGXCPU,
+// which comes every second, only the first counts.)
 void wait_for_signals() {
   const sigset_t set = stop_signals();
   int signal = 0;
   if (sigwait(&set, &signal) != 0) return;
   g_stop_requested = true;
-  if (sigwait(&set, &signal) != 0) return;
+  do {
+    if (sigwait(&set, &signal) != 0) return;
+  } while (signal == SIGXCPU);
   std::signal(signal, SIG_DFL);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   std::raise(signal);
 }
 
 }  // namespace
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kStopSignals) sigaddset(&set, signal);
+  if (!is_ignored(SIGHUP)) sigaddset(&set, SIGHUP);  // as nohup wants it; blocked, it would come all the same
+  return set;
+}
 
 // No thread that computes may run a handler: oneDNN 2.6 lets the stack pointer of its generated code point
 // into a buffer of the heap, and a handler's frame then overwrites whatever lies before that buffer. So the

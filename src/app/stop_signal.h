@@ -1,8 +1,13 @@
-// SIGTERM, SIGINT and SIGUSR1 ask for a clean end: finish the step, save, exit 75. A log that nobody reads
-// any more (SIGPIPE) is no reason to end.
+// SIGTERM, SIGINT, SIGUSR1, SIGHUP (a terminal that is closed; not under nohup) and SIGXCPU (ulimit -S -t)
+// ask for a clean end: finish the step, save, exit 75. A log that nobody reads any more (SIGPIPE) is no
+// reason to end.
 #pragma once
+#include <csignal>
 
 namespace saslm {
+
+// Those of them that count in this process.
+sigset_t stop_signals();
 
 // From now on the first signal only sets what stop_requested() returns; the second ends the process at once.
 // To be called before any other thread is started.

@@ -53,18 +53,15 @@ int train(const Options& o) {
   if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
   const LaunchedAs launched = launched_as();
   const int64_t ranks = std::max(o.ranks, o.gpus);
-  const char* const option = o.gpus > 0 ? "--gpus" : "--ranks";
   if (ranks > 1 && !launched.launched) {  // a mistake is told once
     load_config(o.config, overrides, ranks);
     if (o.gpus > 0) gpu_for({.local_size = int(ranks)});
     return launch_ranks(int(ranks));
   }
-  if (ranks > 0 && ranks != launched.size)
-    throw ConfigError(option + (" is " + std::to_string(ranks)) + ", but a launcher started " +
-                      std::to_string(launched.size) + "; leave " + option + " out under a launcher");
+  if (ranks > 0) check_not_launched_twice(launched, ranks, o.gpus > 0 ? "--gpus" : "--ranks");
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
-  std::unique_ptr<HostRanks> host = join_ranks(launched, config.runtime.comm_timeout_s);
+  std::unique_ptr<HostRanks> host = join_ranks(launched, config.runtime.comm_timeout_s, waiting_of(launched));
   if (!host && o.gpus > 0) host = room_of_one(config.runtime.comm_timeout_s);
   const Device device = choose_device(config.runtime, launched);
   const std::unique_ptr<Communicator> joined = host ? join_devices(std::move(host), device) : nullptr;

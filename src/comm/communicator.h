@@ -11,10 +11,13 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "comm/run_token.h"
+#include "comm/waiting.h"
 #include "core/stream.h"
 #include "core/view.h"
 
@@ -74,19 +77,23 @@ struct LaunchedAs {
   bool launched = false;               // there is one that started several, or may have
   std::string master_host;             // where rank 0 listens; empty: they meet by MPI
   int master_port = 0;
-  int listener = -1;  // a descriptor that listens there: this program's own launcher started all
+  int listener = -1;              // a descriptor that listens there: this program's own launcher started all
+  std::optional<RunToken> token;  // that all ranks of this run have, and nobody else
+  std::string said_by;            // "RANK=0, WORLD_SIZE=2, ...": what says so; empty without a launcher
+  std::string to_unset;           // "RANK WORLD_SIZE": what says it, and all else that then would
 };
 // Follows torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; so can anyone by hand), Open MPI's mpirun,
-// MPICH's mpiexec and srun, in this order. ConfigError names a variable that is malformed or missing.
+// MPICH's mpiexec and srun, in this order. ConfigError names a variable that is malformed or missing, and
+// those to unset where there is no launcher.
 LaunchedAs launched_as();
 
 // Joins the ranks that a launcher started beside this one, by sockets or MPI; once in a process; nothing for
-// one rank alone. ConfigError and CommError as in comm/meeting.h; ConfigError in a build without MPI, or with
-// another MPI than the launcher's.
-std::unique_ptr<HostRanks> join_ranks(const LaunchedAs&, double timeout_s);
-std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&,
-                                        double timeout_s);  // of several, with a master_host
-std::unique_ptr<HostRanks> join_mpi(double timeout_s);
+// one rank alone. ConfigError, CommError and StoppedError as in comm/meeting.h; ConfigError in a build
+// without MPI, or with another MPI than the launcher's. `waiting` counts for all later waits, too.
+std::unique_ptr<HostRanks> join_ranks(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
+// Of several, with a master_host.
+std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
+std::unique_ptr<HostRanks> join_mpi(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
 // Ends all ranks of MPI at once: for the one that cannot go on. Does nothing elsewhere: ranks over sockets
 // learn it from the room's destructor.
 void abort_ranks(int exit_code);

@@ -14,6 +14,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kLongestGap = 0.5;  // seconds
 constexpr double kCheckEvery = 0.1;
+constexpr double kSayAfter_s = 30, kSayAgainAfter_s = 60, kSayAfterStop_s = 2;
+constexpr double kLeastPatience_s = 10, kPatience = 10;  // times the longest wait so far
+constexpr double kLowerSpeaksFirst_s = 0.5;              // so that of those who give up together one says why
 
 }  // namespace
 
@@ -40,9 +43,37 @@ void HostRanks::give_up(const char* doing, const std::string& awaited) const {
                   "newest checkpoint");
 }
 
+double HostRanks::patience_after_stop_s() const {
+  return std::max(kLeastPatience_s, kPatience * longest_s_) + kLowerSpeaksFirst_s * std::min(rank(), 8);
+}
+
+void HostRanks::heed(double waited_s, const char* doing, const std::function<std::string()>& awaited,
+                     Heeded& heeded) const {
+  if (heeded.stop_asked_at < 0 && waiting_.stop()) {
+    heeded.stop_asked_at = waited_s;
+    heeded.say_at = waited_s + kSayAfterStop_s;
+  }
+  const bool stop = heeded.stop_asked_at >= 0;
+  const double limit_s =
+      stop ? std::min(timeout_s_, heeded.stop_asked_at + patience_after_stop_s()) : timeout_s_;
+  const auto whole = [](double s) { return std::to_string(int64_t(std::ceil(s))) + " s"; };
+  if (stop && waited_s > limit_s)
+    throw CommError(said(doing) + "a signal asked for a stop, but " + awaited() + " did not answer for " +
+                    whole(waited_s) +
+                    ": what came after the newest checkpoint is lost. The same command goes on from there");
+  if (waited_s < heeded.say_at) return;
+  heeded.say_at = waited_s + kSayAgainAfter_s;
+  if (const std::string whom = awaited(); rank() == 0 || whom == "rank 0")
+    waiting_.say("rank " + std::to_string(rank()) + " is waiting for " + whom + " in the " + doing +
+                 ", for " + whole(waited_s) + " so far, for " + whole(limit_s) +
+                 (stop ? " at most, since a signal asked for a stop; a second one ends the run at once"
+                       : " (runtime.comm_timeout_s) at most"));
+}
+
 void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
                            const std::function<std::string()>& awaited) const {
   double waited_s = 0, check_at = kCheckEvery, say_at = timeout_s_ / 2;
+  Heeded heeded{.say_at = kSayAfter_s};
   for (auto asked_at = Clock::now(); !done();) {
     // A gap between two questions is time in which this process did not run: nobody failed to answer it.
     const auto now = Clock::now();
@@ -51,6 +82,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
     if (waited_s > timeout_s_) give_up(doing, awaited());
     if (waited_s > check_at) {
       check_alive(doing);
+      heed(waited_s, doing, awaited, heeded);
       check_at += kCheckEvery;
     }
     if (waited_s > say_at) {
@@ -60,6 +92,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
     }
     rest(waited_s);
   }
+  longest_s_ = std::max(longest_s_, waited_s);
 }
 
 }  // namespace saslm

@@ -3,6 +3,10 @@
 // A rank that hangs keeps its partner waiting, that one the next, and soon all wait for somebody. So whoever
 // has been waiting for half the time limit begins to tell all others; who then is silent is the one that
 // hangs. The lowest of those who wait reports it (CommError), the others end quietly (PeerError).
+//
+// A stop that a signal asks for is made between steps, by all together. Where a rank hangs they never get
+// there: so from the signal on a wait may last ten times as long as the longest before it, and ten seconds at
+// least; then it is told whom it was for, and the run ends without a further save (CommError).
 #pragma once
 #include <functional>
 #include <set>
@@ -14,7 +18,8 @@ namespace saslm {
 
 class HostRanks : public Communicator {
  public:
-  HostRanks(int rank, int size, double timeout_s) : Communicator(rank, size), timeout_s_(timeout_s) {}
+  HostRanks(int rank, int size, double timeout_s, Waiting waiting = {})
+      : Communicator(rank, size), timeout_s_(timeout_s), waiting_(std::move(waiting)) {}
 
   double timeout_s() const { return timeout_s_; }
   static std::string said(const char* doing) { return "in the " + std::string(doing) + ": "; }
@@ -37,7 +42,16 @@ class HostRanks : public Communicator {
 
   [[noreturn]] void give_up(const char* doing, const std::string& awaited) const;
 
+  struct Heeded {  // in one wait, as seconds of it
+    double say_at, stop_asked_at = -1;
+  };
+  // That a stop was asked for, and that it is time to say who is waited for.
+  void heed(double waited_s, const char* doing, const std::function<std::string()>& awaited, Heeded&) const;
+  double patience_after_stop_s() const;
+
   double timeout_s_;
+  Waiting waiting_;
+  mutable double longest_s_ = 0;  // of the waits that had an end
   mutable bool another_says_ = false;
 };
 

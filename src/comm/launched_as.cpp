@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <initializer_list>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -21,9 +23,12 @@ bool is_set(const char* variable) {
   return !text_in(variable).empty();
 }
 
+std::string to_unset();
+
 [[noreturn]] void refuse(const char* variable, const std::string& wanted) {
   throw ConfigError("the environment's " + std::string(variable) + " should be " + wanted + ", is " +
-                    (is_set(variable) ? text_in(variable) : "not set"));
+                    (is_set(variable) ? text_in(variable) : "not set") +
+                    "; where no launcher starts several ranks, unset " + to_unset());
 }
 
 // The number that `text` begins with; `text` then is what follows it. -1 when there is none.
@@ -80,6 +85,11 @@ std::string first_slurm_host(const char* variable) {
   return host;
 }
 
+void add_said_by(LaunchedAs& as, std::initializer_list<const char*> variables) {
+  for (const char* const one : variables)
+    if (is_set(one)) as.said_by += (as.said_by.empty() ? "" : ", ") + std::string(one) + "=" + text_in(one);
+}
+
 void meet_at_master(LaunchedAs& as) {
   as.master_host = text_in("MASTER_ADDR");
   if (as.master_host.empty()) refuse("MASTER_ADDR", "the machine of rank 0");
@@ -87,12 +97,14 @@ void meet_at_master(LaunchedAs& as) {
   // torchrun's own process may listen at that port, and says so.
   if (text_in("TORCHELASTIC_USE_AGENT_STORE") == "True") ++as.master_port;
   if (is_set("SASLM_LISTENER")) as.listener = number_in("SASLM_LISTENER", 0, 1 << 20, "a descriptor");
+  add_said_by(as, {"MASTER_ADDR", "MASTER_PORT"});
 }
 
 // Slurm says where the ranks are, but names no port: every step of every job gets one of its own, below those
 // that systems give away by themselves.
 void meet_on_first_host(LaunchedAs& as) {
   as.master_host = is_set("MASTER_ADDR") ? text_in("MASTER_ADDR") : first_slurm_host("SLURM_STEP_NODELIST");
+  add_said_by(as, {"SLURM_STEP_NODELIST", "MASTER_ADDR", "MASTER_PORT"});
   if (is_set("MASTER_PORT")) {
     as.master_port = number_in("MASTER_PORT", 1, 65535, "a port");
     return;
@@ -148,16 +160,42 @@ void share_as_slurm_says(const Launcher& l, LaunchedAs& as) {
   as.local_rank = number_in(l.local_rank, 0, as.local_size - 1, "a rank on this machine");
 }
 
+bool speaks(const Launcher& l) {
+  return is_set(l.sign) && is_set(l.rank) && is_set(l.size);
+}
+
+// Of all launchers that there is a trace of: without the first one's variables the next one's would count.
+std::string to_unset() {
+  std::set<std::string> names;
+  for (const Launcher& launcher : kLaunchers)
+    if (speaks(launcher)) names.insert({launcher.sign, launcher.rank, launcher.size});
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;
+  return text;
+}
+
+std::optional<RunToken> token_in_environment() {
+  if (!is_set(kTokenVariable)) return std::nullopt;
+  const std::optional<RunToken> token = token_of(text_in(kTokenVariable));
+  if (!token)  // which is not shown
+    throw ConfigError(std::string("the environment's ") + kTokenVariable +
+                      " should be 32 hexadecimal digits, the same for all ranks of a run");
+  return token;
+}
+
 }  // namespace
 
 LaunchedAs launched_as() {
   for (const Launcher& launcher : kLaunchers) {
-    if (!is_set(launcher.sign) || !is_set(launcher.rank) || !is_set(launcher.size)) continue;
+    if (!speaks(launcher)) continue;
     LaunchedAs as;
+    as.to_unset = to_unset();
+    add_said_by(as, {launcher.rank, launcher.size});
     as.size = number_in(launcher.size, 1, kMostRanks, "a number of ranks");
     as.rank = number_in(launcher.rank, 0, as.size - 1, "a rank");
     as.launched = as.size > 1 || launcher.meet == meet_by_mpi;
     if (as.size == 1) return as;
+    as.token = token_in_environment();
     launcher.meet(as);
     launcher.share_machine(launcher, as);
     return as;

@@ -27,15 +27,31 @@ std::string text_of(int mpi_error) {
 // the first waits for ever for a rank that does not come.
 class Session {
  public:
-  // Within the time limit, or CommError: then its thread stays where it is, until the process ends.
-  static std::shared_ptr<Session> begin(double timeout_s) {
+  // Within the time limit, or CommError, or StoppedError: then its thread stays where it is, until the
+  // process ends.
+  static std::shared_ptr<Session> begin(const LaunchedAs& as, double timeout_s, const Waiting& waiting) {
     auto session = std::make_shared<Session>();
     std::thread([session] { session->run(); }).detach();
+    const std::string limit = std::to_string(int64_t(std::ceil(timeout_s))) + " s (runtime.comm_timeout_s)";
+    const std::string others = "the other ranks of " + std::to_string(as.size) + " in MPI_Init_thread";
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
+    Vigil vigil(waiting);
     std::unique_lock lock(session->mutex_);
-    if (!session->changed_.wait_for(lock, std::chrono::duration<double>(timeout_s),
-                                    [&] { return session->stage_ != kBeginning; }))
-      throw CommError("MPI_Init_thread did not end within " + std::to_string(int64_t(std::ceil(timeout_s))) +
-                      " s (runtime.comm_timeout_s): a rank hangs or was not started");
+    while (!session->changed_.wait_for(lock, std::chrono::milliseconds(100),
+                                       [&] { return session->stage_ != kBeginning; })) {
+      if (vigil.stop())
+        throw StoppedError("stopped by a signal while waiting for " + others +
+                           "; nothing was begun, so that there is nothing to save: the same command starts "
+                           "again");
+      if (std::chrono::steady_clock::now() > until)
+        throw CommError("MPI_Init_thread did not end within " + limit + ": a rank hangs or was not started");
+      vigil.go_on([&] {
+        return "rank " + std::to_string(as.rank) + " is waiting for " + others + ", for " +
+               std::to_string(vigil.lasted().count()) + " s so far, for " + limit +
+               " at most. That there are several is said by " + as.said_by +
+               " in the environment: where that is left over, unset " + as.to_unset;
+      });
+    }
     if (session->error_ != MPI_SUCCESS) throw CommError("MPI_Init_thread: " + text_of(session->error_));
     return session;
   }
@@ -70,8 +86,8 @@ class Session {
 
 class Mpi : public HostRanks {
  public:
-  Mpi(int rank, int size, double timeout_s, std::shared_ptr<Session> session)
-      : HostRanks(rank, size, timeout_s), session_(std::move(session)) {}
+  Mpi(int rank, int size, double timeout_s, const Waiting& waiting, std::shared_ptr<Session> session)
+      : HostRanks(rank, size, timeout_s, waiting), session_(std::move(session)) {}
   ~Mpi() override {
     if (std::uncaught_exceptions() == 0) session_->end();
   }
@@ -175,19 +191,20 @@ class Mpi : public HostRanks {
 
 }  // namespace
 
-std::unique_ptr<HostRanks> join_mpi(double timeout_s) {
-  const std::shared_ptr<Session> session = Session::begin(timeout_s);
+std::unique_ptr<HostRanks> join_mpi(const LaunchedAs& as, double timeout_s, const Waiting& waiting) {
+  const std::shared_ptr<Session> session = Session::begin(as, timeout_s, waiting);
   int rank = 0, size = 1;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  if (const int wanted = launched_as().size; size != wanted)
+  if (size != as.size)
     throw ConfigError(
-        "the launcher speaks of " + std::to_string(wanted) + " ranks, but MPI joined " +
+        "the launcher speaks of " + std::to_string(as.size) + " ranks (" + as.said_by + "), but MPI joined " +
         std::to_string(size) +
-        ": start them by the mpirun of the MPI that saslm was built with, or unset a launcher's "
-        "variables that were left over (OMPI_COMM_WORLD_SIZE, PMI_SIZE)");
-  return std::make_unique<Mpi>(rank, size, timeout_s, session);
+        ": start them by the mpirun of the MPI that saslm was built with, or, where no launcher "
+        "starts several, unset " +
+        as.to_unset);
+  return std::make_unique<Mpi>(rank, size, timeout_s, waiting, session);
 }
 
 void abort_ranks(int exit_code) {

@@ -3,7 +3,7 @@
 
 namespace saslm {
 
-std::unique_ptr<HostRanks> join_mpi(double) {
+std::unique_ptr<HostRanks> join_mpi(const LaunchedAs&, double, const Waiting&) {
   throw ConfigError(
       "this build of saslm has no MPI, so it cannot be started by mpirun; start ranks by --ranks, torchrun "
       "or "

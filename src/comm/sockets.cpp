@@ -73,8 +73,11 @@ int parts_from(size_t from, std::span<Byte> first, std::span<Byte> second, std::
 
 class Sockets : public HostRanks {
  public:
-  Sockets(const LaunchedAs& as, double timeout_s, std::vector<Connections> connections)
-      : HostRanks(as.rank, as.size, timeout_s), launcher_says_(as.listener >= 0), peers_(connections.size()) {
+  Sockets(const LaunchedAs& as, double timeout_s, const Waiting& waiting,
+          std::vector<Connections> connections)
+      : HostRanks(as.rank, as.size, timeout_s, waiting),
+        launcher_says_(as.listener >= 0),
+        peers_(connections.size()) {
     for (size_t r = 0; r < peers_.size(); ++r) {
       peers_[r].control = std::move(connections[r].control);
       peers_[r].data = std::move(connections[r].data);
@@ -239,14 +242,14 @@ class Sockets : public HostRanks {
 
 }  // namespace
 
-std::unique_ptr<HostRanks> join_sockets(const LaunchedAs& as, double timeout_s) {
+std::unique_ptr<HostRanks> join_sockets(const LaunchedAs& as, double timeout_s, const Waiting& waiting) {
   const auto limit = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s));
-  return std::make_unique<Sockets>(as, timeout_s, meet(as, Clock::now() + limit));
+  return std::make_unique<Sockets>(as, timeout_s, waiting, meet(as, Clock::now() + limit, waiting));
 }
 
-std::unique_ptr<HostRanks> join_ranks(const LaunchedAs& as, double timeout_s) {
+std::unique_ptr<HostRanks> join_ranks(const LaunchedAs& as, double timeout_s, const Waiting& waiting) {
   if (as.size == 1) return nullptr;
-  return as.master_host.empty() ? join_mpi(timeout_s) : join_sockets(as, timeout_s);
+  return as.master_host.empty() ? join_mpi(as, timeout_s, waiting) : join_sockets(as, timeout_s, waiting);
 }
 
 }  // namespace saslm

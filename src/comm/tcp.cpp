@@ -70,16 +70,24 @@ bool would_wait() {
   return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
+// Until the descriptor is ready; false at the deadline.
+bool ready(const Socket& socket, short event, Deadline deadline, const Meanwhile& meanwhile) {
+  for (pollfd one = {socket.fd(), event, 0};;) {
+    if (meanwhile) meanwhile();
+    if (poll(&one, 1, poll_ms(deadline, 100)) > 0) return true;
+    if (Clock::now() > deadline) return false;
+  }
+}
+
 template <class Some, class Bytes>
-bool all(Some some, short event, const Socket& socket, Bytes bytes, Deadline deadline) {
+bool all(Some some, short event, const Socket& socket, Bytes bytes, Deadline deadline,
+         const Meanwhile& meanwhile) {
   for (;;) {
     const std::optional<size_t> count = some(socket, bytes);
     if (!count) return false;
     bytes = bytes.subspan(*count);
     if (bytes.empty()) return true;
-    if (Clock::now() > deadline) return false;
-    pollfd ready = {socket.fd(), event, 0};
-    poll(&ready, 1, poll_ms(deadline, 1000));
+    if (!ready(socket, event, deadline, meanwhile)) return false;
   }
 }
 
@@ -138,17 +146,17 @@ Socket accept_from(const Socket& listener) {
   return socket ? prepared(std::move(socket)) : Socket();
 }
 
-Socket connect_to(const Endpoint& to, Deadline deadline) {
+Socket connect_to(const Endpoint& to, Deadline deadline, const Meanwhile& meanwhile) {
   const Addresses named = resolve(to);
   for (const addrinfo* one = named.get(); one != nullptr; one = one->ai_next) {
     Socket out(socket(one->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!out) continue;
     if (connect(out.fd(), one->ai_addr, one->ai_addrlen) != 0) {
       if (errno != EINPROGRESS) continue;
-      pollfd ready = {out.fd(), POLLOUT, 0};
+      const Deadline patience = std::min(deadline, Clock::now() + std::chrono::seconds(5));
       int error = 0;
       socklen_t length = sizeof error;
-      if (poll(&ready, 1, poll_ms(deadline, 5000)) != 1 ||
+      if (!ready(out, POLLOUT, patience, meanwhile) ||
           getsockopt(out.fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0)
         continue;
     }
@@ -180,10 +188,11 @@ std::optional<size_t> receive_some(const Socket& socket, std::span<std::byte> by
 }
 
 bool send_all(const Socket& socket, std::span<const std::byte> bytes, Deadline deadline) {
-  return all(send_some, POLLOUT, socket, bytes, deadline);
+  return all(send_some, POLLOUT, socket, bytes, deadline, {});
 }
-bool receive_all(const Socket& socket, std::span<std::byte> bytes, Deadline deadline) {
-  return all(receive_some, POLLIN, socket, bytes, deadline);
+bool receive_all(const Socket& socket, std::span<std::byte> bytes, Deadline deadline,
+                 const Meanwhile& meanwhile) {
+  return all(receive_some, POLLIN, socket, bytes, deadline, meanwhile);
 }
 
 }  // namespace saslm

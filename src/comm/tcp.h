@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,8 +51,11 @@ Socket inherited_listener(int fd);
 // The next connection that is waiting; none when there is none.
 Socket accept_from(const Socket& listener);
 
+// What is called several times a second while a call waits; by throwing it ends the wait.
+using Meanwhile = std::function<void()>;
+
 // One attempt; none when nobody answers in time. ConfigError when the name does not resolve.
-Socket connect_to(const Endpoint& to, Deadline);
+Socket connect_to(const Endpoint& to, Deadline, const Meanwhile& meanwhile = {});
 
 // Numbers.
 Endpoint own_end(const Socket&);
@@ -63,7 +67,7 @@ std::optional<size_t> receive_some(const Socket&, std::span<std::byte>);
 
 // All of it, by a deadline: false when the other side is gone or the time is up.
 bool send_all(const Socket&, std::span<const std::byte>, Deadline);
-bool receive_all(const Socket&, std::span<std::byte>, Deadline);
+bool receive_all(const Socket&, std::span<std::byte>, Deadline, const Meanwhile& meanwhile = {});
 
 // Milliseconds that poll may wait: until the deadline, but no longer than `most`.
 int poll_ms(Deadline, int most);

@@ -2,6 +2,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <optional>
+#include <vector>
+
 #include "checkpoint/run_lock.h"
 #include "tests/checkpoint/fixture.h"
 
@@ -43,6 +47,65 @@ TEST(RunLock, AKilledHoldersLockIsFreeByItself) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_NO_THROW(RunLock{folder.path()});
+}
+
+// What each of several processes is told that ask at the same instant: "" of one that got the lock.
+std::vector<std::string> race(const std::string& run, size_t count) {
+  int start[2], over[2];
+  EXPECT_EQ(::pipe(start) + ::pipe(over), 0);
+  std::vector<int> told;
+  std::vector<pid_t> children;
+  for (size_t i = 0; i < count; ++i) {
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    children.push_back(::fork());
+    if (children.back() == 0) {
+      std::string text(1, '\0');
+      ::close(start[1]), ::close(over[1]);
+      if (::read(start[0], text.data(), 1) != 0) ::_exit(1);  // until all are there
+      text.clear();
+      std::optional<RunLock> lock;
+      try {
+        lock.emplace(run);
+      } catch (const ConfigError& e) {
+        text = e.what();
+      } catch (const std::exception& e) {
+        text = std::string("a riddle: ") + e.what();
+      }
+      text += "\n" + std::to_string(::getpid());
+      if (::write(ends[1], text.data(), text.size()) < 0) ::_exit(1);
+      if (::read(over[0], text.data(), 1) != 0) ::_exit(1);  // whoever has it keeps it so long
+      ::_exit(0);
+    }
+    ::close(ends[1]);
+    told.push_back(ends[0]);
+  }
+  ::close(start[0]), ::close(start[1]), ::close(over[0]);
+  std::vector<std::string> all;
+  for (const int one : told) {
+    std::string text(4096, '\0');
+    text.resize(size_t(std::max<ssize_t>(::read(one, text.data(), text.size()), 0)));
+    all.push_back(text);
+    ::close(one);
+  }
+  ::close(over[1]);
+  for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+  return all;
+}
+
+TEST(RunLock, OfThoseWhoAskAtTheSameInstantOneGetsItAndTheOthersAreToldWhich) {
+  const Folder folder;
+  for (int number = 0; number < 300; ++number) {  // now in a new folder, now in one whose last holder is gone
+    const std::string run = folder / ("run" + std::to_string(number / 2));
+    std::string winner;
+    const std::vector<std::string> told = race(run, 4);
+    for (const std::string& one : told)
+      if (one.starts_with("\n")) winner += one.substr(1);
+    for (const std::string& one : told) {
+      if (one.starts_with("\n")) continue;
+      EXPECT_CONTAINS(one, "is in use by process " + winner + " on host ");
+    }
+  }
 }
 
 TEST(RunLock, KnowsThatItWasLost) {

@@ -22,7 +22,7 @@ LaunchedAs launched_by(const Variables& variables) {
     for (char** one = environ; *one != nullptr && !again; ++one) {
       const std::string name = std::string(*one).substr(0, std::string(*one).find('='));
       for (const char* of : {"RANK", "WORLD_", "LOCAL_", "MASTER_", "TORCHELASTIC", "OMPI_", "PMI", "MPI_",
-                             "SLURM_", "SASLM_LISTENER"})
+                             "SLURM_", "SASLM_LISTENER", "SASLM_TOKEN"})
         again = again || name.starts_with(of);
       if (again) unsetenv(name.c_str());
     }
@@ -147,6 +147,34 @@ TEST(LaunchedAs, ReadsSlurmsLists) {
   const std::pair<const char*, int> tasks[] = {{"1,2,2", 2}, {"1,4", 4}, {"3(x1),2", 2}, {"2(x3)", 2}};
   for (const auto& [list, here] : tasks)
     EXPECT_EQ(launched_by(with(kSrun, {{"SLURM_STEP_TASKS_PER_NODE", list}})).local_size, here);
+}
+
+TEST(LaunchedAs, KnowsWhatSaysSoAndWhatToUnset) {
+  const LaunchedAs torchrun = launched_by(kTorchrun), srun = launched_by(kSrun);
+  EXPECT_EQ(torchrun.said_by, "RANK=5, WORLD_SIZE=8, MASTER_ADDR=node7, MASTER_PORT=29500");
+  EXPECT_EQ(torchrun.to_unset, "RANK WORLD_SIZE");
+  EXPECT_EQ(srun.said_by, "SLURM_PROCID=3, SLURM_STEP_NUM_TASKS=5, SLURM_STEP_NODELIST=node[009,012-013]");
+  for (const Variables& variables :
+       {kTorchrun, kSrun, kOpenMpi, kMpich, with(kSrun, kTorchrun), with(kSrun, with(kMpich, kOpenMpi))}) {
+    const std::string names = " " + launched_by(variables).to_unset + " ";
+    Variables rest;
+    for (const auto& one : variables)
+      if (names.find(" " + one.first + " ") == names.npos) rest.insert(one);
+    EXPECT_EQ(launched_by(rest).size, 1) << names;
+  }
+  const std::string refused = refusal(with(kTorchrun, {{"MASTER_ADDR", ""}}));
+  EXPECT_NE(refused.find("unset RANK WORLD_SIZE"), std::string::npos) << refused;
+}
+
+TEST(LaunchedAs, TakesATokenAndShowsNoWrongOne) {
+  EXPECT_FALSE(launched_by(kTorchrun).token);
+  const std::string text = "000102030405060708090a0b0c0d0e0f";
+  const LaunchedAs as = launched_by(with(kTorchrun, {{"SASLM_TOKEN", text}}));
+  ASSERT_TRUE(as.token);
+  EXPECT_EQ(text_of(*as.token), text);
+  const std::string refused = refusal(with(kTorchrun, {{"SASLM_TOKEN", "my secret"}}));
+  EXPECT_NE(refused.find("SASLM_TOKEN"), std::string::npos);
+  EXPECT_EQ(refused.find("my secret"), std::string::npos) << refused;
 }
 
 TEST(LaunchedAs, RefusesWhatIsMalformedAndNamesTheVariable) {

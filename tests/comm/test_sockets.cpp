@@ -16,6 +16,7 @@ namespace saslm {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 using testing::AssertionFailure;
 using testing::AssertionResult;
 using testing::AssertionSuccess;
@@ -250,25 +251,84 @@ TEST(Meeting, APortThatIsTakenIsRefused) {
   EXPECT_TRUE(holds(text, "choose another MASTER_PORT"));
 }
 
-TEST(Meeting, RanksOfDifferentRunsAreRefusedAndTheDifferenceIsNamed) {
+TEST(Meeting, RanksOfDifferentRunsLearnTheDifferenceAndAreLetGo) {
   struct Case {
     LaunchedAs other;
     std::string phrase;
   };
-  const Case cases[] = {{rank_of(1, 4, 0), "rank 0 as one of 3, rank 1 as one of 4"},
+  const Case cases[] = {{rank_of(1, 4, 0), " as one of 3, rank 1 as one of 4"},
                         {rank_of(2, 3, 0), "two processes were started as rank 2"}};
   for (Case c : cases) {
     const int port = c.other.master_port = free_port();
     std::vector<Process> processes;
     for (const int rank : {0, 2}) processes.push_back(start(rank_of(rank, 3, port), kPatient, join_alone));
     std::this_thread::sleep_for(milliseconds(300));
-    processes.push_back(start(c.other, kPatient, join_alone));
-    const Said all = said(processes);
-    EXPECT_TRUE(holds(all[0], "config: ")) << c.phrase;
-    EXPECT_TRUE(holds(all[0], c.phrase));
-    EXPECT_EQ(all[1], "another says");
-    EXPECT_EQ(all[2], "another says");
+    const std::string other = start(c.other, kPatient, join_alone).said();
+    EXPECT_TRUE(holds(other, "config: ")) << c.phrase;
+    EXPECT_TRUE(holds(other, c.phrase));
+    processes.push_back(start(rank_of(1, 3, port), kPatient, join_alone));
+    EXPECT_EQ(said(processes), Said(3, "joined"));
   }
+}
+
+TEST(Meeting, ATokenIsWantedOfAllWhereThereIsOne) {
+  const int port = free_port();
+  LaunchedAs first = rank_of(0, 2, port), second = rank_of(1, 2, port), guess = second;
+  first.token = second.token = draw_token();
+  guess.token = draw_token();
+  std::vector<Process> processes;
+  processes.push_back(start(first, kPatient, join_alone));
+  for (const LaunchedAs& stranger : {rank_of(1, 2, port), guess})
+    EXPECT_TRUE(holds(start(stranger, kShort, join_alone).said(), "nobody answers at"));
+  processes.push_back(start(second, kPatient, join_alone));
+  EXPECT_EQ(said(processes), Said(2, "joined"));
+}
+
+// How a rank ends that is asked to stop after so long, and how long that took.
+std::string stopped_after(LaunchedAs as, milliseconds delay, std::vector<std::string>& said) {
+  const auto begin = Clock::now();
+  const Waiting waiting{.stop = [&] { return Clock::now() > begin + delay; },
+                        .say = [&](const std::string& line) { said.push_back(line); }};
+  try {
+    join_ranks(as, kPatient, waiting);
+    return "joined";
+  } catch (const StoppedError& e) {
+    return Clock::now() < begin + delay + seconds(2) ? e.what() : "late";
+  }
+}
+
+TEST(Meeting, SaysForWhomItWaitsAndIsStopped) {
+  for (const int rank : {0, 1}) {
+    LaunchedAs as = rank_of(rank, 2, free_port());
+    as.said_by = "A=1, B=2";
+    as.to_unset = "A B";
+    std::vector<std::string> lines;
+    const std::string end = stopped_after(as, milliseconds(2500), lines);
+    const std::string other = "waiting for rank " + std::to_string(1 - rank);
+    EXPECT_TRUE(holds(end, other));
+    ASSERT_EQ(lines.size(), 1u);
+    for (const std::string& phrase :
+         {other, as.master_host + ":" + std::to_string(as.master_port), as.said_by, "unset " + as.to_unset})
+      EXPECT_TRUE(holds(lines[0], phrase));
+    EXPECT_TRUE(holds(stopped_after(as, milliseconds(0), lines), other));
+  }
+}
+
+TEST(Sockets, AStopEndsAWaitForARankThatHangs) {
+  const int port = free_port();
+  Process hangs = start(rank_of(1, 2, port), kPatient, [](const Communicator&) {
+    std::this_thread::sleep_for(seconds(25));
+    return std::string();
+  });
+  const auto begin = Clock::now();
+  const Waiting waiting{.stop = [&] { return Clock::now() > begin + seconds(1); }};
+  Process waits([&] {
+    const std::unique_ptr<HostRanks> ranks = join_ranks(rank_of(0, 2, port), kPatient, waiting);
+    gather_numbers(*ranks, {}, "test");
+    return std::string("went on");
+  });
+  EXPECT_TRUE(holds(waits.said(), "in the test: a signal asked for a stop, but rank 1 did not answer for 1"));
+  EXPECT_LT(Clock::now() - begin, seconds(20));
 }
 
 // Connects to a rank 0 that waits, says `text` and stays, or goes.
@@ -276,7 +336,7 @@ std::vector<Socket> strangers(int port, int count, const std::string& text, bool
   std::vector<Socket> all;
   for (int i = 0; i < count; ++i) {
     Socket one;
-    while (!one) one = connect_to({kHere, port}, Clock::now() + std::chrono::seconds(5));
+    while (!one) one = connect_to({kHere, port}, Clock::now() + seconds(5));
     send_some(one, std::as_bytes(std::span(text)));
     if (stay) all.push_back(std::move(one));
   }

@@ -31,7 +31,8 @@ constexpr const char* kVariables[] = {"RANK",
                                       "PMI_RANK",
                                       "PMI_SIZE",
                                       "MPI_LOCALRANKID",
-                                      "MPI_LOCALNRANKS"};
+                                      "MPI_LOCALNRANKS",
+                                      "SASLM_TOKEN"};
 
 // Puts a launcher into the environment, and takes it out again.
 class Environment {
@@ -57,6 +58,7 @@ bool run(std::string_view input) {
     require(as.local_rank >= 0 && as.local_rank < as.local_size, "a rank on a machine is one of its ranks");
     require(as.master_host.empty() || (as.master_port >= 1 && as.master_port <= 65535), "a port is one");
     require(as.launched || as.size == 1, "who was not launched is alone");
+    require(as.to_unset.empty() == as.said_by.empty(), "what says that there are ranks can be unset");
   });
 }
 

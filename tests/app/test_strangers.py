@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Whoever else connects to the ranks' port ends no run, joins none, and holds none up.
+
+A stranger knows the program: it greets as ranks do (src/comm/greeting.h), with everything but the run's token.
+"""
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import harness
+from harness import DONE, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, free_port, saslm
+
+MAGIC, VERSION = 0x6D736C7361738A01, 2
+STARTS = 30
+CONFIG = harness.tiny_config("mha", model={"n_layer": 1}, data={"val": ""}, eval={"every_steps": 0},
+                             optim={"schedule": {"warmup_steps": 0}},
+                             train={"steps": 1, "micro_batch": 1, "grad_accum": None, "global_batch": 4})
+LISTENS_HERE = "0100007F"  # 127.0.0.1, as /proc/net/tcp has it
+
+
+def greeting(size=2, rank=1, version=VERSION, channel=0, port=4000, token=bytes(16)):
+    head = struct.pack("<QIIIIII", MAGIC, version, size, rank, channel, port, 0)
+    return head if version == 1 else head + token
+
+
+GREETINGS = {
+    "another number of ranks": greeting(size=4),
+    "another build": greeting(version=1),
+    "a later build": greeting(version=77),
+    "rank 1": greeting(),
+    "rank 1 of the data": greeting(channel=1),
+    "rank 0": greeting(rank=0),
+    "a rank beyond all": greeting(rank=2**32 - 1),
+    "a guess": greeting(token=b"\xff" * 16),
+    "half of rank 1": greeting()[:24],
+    "its magic alone": greeting()[:8],
+    "another protocol": b"GET / HTTP/1.1\r\n\r\n",
+    "much": bytes(100000),
+    "nothing": b"",
+}
+
+
+def listening_here():
+    """The ports that somebody on this machine listens at, as anyone can know."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return {int(line[1].split(":")[1], 16) for line in lines if line[3] == "0A" and line[1].startswith(LISTENS_HERE)}
+
+
+class Watcher:
+    """Attacks every port as soon as somebody listens there."""
+
+    def __init__(self):
+        self.before, self.met, self.heard, self.over = listening_here(), set(), [], False
+        self.open = []
+        self.thread = threading.Thread(target=self.watch)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+        for one in self.open:
+            one.close()
+
+    def watch(self):
+        while not self.over:
+            for port in listening_here() - self.before:
+                with contextlib.suppress(OSError):
+                    self.attack(port)
+            time.sleep(0.001)
+
+    def attack(self, port):
+        for text in GREETINGS.values():
+            one = socket.create_connection(("127.0.0.1", port), timeout=1)
+            self.met.add(port)
+            self.open.append(one)
+            one.setblocking(False)
+            with contextlib.suppress(OSError):
+                one.sendall(text)
+        time.sleep(0.01)
+        for one in self.open:
+            with contextlib.suppress(OSError):
+                if data := one.recv(4096):
+                    self.heard.append(data)
+        while len(self.open) > 300:
+            self.open.pop(0).close()
+
+
+class UnderOurLauncher(AppTest):
+    def test_a_watcher_ends_none_of_thirty_starts_and_is_told_nothing(self):
+        config, met = self.write_config(CONFIG), 0
+        for number in range(STARTS):
+            run = self.fresh()
+            with Watcher() as watcher:
+                done = saslm("train", config, "--ranks", 2, "--run-dir", run)
+            with self.subTest(number=number):
+                self.assertEqual(done.code, DONE, done.err)
+                self.assertEqual(harness.steps_done(run), 1)
+                self.assertEqual(watcher.heard, [], "a stranger was answered")
+            met += bool(watcher.met)
+        self.assertGreater(met, STARTS * 2 // 3, "the watcher came too late to prove anything")
+
+
+class ByHand(AppTest):
+    """Ranks that were started one by one, so that strangers have all the time they want."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.config = cls.write_config(CONFIG)
+
+    @contextlib.contextmanager
+    def rank_0_waits(self, token=None, size=2, more=()):
+        """(it, its port, the environment of the others' kind)"""
+        run, port = self.fresh(), free_port()
+        secret = {"SASLM_TOKEN": token} if token else {}
+        with by_hand([as_torchrun(0, size, port) | secret], self.config, "--run-dir", run, more=more) as (first,):
+            first.wait_until(lambda: port in listening_here())
+            yield first, port, lambda rank, of=size, **env: by_hand(
+                [as_torchrun(rank, of, port) | secret | env], self.config, "--run-dir", run)
+
+    def connect(self, stack, port, text):
+        one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        one.sendall(text)
+        return one
+
+    def all_end_well(self, first, other):
+        with other as (second,):
+            self.assertEqual((second.wait().code, first.wait().code), (DONE, DONE))
+
+    def test_no_greeting_without_the_token_is_answered_or_does_harm(self):
+        with self.rank_0_waits(token="0123456789abcdef" * 2) as (first, port, start), contextlib.ExitStack() as stack:
+            strangers = {name: self.connect(stack, port, text) for name, text in GREETINGS.items()}
+            time.sleep(0.5)
+            for name, one in strangers.items():
+                one.setblocking(False)
+                with self.subTest(name), contextlib.suppress(BlockingIOError, ConnectionResetError):
+                    self.assertEqual(one.recv(100), b"")
+            self.all_end_well(first, start(1))
+
+    def test_without_a_token_a_greeting_that_does_not_fit_does_none_either(self):
+        with self.rank_0_waits() as (first, port, start), contextlib.ExitStack() as stack:
+            for name, text in GREETINGS.items():
+                if name != "rank 1":  # who comes first in its place is taken for it
+                    self.connect(stack, port, text)
+            time.sleep(0.5)
+            self.assertTrue(first.running())
+            self.all_end_well(first, start(1))
+
+    def test_many_who_say_nothing_or_little_hold_nobody_up(self):
+        with self.rank_0_waits(token="ab" * 16) as (first, port, start), contextlib.ExitStack() as stack:
+            slow = [self.connect(stack, port, greeting()[:number % 40]) for number in range(400)]
+            since = time.monotonic()
+            with start(1) as (second,):
+                while second.running() and time.monotonic() < since + 20:
+                    for number, one in enumerate(slow):  # a byte now and then
+                        with contextlib.suppress(OSError):
+                            one.sendall(greeting()[number % 48:number % 48 + 1])
+                    time.sleep(0.05)
+                self.assertEqual((second.wait().code, first.wait().code), (DONE, DONE))
+
+    def test_a_flood_of_connections_holds_nobody_up(self):
+        over = threading.Event()
+
+        def flood(port):
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+        with self.rank_0_waits(token="ab" * 16) as (first, port, start):
+            threads = [threading.Thread(target=flood, args=(port,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            try:
+                time.sleep(0.5)
+                self.all_end_well(first, start(1))
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+
+    def test_a_second_process_as_a_rank_is_refused_and_the_first_is_not(self):
+        with self.rank_0_waits(size=4) as (first, _, start), start(1) as (second,):
+            time.sleep(0.7)
+            with start(1) as (another,):
+                done = another.wait()
+            self.assertEqual(done.code, USER, done.err)
+            self.assertIn("two processes were started as rank 1 (RANK)", done.err)
+            self.assertTrue(first.running() and second.running())
+            self.ended_by_a_signal(first, "was started as rank 1, which there is already (RANK)")
+
+    def ended_by_a_signal(self, first, phrase):
+        """And has said that."""
+        time.sleep(2)
+        first.send(signal.SIGTERM)
+        done = first.wait()
+        self.assertEqual(done.code, STOPPED, done.err)
+        self.assertIn(phrase, done.err)
+
+    def test_a_rank_of_another_number_learns_it_and_the_others_are_told(self):
+        with self.rank_0_waits() as (first, _, start):
+            with start(1, of=4) as (other,):
+                done = other.wait()
+            self.assertEqual(done.code, USER, done.err)
+            self.assertRegex(done.err, r"rank 0 at localhost:\d+ as one of 2, rank 1 as one of 4 \(WORLD_SIZE\)")
+            self.ended_by_a_signal(first, "a rank from 127.0.0.1 that was started as one of 4, wanted 2 (WORLD_SIZE)")
+
+    def test_a_rank_with_a_token_that_rank_0_has_not_learns_it(self):
+        with self.rank_0_waits() as (first, _, start):
+            with start(1, SASLM_TOKEN="ab" * 16) as (other,):
+                done = other.wait()
+            self.assertEqual(done.code, USER, done.err)
+            self.assertIn("was started without the SASLM_TOKEN of this rank", done.err)
+            self.all_end_well(first, start(1))
+
+    def test_what_is_no_token_is_refused_and_not_shown(self):
+        done = saslm("train", self.config, "--run-dir", self.fresh(), env=as_torchrun(0, 2, 4000) | {"SASLM_TOKEN": "secret"})
+        self.assertEqual(done.code, USER, done.err)
+        self.assertIn("SASLM_TOKEN should be 32 hexadecimal digits", done.err)
+        self.assertNotIn("secret", done.err)
+
+
+if __name__ == "__main__":
+    harness.main()
