@@ -46,9 +46,17 @@ class BpeTokenizer::BpeEncoder : public Encoder {
 };
 
 BpeTokenizer::BpeTokenizer(BpeFile file)
-    : file_(std::move(file)), words_(file_), patterns_(file_.path, file_.steps), added_(file_.added) {}
+    : file_(std::move(file)),
+      words_(file_),
+      patterns_(file_.path, file_.steps),
+      added_(file_.added),
+      no_text_(file_.words.size(), false) {
+  for (const AddedToken& token : file_.added)
+    if (token.special) no_text_[size_t(token.id)] = true;
+  if (const auto id = find_boundary()) no_text_[size_t(*id)] = true;
+}
 
-int32_t BpeTokenizer::boundary() const {
+std::optional<int32_t> BpeTokenizer::find_boundary() const {
   for (const char* name : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"}) {
     const auto it = std::find(file_.words.begin(), file_.words.end(), name);
     if (it != file_.words.end()) return int32_t(it - file_.words.begin());
@@ -56,6 +64,11 @@ int32_t BpeTokenizer::boundary() const {
   const auto special = [](const AddedToken& token) { return token.special; };
   const auto only = std::find_if(file_.added.begin(), file_.added.end(), special);
   if (std::count_if(file_.added.begin(), file_.added.end(), special) == 1) return only->id;
+  return {};
+}
+
+int32_t BpeTokenizer::boundary() const {
+  if (const auto id = find_boundary()) return *id;
   throw DataError(
       file_.path +
       ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
@@ -69,13 +82,20 @@ std::unique_ptr<Encoder> BpeTokenizer::make_encoder() const {
 
 std::string BpeTokenizer::decode(std::span<const int32_t> ids) const {
   std::string text;
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab_size())
-      throw DataError("token " + std::to_string(id) + " is outside the vocabulary 0 .. " +
-                      std::to_string(vocab_size() - 1) + " of " + file_.path);
-    text += file_.words[size_t(id)];
-  }
+  for (const int32_t id : ids) text += word(id);
   return text;
+}
+
+int64_t BpeTokenizer::text_bytes(int32_t id) const {
+  const auto size = int64_t(word(id).size());
+  return no_text_[size_t(id)] ? 0 : size;
+}
+
+const std::string& BpeTokenizer::word(int32_t id) const {
+  if (id < 0 || id >= vocab_size())
+    throw DataError("token " + std::to_string(id) + " is outside the vocabulary 0 .. " +
+                    std::to_string(vocab_size() - 1) + " of " + file_.path);
+  return file_.words[size_t(id)];
 }
 
 }  // namespace saslm

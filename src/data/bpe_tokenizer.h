@@ -4,6 +4,8 @@
 // that belongs to no well-formed character ends the text before it, is its own id, and text begins anew after
 // it: so any bytes come back from their ids.
 #pragma once
+#include <optional>
+
 #include "data/added_tokens.h"
 #include "data/bpe_file.h"
 #include "data/bpe_words.h"
@@ -26,14 +28,19 @@ class BpeTokenizer : public Tokenizer {
   std::unique_ptr<Encoder> make_encoder() const override;
   // An id without a word, below vocab_size, stands for nothing.
   std::string decode(std::span<const int32_t> ids) const override;
+  int64_t text_bytes(int32_t id) const override;
 
  private:
   class BpeEncoder;
+
+  std::optional<int32_t> find_boundary() const;
+  const std::string& word(int32_t id) const;  // DataError when there is no such id
 
   BpeFile file_;
   BpeWords words_;
   SplitPatterns patterns_;
   AddedTokens added_;
+  std::vector<bool> no_text_;  // per id: special, or the boundary
 };
 
 }  // namespace saslm

@@ -74,8 +74,9 @@ void open_data(const Config& config, ComparePlan& plan) {
   plan.train_fingerprint = train.fingerprint();
   plan.val_fingerprint = val->fingerprint();
   plan.data = "trained on " + train.description() + "; validated on " + val->description();
-  if (const int64_t most = config.eval.max_sequences; most > 0 && most < val->n_samples())
-    plan.data += ", the first " + std::to_string(most) + " samples of them";
+  const EvalSample sample = make_eval_sample(*val, config.eval.max_sequences);
+  plan.data += "; an evaluation " + sample.description();
+  if (sample.sequences() < sample.of()) plan.eval_sample = sample.fingerprint;
 }
 
 double default_value(Budget budget, const VariantPlan& baseline) {
@@ -142,11 +143,13 @@ ordered_json to_json(const ComparePlan& plan) {
       if (!begins_with_one_of(key, kUnrecorded)) flat[key] = value;
     variants[variant.name] = {{"config", flat.unflatten()}, {"tokens_per_s", variant.tokens_per_s}};
   }
+  ordered_json data = {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}};
+  if (!plan.eval_sample.empty()) data["eval_sample"] = plan.eval_sample;
   return {{"version", kVersion},
           {"budget", name_of(plan.budget)},
           {"budget_value", plan.budget_value},
           {"eval_points", plan.eval_points},
-          {"data", {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}}},
+          {"data", data},
           {"seeds", plan.seeds},
           {"variants", variants}};
 }
