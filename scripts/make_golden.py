@@ -373,7 +373,9 @@ def run(config, params, dtype):
     params = {name: p.to(dtype) for name, p in params.items()}
     m, v = ({name: torch.zeros_like(p) for name, p in params.items()} for _ in range(2))
     samples = read_samples(config, config.data["train"])
-    val = read_samples(config, config.data["val"])[:config.eval.max_sequences or None] if config.data.get("val") else None
+    val = read_samples(config, config.data["val"]) if config.data.get("val") else None
+    if val is not None and 0 < config.eval.max_sequences < len(val):
+        sys.exit("eval.max_sequences: this reference evaluates all sequences and wants 0")
     result = {"steps": [], "evals": [], "first_grad_norms": {}, "n_parameters": sum(p.numel() for p in params.values())}
 
     def evaluate(step):
@@ -423,7 +425,7 @@ def sas_block(n_sim_head, sim_head_dim, kernel_size, *simulate):
 
 def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
               norm="rmsnorm", norm_eps=1e-5, bias=False, tie=True, schedule="cosine", warmup=3, low=0.1, decay=None, clip=1.0,
-              lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, max_sequences=6, **attention):
+              lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, **attention):
     wsd = {} if decay is None else {"decay_fraction": decay}
     return {
         "model": {"vocab_size": vocab, "n_layer": n_layer, "d_model": d, "max_seq_len": max_seq_len or T,
@@ -435,7 +437,7 @@ def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, 
         "optim": {"kind": "adamw", "lr": lr, "betas": list(betas), "eps": adam_eps, "weight_decay": 0.1, "grad_clip": clip,
                   "schedule": {"kind": schedule, "warmup_steps": warmup, "min_lr_ratio": low, **wsd}},
         "train": {"steps": 12, "seq_len": T, "micro_batch": batch, "grad_accum": accum, "seed": 1},
-        "eval": {"every_steps": every, "max_sequences": max_sequences},
+        "eval": {"every_steps": every, "max_sequences": 0},
         "checkpoint": {"every_steps": 0, "keep_last": 1, "keep_every": 0},
         "runtime": {"device": "cpu", "precision": "fp32"},
     }
@@ -444,7 +446,7 @@ def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, 
 CASES = {
     "mha_rope": make_case("mha", 4, 6, "rope"),
     "mha_learned": make_case("mha", 3, 8, "learned", d=20, T=16, max_seq_len=21, mlp="gelu", norm="layernorm", bias=True,
-                             schedule="linear", clip=0, batch=3, accum=2, max_sequences=0),
+                             schedule="linear", clip=0, batch=3, accum=2),
     "mha_none": make_case("mha", 2, 7, "none", d=16, vocab=64, T=21, mlp="relu2", tie=False, schedule="constant", warmup=0,
                           clip=100.0, batch=6, accum=3, every=0),  # reads past the last sample: the stream wraps
     "mqa_rope": make_case("mqa", 5, 6, "rope", tie=False, bias=True, schedule="wsd", decay=0.3, rope_base=500, every=4),
@@ -463,7 +465,7 @@ CASES = {
     "sas_heads_features": make_case("sas", 3, 6, "learned", d=20, max_seq_len=32, norm="layernorm", bias=True, every=4,
                                     schedule="wsd", decay=0.25, **sas_block(9, 10, 5, "heads", "features")),
     "sas_heads_values": make_case("sas", 4, 6, "rope", mlp="gelu", rope_base=100, clip=0, **sas_block(12, 6, 5, "heads", "values")),
-    "sas_same_heads": make_case("sas", 4, 6, "none", bias=True, max_sequences=0, **sas_block(4, 6, 1, "heads", "values")),
+    "sas_same_heads": make_case("sas", 4, 6, "none", bias=True, **sas_block(4, 6, 1, "heads", "values")),
     "gqa_sas": make_case("gqa", 4, 6, "rope", n_kv_head=2, batch=2, accum=3, **sas_block(8, 10, 3)),
     "gqa_sas_heads_features": make_case("gqa", 6, 4, "rope", n_kv_head=2, bias=True, schedule="linear", mlp="relu2",
                                         **sas_block(12, 6, 5, "heads", "features")),

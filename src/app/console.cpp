@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 
 namespace saslm {
@@ -52,26 +53,54 @@ void Console::step(const StepRecord& record) {
   progress_.lr = record.lr;
   progress_.tokens_per_s = record.tokens_per_s;
   progress_.mfu = record.mfu;
-  progress_.eta_s = timer_.seconds_for(progress_.steps - progress_.step);
-
-  const auto now = std::chrono::steady_clock::now();
+  progress_.eta_s = eta_s();
   const bool last = progress_.step == progress_.steps;
-  if (!last &&
-      now - last_line_ < (terminal_ ? std::chrono::steady_clock::duration(kLiveInterval) : kPlainInterval))
-    return;
+  if (line_is_due() || last) show(progress_line(progress_, terminal_ ? terminal_width() - 1 : 200));
+}
+
+bool Console::line_is_due(Clock::time_point since) {
+  const Clock::time_point now = Clock::now();
+  if (now - std::max(last_line_, since) < (terminal_ ? Clock::duration(kLiveInterval) : kPlainInterval))
+    return false;
   last_line_ = now;
-  if (terminal_) {
-    std::cerr << "\r\033[2K" << progress_line(progress_, terminal_width() - 1) << std::flush;
-    live_ = true;
-  } else {
-    spdlog::info(progress_line(progress_, 200));
-  }
+  return true;
+}
+
+void Console::show(const std::string& line) {
+  if (!terminal_) return spdlog::info(line);
+  std::cerr << "\r\033[2K" << line.substr(0, size_t(terminal_width() - 1)) << std::flush;
+  live_ = true;
+}
+
+// Until one evaluation has been timed, its share of the FLOPs stands for its time.
+std::optional<double> Console::eta_s() const {
+  const auto training = timer_.seconds_for(progress_.steps - progress_.step), step = timer_.seconds_for(1);
+  if (!training) return {};
+  const double evaluation = eval_s_ ? *eval_s_ : *step * evaluations_.cost();
+  return *training + evaluation * double(evaluations_.evaluations_from(progress_.step));
+}
+
+void Console::evaluating(const EvalProgress& progress) {
+  evaluating("step " + std::to_string(progress.step), progress.done, progress.sequences);
+}
+
+// Short ones pass without a line where lines stay.
+void Console::evaluating(const std::string& what, int64_t done, int64_t sequences) {
+  if (done == 0) eval_began_ = Clock::now();
+  const bool due = line_is_due(terminal_ ? Clock::time_point{} : eval_began_);
+  if (done == sequences || !(due || (terminal_ && done == 0))) return;
+  const double seconds = std::chrono::duration<double>(Clock::now() - eval_began_).count();
+  std::optional<double> left;
+  if (done > 0) left = seconds * double(sequences - done) / double(done);
+  show(evaluation_line(what, done, sequences, left));
 }
 
 void Console::eval(const EvalRecord& record) {
   progress_.val_ppl = record.val_ppl;
-  note(fmt::format("step {}: validation loss {:.4f}, perplexity {:.3f}", record.step, record.val_loss,
-                   record.val_ppl));
+  eval_s_ = record.eval_ms / 1e3;
+  const std::string bits = record.val_bpb ? fmt::format(", {:.4f} bits per byte", *record.val_bpb) : "";
+  note(fmt::format("step {}: validation loss {:.4f}, perplexity {:.3f}{} ({} sequences, {})", record.step,
+                   record.val_loss, record.val_ppl, bits, record.sequences, human_duration(*eval_s_)));
 }
 
 void Console::checkpoint(const CheckpointRecord& record) {

@@ -1,15 +1,17 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
-#include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <numbers>
 
 #include "app/command.h"
 #include "app/console.h"
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "data/text_tokenizer.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
 
@@ -17,10 +19,88 @@ namespace saslm {
 namespace {
 
 struct Options {
-  std::string checkpoint, device = "auto";
+  std::string checkpoint, device = "auto", tokenizer, losses;
   std::vector<std::string> data;
   int64_t seq_len = 0, max_sequences = 0;
   bool json = false;
+};
+
+// What one evaluation was of, and what it found.
+struct Report {
+  std::string checkpoint;
+  int64_t seq_len = 0;
+  EvalSample sample;
+  EvalResult result;
+  std::string no_bits_per_byte;  // why
+};
+
+TextTokenizer tokenizer_for(const Options& o, const SavedModel& model, const TokenSet& set) {
+  if (o.tokenizer.empty()) return find_text_tokenizer(set, {set.tokenizer(), model.tokenizer});
+  TextTokenizer given{.tokenizer = make_tokenizer(o.tokenizer)};
+  check_made_by(set, *given.tokenizer);
+  return given;
+}
+
+nlohmann::ordered_json as_json(const EvalSum& sum) {
+  nlohmann::ordered_json j = {{"loss", nullptr},          {"ppl", nullptr},
+                              {"bits_per_byte", nullptr}, {"sequences", sum.sequences},
+                              {"tokens", sum.targets},    {"text_bytes", nullptr}};
+  if (sum.targets > 0) j["loss"] = sum.loss(), j["ppl"] = std::exp(sum.loss());
+  if (const auto bits = sum.bits_per_byte()) j["bits_per_byte"] = *bits;
+  if (sum.text_bytes) j["text_bytes"] = *sum.text_bytes;
+  return j;
+}
+
+void print_as_json(const Report& report) {
+  nlohmann::ordered_json j = {{"checkpoint", report.checkpoint}}, sets = nlohmann::ordered_json::array();
+  j.update(as_json(report.result.all));
+  j["seq_len"] = report.seq_len;
+  j["sequences_in_data"] = report.sample.of();
+  if (!report.no_bits_per_byte.empty()) j["no_bits_per_byte"] = report.no_bits_per_byte;
+  for (size_t i = 0; i < report.sample.sets.size(); ++i) {
+    nlohmann::ordered_json set = {{"data", report.sample.sets[i].pattern}};
+    set.update(as_json(report.result.sets[i]));
+    set["sequences_in_data"] = report.sample.sets[i].of;
+    sets.push_back(std::move(set));
+  }
+  j["sets"] = std::move(sets);
+  print_json(j);
+}
+
+void print_line(const std::string& name, const EvalSum& sum, int64_t of, int64_t seq_len) {
+  std::printf("  %s", name.c_str());
+  if (sum.targets > 0) std::printf("loss %.5f nats, perplexity %.4f", sum.loss(), std::exp(sum.loss()));
+  if (const auto bits = sum.bits_per_byte()) std::printf(", %.5f bits per byte", *bits);
+  std::printf("  (%lld tokens in %lld sequences of %lld", static_cast<long long>(sum.targets),
+              static_cast<long long>(sum.sequences), static_cast<long long>(seq_len));
+  if (sum.sequences < of) std::printf(", spread over %s", grouped(of).c_str());
+  std::printf(")\n");
+}
+
+void print_as_text(const Report& report) {
+  const auto& sets = report.sample.sets;
+  std::printf("%s\n", report.checkpoint.c_str());
+  if (sets.size() > 1)
+    for (size_t i = 0; i < sets.size(); ++i)
+      print_line(sets[i].pattern + ": ", report.result.sets[i], sets[i].of, report.seq_len);
+  print_line(sets.size() > 1 ? "all: " : "", report.result.all, report.sample.of(), report.seq_len);
+  if (!report.no_bits_per_byte.empty())
+    std::printf("  no bits per byte: %s (--tokenizer gives one)\n", report.no_bits_per_byte.c_str());
+}
+
+// Every sequence's own loss, a line of JSON each, in the order of the samples.
+class LossList {
+ public:
+  void add(int64_t sample, double nats_per_target) { lines_[sample] = nats_per_target; }
+  void write(const std::string& path) const {
+    std::string text;
+    for (const auto& [sample, loss] : lines_)
+      text += nlohmann::ordered_json{{"sample", sample}, {"loss", loss}}.dump() + "\n";
+    atomic_write_file(path, text);
+  }
+
+ private:
+  std::map<int64_t, double> lines_;
 };
 
 int eval(const Options& o) {
@@ -30,33 +110,33 @@ int eval(const Options& o) {
   const Device device = choose_device({.device = kind});
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
-  const int64_t seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len;
-  if (seq_len > model.config.max_seq_len)
-    throw ConfigError("--seq-len " + std::to_string(seq_len) + " is longer than the model's max_seq_len " +
-                      std::to_string(model.config.max_seq_len));
-  const TokenSet set(o.data, model.config.vocab_size, seq_len);
-  const int64_t batch = std::clamp<int64_t>(4096 / seq_len, 1, 64);
-  const EvalResult result = on_device(device, [&](const auto& ops) {
-    const auto engine = load_for_inference(model, {batch, seq_len}, ops);
-    return *evaluate(*engine, set, o.max_sequences, batch);
+  Report report{.checkpoint = model.path, .seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len};
+  if (report.seq_len > model.config.max_seq_len)
+    throw ConfigError("--seq-len " + std::to_string(report.seq_len) +
+                      " is longer than the model's max_seq_len " + std::to_string(model.config.max_seq_len));
+  const TokenSet set(o.data, model.config.vocab_size, report.seq_len);
+  const TextTokenizer text = tokenizer_for(o, model, set);
+  report.sample = make_eval_sample(set, o.max_sequences);
+  report.no_bits_per_byte = text.why_not;
+  const int64_t several = std::clamp<int64_t>(4096 / report.seq_len, 1, 64);
+  const int64_t batch = o.losses.empty() ? several : 1, all = report.sample.sequences();
+  Console console(0);
+  LossList losses;
+  const auto progress = [&](int64_t done) { console.evaluating(model.path, done, all); };
+  report.result = on_device(device, [&](const auto& ops) {
+    const auto engine = load_for_inference(model, {batch, report.seq_len}, ops);
+    progress(0);
+    return *evaluate(*engine, set, report.sample,
+                     {.batch = batch,
+                      .tokenizer = text.tokenizer.get(),
+                      .progress = progress,
+                      .each_batch = [&](int64_t sample, double nats) {
+                        if (batch == 1) losses.add(sample, nats / double(report.seq_len));
+                      }});
   });
-
-  std::optional<double> bits_per_byte;
-  if (set.bytes_per_token()) bits_per_byte = result.loss / std::numbers::ln2 / *set.bytes_per_token();
-  if (o.json) {
-    nlohmann::ordered_json j = {
-        {"checkpoint", model.path}, {"loss", result.loss},           {"ppl", std::exp(result.loss)},
-        {"bits_per_byte", nullptr}, {"sequences", result.sequences}, {"tokens", result.tokens},
-        {"seq_len", seq_len}};
-    if (bits_per_byte) j["bits_per_byte"] = *bits_per_byte;
-    print_json(j);
-    return kDone;
-  }
-  std::printf("%s\n  loss %.5f nats, perplexity %.4f", model.path.c_str(), result.loss,
-              std::exp(result.loss));
-  if (bits_per_byte) std::printf(", %.5f bits per byte", *bits_per_byte);
-  std::printf("  (%lld tokens in %lld sequences of %lld)\n", static_cast<long long>(result.tokens),
-              static_cast<long long>(result.sequences), static_cast<long long>(seq_len));
+  if (!o.losses.empty()) losses.write(o.losses);
+  console.clear_live_line();
+  o.json ? print_as_json(report) : print_as_text(report);
   return kDone;
 }
 
@@ -69,9 +149,17 @@ void add_eval_command(CLI::App& app, RunCommand& run) {
                   "A checkpoint, a run directory, or model.safetensors + config.json")
       ->check(folder())
       ->required();
-  sub->add_option("--data", o->data, "Token shards (glob patterns)")->required();
+  sub->add_option("--data", o->data, "Token shards (glob patterns), each a set with a line of its own")
+      ->required();
   sub->add_option("--seq-len", o->seq_len, "Default: as trained")->check(integer_in(1));
-  sub->add_option("--max-sequences", o->max_sequences, "0 = all")->check(integer_in(0));
+  sub->add_option("--max-sequences", o->max_sequences,
+                  "Read so many, spread evenly over sets, shards and documents, the same each time; 0 = all")
+      ->check(integer_in(0, 2147483647));
+  sub->add_option(
+      "--tokenizer", o->tokenizer,
+      "The tokenizer that made the data, to count the text's bytes (default: what the data or the "
+      "model names)");
+  sub->add_option("--losses", o->losses, "Write every sequence's own loss to this file, a line of JSON each");
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return eval(*o); }; });

@@ -8,6 +8,7 @@
 #include "app/command.h"
 #include "app/device.h"
 #include "app/options.h"
+#include "app/planned_evaluations.h"
 #include "app/print_json.h"
 #include "app/print_plans.h"
 #include "core/error.h"
@@ -48,7 +49,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"checkpoint_bytes", plan.checkpoint_bytes},
           {"steps", p.config.train.steps},
           {"tokens_per_step", plan.tokens_per_step},
-          {"tokens_total", plan.tokens_total}};
+          {"tokens_total", plan.tokens_total},
+          {"evaluations", plan_evaluations(p.config).as_json()}};
 }
 
 namespace {
@@ -167,6 +169,12 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("FLOPs", [](const Planned& p) {
     return human_count(double(p.plan.tokens_total) * p.plan.flops_per_token);
   });
+  table.row("evaluations",
+            [](const Planned& p) { return std::to_string(plan_evaluations(p.config).number); });
+  table.row("sequences of each",
+            [](const Planned& p) { return plan_evaluations(p.config).sequences_text(); });
+  table.row("their part of all FLOPs",
+            [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
 }
 

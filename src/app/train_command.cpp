@@ -86,6 +86,7 @@ int train(const Options& o) {
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));
     Trainer trainer(config, options, ops, comm.first() ? console : silent, comm);
     const int64_t before = trainer.state().step;
+    const bool evaluated_before = trainer.last_val_loss().has_value();
     const TrainEnd how = run_or_abandon(trainer, comm);
     summary = {{"run_dir", options.run_dir},
                {"finished", how == TrainEnd::finished},
@@ -96,7 +97,7 @@ int train(const Options& o) {
     if (comm.first())
       console.note(how == TrainEnd::stopped
                        ? "stopped and saved; the same command goes on: " + options.run_dir
-                   : before >= config.train.steps
+                   : before >= config.train.steps && evaluated_before == trainer.last_val_loss().has_value()
                        ? "nothing to do: " + options.run_dir + " is at step " + std::to_string(before) +
                              " of train.steps " + std::to_string(config.train.steps)
                        : "finished: " + options.run_dir);

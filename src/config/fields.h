@@ -341,7 +341,10 @@ void visit_fields(V& v, EvalConfig& c) {
   v.field("every_steps", c.every_steps,
           {.help = "0 = only before the first and after the last step", .min = 0, .max = kMaxSteps});
   v.field("max_sequences", c.max_sequences,
-          {.help = "sequences per evaluation; 0 = the whole stream", .min = 0, .max = kMaxInt32});
+          {.help = "sequences that an evaluation reads, spread evenly over data.val's sets, shards and "
+                   "documents, the same ones in every evaluation and run; 0 = all",
+           .min = 0,
+           .max = kMaxInt32});
 }
 
 template <class V>

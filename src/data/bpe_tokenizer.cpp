@@ -66,16 +66,17 @@ BpeTokenizer::BpeTokenizer(BpeFile file)
       characters_(file_),
       added_(normalized(file_.added, file_.stages)),
       added_ids_(file_.words.size()),
-      special_ids_(file_.words.size()) {
+      no_text_(file_.words.size()) {
   for (const AddedToken& token : file_.added) {
     added_ids_[size_t(token.id)] = true;
-    special_ids_[size_t(token.id)] = token.special;
+    no_text_[size_t(token.id)] = token.special;
   }
-  if (!file_.stages.characters) return;
-  for (const int32_t id : file_.byte_ids) added_ids_[size_t(id)] = special_ids_[size_t(id)] = false;
+  if (file_.stages.characters)
+    for (const int32_t id : file_.byte_ids) added_ids_[size_t(id)] = no_text_[size_t(id)] = false;
+  if (const auto id = find_boundary()) no_text_[size_t(*id)] = true;
 }
 
-int32_t BpeTokenizer::boundary() const {
+std::optional<int32_t> BpeTokenizer::find_boundary() const {
   for (const char* name : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"}) {
     const auto it = std::find(file_.words.begin(), file_.words.end(), name);
     if (it != file_.words.end()) return int32_t(it - file_.words.begin());
@@ -83,6 +84,11 @@ int32_t BpeTokenizer::boundary() const {
   const auto special = [](const AddedToken& token) { return token.special; };
   const auto only = std::find_if(file_.added.begin(), file_.added.end(), special);
   if (std::count_if(file_.added.begin(), file_.added.end(), special) == 1) return only->id;
+  return {};
+}
+
+int32_t BpeTokenizer::boundary() const {
+  if (const auto id = find_boundary()) return *id;
   throw DataError(
       file_.path +
       ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
@@ -134,7 +140,7 @@ std::string BpeTokenizer::word(int32_t id) const {
 
 int64_t BpeTokenizer::text_bytes(int32_t id) const {
   const std::string& word = checked_word(id);
-  return special_ids_[size_t(id)] ? 0 : int64_t(word.size());
+  return no_text_[size_t(id)] ? 0 : int64_t(word.size());
 }
 
 }  // namespace saslm

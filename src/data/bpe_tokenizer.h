@@ -7,6 +7,8 @@
 // ▁, a ▁ of the text comes back as a space; and of a prefix that is put only where there is no space
 // (SpacePrefix::piece and first), that space is lost.
 #pragma once
+#include <optional>
+
 #include "data/added_tokens.h"
 #include "data/bpe_file.h"
 #include "data/bpe_words.h"
@@ -33,20 +35,21 @@ class BpeTokenizer : public Tokenizer {
   std::string decode(std::span<const int32_t> ids) const override;
   std::string word(int32_t id) const override;
   bool keeps_text() const;  // whether any bytes come back exactly as they were
-  // Bytes of (normalized) text that a token stands for; 0 for special tokens.
-  int64_t text_bytes(int32_t id) const;
+  int64_t text_bytes(int32_t id) const override;
 
  private:
   class BpeEncoder;
 
-  const std::string& checked_word(int32_t id) const;
+  std::optional<int32_t> find_boundary() const;
+  const std::string& checked_word(int32_t id) const;  // DataError when there is no such id
 
   BpeFile file_;
   BpeWords words_;
   SplitPatterns patterns_;
   CharacterSplit characters_;
   AddedTokens added_;
-  std::vector<bool> added_ids_, special_ids_;  // but for those that stand for bytes
+  std::vector<bool> added_ids_;  // but for those that stand for bytes
+  std::vector<bool> no_text_;    // per id: special, or the boundary
 };
 
 }  // namespace saslm

@@ -84,16 +84,22 @@ void check_total(const ShardInfo& info, const std::string& info_path, const std:
                   std::to_string(tokens) + kRestore);
 }
 
+int64_t samples_of(const ShardFile& shard, int64_t seq_len) {
+  return std::max<int64_t>(0, shard.n_tokens() - 1) / seq_len;
+}
+
 }  // namespace
 
 TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len)
-    : vocab_size_(vocab_size), seq_len_(seq_len) {
+    : patterns_(patterns), vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
   open_shards(patterns);
-  for (const ShardFile& shard : shards_) {
-    n_tokens_ += shard.n_tokens();
-    first_sample_.push_back(n_samples() + std::max<int64_t>(0, shard.n_tokens() - 1) / seq_len_);
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    n_tokens_ += shards_[s].n_tokens();
+    parts_[s].first_sample = n_samples();
+    parts_[s].n_samples = samples_of(shards_[s], seq_len_);
+    first_sample_.push_back(n_samples() + parts_[s].n_samples);
   }
   if (n_samples() == 0) throw DataError(too_short());
   check_tokens();
@@ -103,14 +109,15 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
 void TokenSet::open_shards(const std::vector<std::string>& patterns) {
   const auto pool = std::make_shared<OpenFiles>();
   std::map<std::pair<uint64_t, uint64_t>, std::string> seen;
-  for (const std::string& pattern : patterns) {
-    for (const std::string& path : matches_of(pattern)) {
+  for (size_t set = 0; set < patterns.size(); ++set) {
+    for (const std::string& path : matches_of(patterns[set])) {
       const std::string journal = journal_path_of(path);
       std::error_code unknown;
       if (!journal.empty() && std::filesystem::exists(journal, unknown))
         throw DataError(path + ": its `saslm tokenize` is not finished (" + journal +
                         " is there); run that command again to finish it");
       shards_.emplace_back(path, pool);
+      parts_.push_back({.set = set});
       const auto [first, is_new] = seen.insert({shards_.back().identity(), path});
       if (!is_new) {
         throw DataError(path + ": the same tokens as " + first->second +
@@ -140,12 +147,14 @@ std::string TokenSet::too_short() const {
 void TokenSet::check_tokens() {
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
   std::string bad_shard, where;                   // of the first token outside the vocabulary
-  int64_t bad_token = 0, max_token = 0;
-  for (const ShardFile& shard : shards_) {
+  int64_t bad_token = 0;
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    const ShardFile& shard = shards_[s];
     const ShardScan scan = shard.scan(vocab_size_);
+    parts_[s].content = scan.hash;
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
-    max_token = std::max(max_token, scan.max_token);
-    max_tokens_.push_back(scan.max_token);
+    parts_[s].max_token = scan.max_token;
+    max_token_ = std::max(max_token_, scan.max_token);
     if (scan.bad_offset && where.empty()) {
       bad_token = scan.bad_token;
       bad_shard = shard.path();
@@ -154,7 +163,7 @@ void TokenSet::check_tokens() {
     }
   }
   if (!where.empty())
-    throw DataError(outside_vocabulary(bad_shard, where, bad_token, vocab_size_, max_token));
+    throw DataError(outside_vocabulary(bad_shard, where, bad_token, vocab_size_, max_token_));
   const XXH128_hash_t hash = XXH3_128bits(contents.data(), contents.size() * sizeof contents[0]);
   std::array<char, 33> hex;
   std::snprintf(hex.data(), hex.size(), "%016" PRIx64 "%016" PRIx64, uint64_t(hash.high64),
@@ -164,10 +173,10 @@ void TokenSet::check_tokens() {
 
 void TokenSet::read_infos() {
   std::map<std::string, std::optional<ShardInfo>> infos;  // many shards share one
-  double bytes = 0;
   bool complete = true;
   std::string tokenizer, tokenizer_fingerprint, named_by;
-  for (const ShardFile& shard : shards_) {
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    const ShardFile& shard = shards_[s];
     const std::string path = info_path_of(shard.path());
     if (!infos.contains(path)) infos[path] = path.empty() ? std::nullopt : read_shard_info(path);
     const std::optional<ShardInfo>& info = infos[path];
@@ -180,15 +189,13 @@ void TokenSet::read_infos() {
       throw DataError(path + ": tokenizer \"" + info->tokenizer + "\", but " + named_by + " says \"" +
                       tokenizer + "\"; one data set needs one tokenizer");
     }
-    check_described(*info, path, shard, max_tokens_[size_t(&shard - shards_.data())]);
+    check_described(*info, path, shard, parts_[s].max_token);
     tokenizer = info->tokenizer, tokenizer_fingerprint = info->fingerprint, named_by = path;
-    bytes += double(info->bytes) / double(info->tokens) * double(shard.n_tokens());
   }
   for (const auto& [path, info] : infos)
     if (info) check_total(*info, path, shards_);
   if (!complete) return;
   tokenizer_ = tokenizer, tokenizer_fingerprint_ = tokenizer_fingerprint;
-  bytes_per_token_ = bytes / double(n_tokens_);
 }
 
 std::string TokenSet::description() const {
@@ -215,6 +222,13 @@ void TokenSet::read(int64_t sample, int32_t* inputs, int32_t* targets) const {
         shard.path() + ": a token of the sample at offset " + std::to_string(first) +
         " lies outside the vocabulary now, though not when the shard was opened; it was changed in use");
   }
+}
+
+int64_t count_samples(const std::vector<std::string>& patterns, int64_t seq_len) {
+  int64_t n = 0;
+  for (const std::string& pattern : patterns)
+    for (const std::string& path : matches_of(pattern)) n += samples_of(ShardFile(path), seq_len);
+  return n;
 }
 
 }  // namespace saslm

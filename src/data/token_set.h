@@ -4,14 +4,22 @@
 // targets tokens[i*T+1 .. i*T+T]. Samples never cross shards; a tail shorter than T+1 is dropped.
 // Samples are numbered through the shards in the order of the patterns, sorted bytewise within a pattern.
 #pragma once
+#include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/shard_file.h"
 
 namespace saslm {
+
+// One shard's place among the samples.
+struct ShardPart {
+  size_t set = 0;  // which pattern it came from
+  int64_t first_sample = 0, n_samples = 0;
+  int64_t max_token = 0;
+  std::array<uint64_t, 2> content = {};  // hash of its tokens
+};
 
 class TokenSet {
  public:
@@ -25,16 +33,18 @@ class TokenSet {
 
   int64_t n_samples() const { return first_sample_.back(); }
   int64_t n_tokens() const { return n_tokens_; }
+  int64_t max_token() const { return max_token_; }
   int64_t seq_len() const { return seq_len_; }
+  const std::vector<std::string>& patterns() const { return patterns_; }  // as given
+  const std::vector<ShardPart>& shards() const { return parts_; }         // in the order of the samples
   const std::string& fingerprint() const {
     return fingerprint_;
   }                                                            // 32 hex digits, of tokens and shard lengths
   const std::string& tokenizer() const { return tokenizer_; }  // empty unless every shard's .json says it
   const std::string& tokenizer_fingerprint() const {
     return tokenizer_fingerprint_;
-  }                                                                           // same; "" if not known
-  std::optional<double> bytes_per_token() const { return bytes_per_token_; }  // same condition
-  std::string description() const;                                            // one line for logs
+  }                                 // same; "" if not known
+  std::string description() const;  // one line for logs
 
   // inputs[0..T-1] and targets[0..T-1] are set (=). Any thread; nothing is allocated while the shard is open.
   // IoError naming the shard when it changed since it was first opened: no other token than those checked is
@@ -47,13 +57,16 @@ class TokenSet {
   void check_tokens();
   void read_infos();
 
+  std::vector<std::string> patterns_;
   int64_t vocab_size_, seq_len_;
   std::vector<ShardFile> shards_;
-  std::vector<int64_t> max_tokens_;          // of each shard
+  std::vector<ShardPart> parts_;             // of each shard
   std::vector<int64_t> first_sample_ = {0};  // of each shard, and last the number of samples
-  int64_t n_tokens_ = 0;
+  int64_t n_tokens_ = 0, max_token_ = 0;
   std::string fingerprint_, tokenizer_, tokenizer_fingerprint_;
-  std::optional<double> bytes_per_token_;
 };
+
+// TokenSet::n_samples(), from the shards' headers alone: tokens are not looked at. Errors as TokenSet's.
+int64_t count_samples(const std::vector<std::string>& patterns, int64_t seq_len);
 
 }  // namespace saslm

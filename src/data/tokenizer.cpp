@@ -9,6 +9,11 @@ namespace saslm {
 
 namespace {
 
+void check_byte(int32_t id) {
+  if (id < 0 || id > 255)
+    throw DataError("token " + std::to_string(id) + " is no byte; the tokenizer is \"bytes\"");
+}
+
 class ByteEncoder : public Encoder {
  public:
   size_t encode(std::string_view text, size_t until, bool, std::vector<int32_t>& ids) override {
@@ -35,11 +40,15 @@ std::string ByteTokenizer::decode(std::span<const int32_t> ids) const {
   std::string text;
   text.reserve(ids.size());
   for (const int32_t id : ids) {
-    if (id < 0 || id > 255)
-      throw DataError("token " + std::to_string(id) + " is no byte; the tokenizer is \"bytes\"");
+    check_byte(id);
     text.push_back(char(id));
   }
   return text;
+}
+
+int64_t ByteTokenizer::text_bytes(int32_t id) const {
+  check_byte(id);
+  return id == boundary() ? 0 : 1;
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name_or_path) {

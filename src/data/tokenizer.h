@@ -38,6 +38,10 @@ class Tokenizer {
   // The same of one id in the middle of a text, where a space in front is one of the text.
   virtual std::string word(int32_t id) const { return decode(std::span(&id, 1)); }
 
+  // How many bytes of text a token stands for: none where it is special, the boundary, or an id without a
+  // word. DataError when it is outside the vocabulary.
+  virtual int64_t text_bytes(int32_t id) const = 0;
+
   std::vector<int32_t> encode(std::string_view text) const;  // all of it
 };
 
@@ -50,6 +54,7 @@ class ByteTokenizer : public Tokenizer {
   int32_t boundary() const override { return 0; }
   std::unique_ptr<Encoder> make_encoder() const override;
   std::string decode(std::span<const int32_t> ids) const override;
+  int64_t text_bytes(int32_t id) const override;
 };
 
 // "bytes", or what read_bpe_file takes: a tokenizer.json, one of GPT-2's two files, or their folder.

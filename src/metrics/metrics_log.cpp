@@ -116,8 +116,11 @@ void MetricsLog::log_step(const StepRecord& r) {
 }
 
 void MetricsLog::log_eval(const EvalRecord& r) {
-  log("eval",
-      {{"step", r.step}, {"val_loss", r.val_loss}, {"val_ppl", r.val_ppl}, {"val_tokens", r.val_tokens}});
+  ordered_json fields = {
+      {"step", r.step},     {"val_loss", r.val_loss},   {"val_ppl", r.val_ppl}, {"val_tokens", r.val_tokens},
+      {"val_bpb", nullptr}, {"sequences", r.sequences}, {"eval_ms", r.eval_ms}};
+  if (r.val_bpb) fields["val_bpb"] = *r.val_bpb;
+  log("eval", fields);
 }
 
 void MetricsLog::log_checkpoint(const CheckpointRecord& r) {

@@ -33,6 +33,9 @@ struct EvalRecord {
   int64_t step = 0;  // updates done: 0 before the first, steps after the last
   double val_loss = 0, val_ppl = 0;
   int64_t val_tokens = 0;
+  std::optional<double> val_bpb;  // bits per byte of text; null when the tokenizer is not known
+  int64_t sequences = 0;
+  double eval_ms = 0;
 };
 
 struct CheckpointRecord {

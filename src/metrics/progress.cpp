@@ -60,6 +60,14 @@ std::optional<double> StepTimer::seconds_for(int64_t steps) const {
   return sum_ms_ / weight_ * double(steps) / 1e3;
 }
 
+std::string evaluation_line(const std::string& what, int64_t done, int64_t sequences,
+                            std::optional<double> seconds_left) {
+  std::string line =
+      what + ": evaluating " + std::to_string(done) + "/" + std::to_string(sequences) + " sequences";
+  if (seconds_left) line += " | " + human_duration(*seconds_left) + " left";
+  return line;
+}
+
 std::string progress_line(const Progress& p, int width) {
   struct Field {
     std::string shown;

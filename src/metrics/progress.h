@@ -32,6 +32,10 @@ struct Progress {
   std::optional<double> eta_s;
 };
 
+// "step 250: evaluating 320/1000 sequences | 12s left"
+std::string evaluation_line(const std::string& what, int64_t done, int64_t sequences,
+                            std::optional<double> seconds_left);
+
 // At most `width` characters, ASCII, no line end: what does not fit is left out, least telling field first.
 std::string progress_line(const Progress& progress, int width);
 

@@ -81,8 +81,9 @@ void open_data(const Config& config, ComparePlan& plan) {
   plan.train_fingerprint = train.fingerprint();
   plan.val_fingerprint = val->fingerprint();
   plan.data = "trained on " + train.description() + "; validated on " + val->description();
-  if (const int64_t most = config.eval.max_sequences; most > 0 && most < val->n_samples())
-    plan.data += ", the first " + std::to_string(most) + " samples of them";
+  const EvalSample sample = make_eval_sample(*val, config.eval.max_sequences);
+  plan.data += "; an evaluation " + sample.description();
+  if (sample.sequences() < sample.of()) plan.eval_sample = sample.fingerprint;
 }
 
 double default_value(Budget budget, const VariantPlan& baseline) {
@@ -156,11 +157,13 @@ ordered_json to_json(const ComparePlan& plan) {
     if (!variant.speed_rounds.empty())
       variants[variant.name]["tokens_per_s_of_rounds"] = variant.speed_rounds;
   }
+  ordered_json data = {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}};
+  if (!plan.eval_sample.empty()) data["eval_sample"] = plan.eval_sample;
   ordered_json record = {{"version", kVersion},
                          {"budget", name_of(plan.budget)},
                          {"budget_value", plan.budget_value},
                          {"eval_points", plan.eval_points},
-                         {"data", {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}}},
+                         {"data", data},
                          {"seeds", plan.seeds},
                          {"variants", variants}};
   if (plan.budget == Budget::seconds) record["ranks"] = plan.ranks;  // on others, speeds are others

@@ -32,6 +32,7 @@ struct ComparePlan {
   std::vector<uint64_t> seeds;
   std::vector<VariantPlan> variants;
   std::string train_fingerprint, val_fingerprint;  // of the tokens
+  std::string eval_sample;                         // EvalSample::fingerprint; "" when everything is read
   std::string data;                                // one line for people
 
   const VariantPlan& base() const { return variants[baseline]; }

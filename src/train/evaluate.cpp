@@ -1,31 +1,105 @@
 #include "train/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
+#include <compare>
+#include <limits>
+#include <numbers>
 
 namespace saslm {
+namespace {
 
+// Evaluates one set after the other, and counts.
 template <class T>
-std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, int64_t max_sequences,
-                                   int64_t batch, const std::function<bool()>& stop) {
-  const int64_t T_ = set.seq_len();
-  const int64_t total = max_sequences > 0 ? std::min(max_sequences, set.n_samples()) : set.n_samples();
-  std::vector<int32_t> inputs(size_t(batch * T_)), targets(inputs.size());
-  const Communicator& comm = engine.comm();
-  double sum = 0;
-  for (int64_t round = 0; round < total; round += batch * comm.size()) {  // a batch for every rank
-    if (stop && stop()) return {};
-    const int64_t first = round + batch * comm.rank(), B = std::clamp<int64_t>(total - first, 0, batch);
-    for (int64_t b = 0; b < B; ++b) set.read(first + b, inputs.data() + b * T_, targets.data() + b * T_);
-    const double loss =
-        B > 0 ? engine.loss({.B = B, .T = T_, .inputs = inputs.data(), .targets = targets.data()}) : 0;
-    for (const double of_rank : gather_numbers(comm, {loss}, "evaluation")) sum += of_rank;
+class Evaluation {
+ public:
+  Evaluation(const Engine<T>& engine, const TokenSet& set, const EvalOptions& options)
+      : engine_(engine),
+        set_(set),
+        options_(options),
+        inputs_(size_t(options.batch * set.seq_len())),
+        targets_(inputs_.size()) {}
+
+  // Nothing when told to stop.
+  std::optional<EvalSum> sum(const std::vector<int64_t>& samples) {
+    const Communicator& comm = engine_.comm();
+    const auto total = int64_t(samples.size());
+    EvalSum sum{.sequences = total, .targets = total * set_.seq_len()};
+    double bytes = 0;
+    for (int64_t round = 0; round < total; round += options_.batch * comm.size()) {  // a batch for every rank
+      if (options_.stop && options_.stop()) return {};
+      const int64_t first = round + options_.batch * comm.rank();
+      const auto all = gather_numbers(comm, of_batch(samples, first), "evaluation");
+      for (size_t rank = 0; rank < all.size() / 2; ++rank) {
+        sum.nats += all[2 * rank], bytes += all[2 * rank + 1];
+        const int64_t begin = round + options_.batch * int64_t(rank);
+        if (options_.each_batch && begin < total) options_.each_batch(samples[size_t(begin)], all[2 * rank]);
+      }
+      const int64_t now = std::min(total - round, options_.batch * comm.size());
+      done_ += now;
+      if (options_.progress) options_.progress(done_);
+    }
+    if (!std::isnan(bytes)) sum.text_bytes = int64_t(bytes);
+    return sum;
   }
-  return EvalResult{sum / double(total * T_), total, total * T_};
+
+ private:
+  // This rank's batch, of which there may be none: loss and bytes. A rank without the tokenizer knows none,
+  // and then nobody does.
+  std::vector<double> of_batch(const std::vector<int64_t>& samples, int64_t first) {
+    const int64_t T_ = set_.seq_len(),
+                  B = std::clamp<int64_t>(int64_t(samples.size()) - first, 0, options_.batch);
+    for (int64_t b = 0; b < B; ++b)
+      set_.read(samples[size_t(first + b)], inputs_.data() + b * T_, targets_.data() + b * T_);
+    const double loss =
+        B > 0 ? engine_.loss({.B = B, .T = T_, .inputs = inputs_.data(), .targets = targets_.data()}) : 0;
+    if (options_.tokenizer == nullptr) return {loss, std::numeric_limits<double>::quiet_NaN()};
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < B * T_; ++i) bytes += options_.tokenizer->text_bytes(targets_[size_t(i)]);
+    return {loss, double(bytes)};
+  }
+
+  const Engine<T>& engine_;
+  const TokenSet& set_;
+  const EvalOptions& options_;
+  std::vector<int32_t> inputs_, targets_;
+  int64_t done_ = 0;
+};
+
+}  // namespace
+
+std::optional<double> EvalSum::bits_per_byte() const {
+  if (text_bytes.value_or(0) == 0) return {};
+  return nats / std::numbers::ln2 / double(*text_bytes);
 }
 
-template std::optional<EvalResult> evaluate(const Engine<float>&, const TokenSet&, int64_t, int64_t,
-                                            const std::function<bool()>&);
-template std::optional<EvalResult> evaluate(const Engine<bf16>&, const TokenSet&, int64_t, int64_t,
-                                            const std::function<bool()>&);
+template <class T>
+std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
+                                   const EvalOptions& options) {
+  Evaluation<T> evaluation(engine, set, options);
+  EvalResult result;
+  result.all.text_bytes = 0;
+  std::vector<double> sums;
+  for (const EvalSample::Set& part : sample.sets) {
+    const std::optional<EvalSum> sum = evaluation.sum(part.samples);
+    if (!sum) return {};
+    result.sets.push_back(*sum);
+    sums.push_back(sum->nats);
+    result.all.sequences += sum->sequences;
+    result.all.targets += sum->targets;
+    if (sum->text_bytes && result.all.text_bytes)
+      *result.all.text_bytes += *sum->text_bytes;
+    else if (sum->sequences > 0)
+      result.all.text_bytes.reset();
+  }
+  std::sort(sums.begin(), sums.end(), [](double a, double b) { return std::strong_order(a, b) < 0; });
+  for (const double nats : sums) result.all.nats += nats;
+  return result;
+}
+
+template std::optional<EvalResult> evaluate(const Engine<float>&, const TokenSet&, const EvalSample&,
+                                            const EvalOptions&);
+template std::optional<EvalResult> evaluate(const Engine<bf16>&, const TokenSet&, const EvalSample&,
+                                            const EvalOptions&);
 
 }  // namespace saslm

@@ -95,6 +95,7 @@ std::string to_json(const RunState& state) {
       {"ranks", state.ranks}};
   const auto [device, precision, build] = state.computed_by;
   for (const auto& [key, value] : {std::pair{"product_table", state.product_table},
+                                   {"eval_sample", state.eval_sample},
                                    {"device", device},
                                    {"precision", precision},
                                    {"build", build}})
@@ -121,6 +122,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     const auto losses = j.at("recent_losses").get<std::vector<double>>();
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
+    state.eval_sample = j.value("eval_sample", "");
     state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", "")};
     if (j.at("data").size() != 2)
       throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");

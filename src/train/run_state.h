@@ -40,6 +40,7 @@ struct RunState {
   ComputedBy computed_by;
   int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
+  std::string eval_sample;  // EvalSample::fingerprint; "" without, and in checkpoints from before it was kept
 };
 
 std::string to_json(const RunState& state);

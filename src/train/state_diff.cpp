@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kTimes[] = {"step_ms", "tokens_per_s", "mfu"};
+constexpr const char* kTimes[] = {"step_ms", "tokens_per_s", "mfu", "eval_ms"};
 
 // Step and evaluation records by (step, event), without what the clock says. Written twice, the later counts.
 using Records = std::map<std::pair<int64_t, std::string>, json>;

@@ -93,6 +93,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       plan_(fitting_plan(config, ops, options.local_ranks)),
       train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
       val_set_(open_val_set(config)),
+      eval_sample_(val_set_ ? make_eval_sample(*val_set_, config.eval.max_sequences) : EvalSample()),
+      evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock()),
       loader_(train_set_, config.data.shuffle, config.train.seed),
       engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
@@ -103,8 +105,10 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       started_at_s_(now_s()) {
   check_tokenizer(config, train_set_, val_set_);
   if (config_.data.tokenizer.empty()) config_.data.tokenizer = train_set_.tokenizer();
+  if (val_set_) text_ = find_text_tokenizer(*val_set_, {config_.data.tokenizer, val_set_->tokenizer()});
   state_.train_fingerprint = train_set_.fingerprint();
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
+  state_.eval_sample = eval_sample_.fingerprint;
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
   restore();
@@ -248,6 +252,11 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     observer_.warning(
         "data.val is not what it was when the checkpoint was saved: validation losses before and "
         "after cannot be compared");
+  else if (saved.eval_sample != state_.eval_sample &&
+           !(saved.eval_sample.empty() && eval_sample_.sequences() == eval_sample_.of()))
+    observer_.warning(
+        "evaluations read other sequences of data.val than before the checkpoint: validation losses before "
+        "and after cannot be compared");
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
     changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
   for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
@@ -255,6 +264,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     observer_.note(
         "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
   saved.val_fingerprint = state_.val_fingerprint;
+  saved.eval_sample = state_.eval_sample;
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
@@ -271,7 +281,11 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
 template <class T>
 void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
-  if (val_set_) observer_.note("data.val: " + val_set_->description());
+  if (val_set_) {
+    observer_.note("data.val: " + val_set_->description() + "; an evaluation " + eval_sample_.description());
+    if (!text_.tokenizer) observer_.note("no bits per byte: " + text_.why_not);
+  }
+  observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
   metrics_->log("start", {{"resumed_from_step", state_.step},
                           {"changed", changes_},
@@ -287,7 +301,9 @@ void Trainer<T>::log_start() {
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
-                          {"val_fingerprint", state_.val_fingerprint}});
+                          {"val_fingerprint", state_.val_fingerprint},
+                          {"eval_sequences", eval_sample_.sequences()},
+                          {"eval_sample", state_.eval_sample}});
 }
 
 template <class T>
@@ -308,25 +324,22 @@ bool Trainer<T>::hear_all() {
 }
 
 template <class T>
-bool Trainer<T>::eval_due() const {
-  if (!val_set_ || evaluated_at_ == state_.step) return false;
-  const int64_t every = config_.eval.every_steps;
-  return state_.step == 0 || state_.step >= config_.train.steps || (every > 0 && state_.step % every == 0);
-}
-
-template <class T>
 bool Trainer<T>::checkpoint_due() const {
   if (saved_at_ == state_.step) return false;
   const int64_t every = config_.checkpoint.every_steps;
-  return state_.step >= config_.train.steps || (every > 0 && state_.step > 0 && state_.step % every == 0);
+  return every > 0 && state_.step > 0 && state_.step % every == 0;
 }
 
 template <class T>
 TrainEnd Trainer<T>::run() {
-  for (;;) {
+  for (;;) {  // save before evaluating: whoever is ended then has lost nothing
+    const bool last = state_.step >= config_.train.steps;
+    if (last)
+      save_for_good();
+    else if (checkpoint_due())
+      save();
     const bool evaluated = !eval_due() || run_evaluation();
-    if (evaluated && state_.step >= config_.train.steps) break;
-    if (checkpoint_due()) save();
+    if (evaluated && last) break;
     if (!evaluated || hear_all()) {
       save_for_good();
       return TrainEnd::stopped;
@@ -406,14 +419,29 @@ void Trainer<T>::train_step() {
 
 template <class T>
 bool Trainer<T>::run_evaluation() {
-  const auto result = evaluate(engine_, *val_set_, config_.eval.max_sequences, config_.train.micro_batch,
-                               [this] { return hear_all(); });
+  const double begin_s = now_s();
+  const auto progress = [this](int64_t done) {
+    observer_.evaluating({.step = state_.step, .done = done, .sequences = evaluations_.sequences});
+  };
+  progress(0);
+  const auto result = evaluate(engine_, *val_set_, eval_sample_,
+                               {.batch = config_.train.micro_batch,
+                                .tokenizer = text_.tokenizer.get(),
+                                .stop = [this] { return hear_all(); },
+                                .progress = progress});
   if (!result) return false;
-  const EvalRecord record{state_.step, result->loss, std::exp(result->loss), result->tokens};
+  const EvalSum& all = result->all;
+  const EvalRecord record{.step = state_.step,
+                          .val_loss = all.loss(),
+                          .val_ppl = std::exp(all.loss()),
+                          .val_tokens = all.targets,
+                          .val_bpb = all.bits_per_byte(),
+                          .sequences = all.sequences,
+                          .eval_ms = (now_s() - begin_s) * 1e3};
   if (metrics_) metrics_->log_eval(record);
   observer_.eval(record);
   evaluated_at_ = state_.step;
-  last_val_loss_ = result->loss;
+  last_val_loss_ = all.loss();
   return true;
 }
 

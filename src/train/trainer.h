@@ -8,7 +8,9 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
+#include "data/eval_sample.h"
 #include "data/loader.h"
+#include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
 #include "train/engine.h"
 #include "train/observer.h"
@@ -74,7 +76,7 @@ class Trainer {
   void save();
   void save_for_good();  // the state as it is now, before this returns
   bool hear_all();       // what must be done together: stop? Saves that have ended, or failed, are dealt with
-  bool eval_due() const;
+  bool eval_due() const { return evaluated_at_ != state_.step && evaluation_due(evaluations_, state_.step); }
   bool checkpoint_due() const;
 
   const Communicator& comm_;
@@ -84,6 +86,9 @@ class Trainer {
   Plan plan_;
   TokenSet train_set_;
   std::optional<TokenSet> val_set_;
+  EvalSample eval_sample_;  // of val_set_
+  TextTokenizer text_;      // of val_set_
+  EvalSchedule evaluations_;
   std::unique_ptr<RunLock>
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;

@@ -200,7 +200,7 @@ def steps_done(run):
 
 def history(run):
     """What a run computed: its step and eval events in the order of the file, without what took how long."""
-    times = ("step_ms", "tokens_per_s", "mfu")
+    times = ("step_ms", "tokens_per_s", "mfu", "eval_ms")
     return [{key: value for key, value in event.items() if key not in times}
             for event in read_metrics(run) if event["event"] in ("step", "eval")]
 

@@ -132,20 +132,16 @@ TEST(TokenSet, ShardThatChangesInUseIsAnErrorNamingIt) {
   EXPECT_ERROR(sample_of(set, 2), IoError, dir / "a.bin");
 }
 
-TEST(TokenSet, MetadataGivesTokenizerAndBytesPerToken) {
+TEST(TokenSet, MetadataGivesTheTokenizer) {
   OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3}));
   EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).tokenizer(), "");
-  EXPECT_EQ(TokenSet({dir / "t*.bin"}, 50, 1).bytes_per_token(), std::nullopt);
   write_bytes(dir / "t.json", info_json("bpe", 3, 12));
   const TokenSet set({dir / "t*.bin"}, 50, 1);
   EXPECT_EQ(set.tokenizer(), "bpe");
-  EXPECT_DOUBLE_EQ(set.bytes_per_token().value(), 4);
   EXPECT_THAT(set.description(), testing::HasSubstr("1 shard, 3 tokens, 2 samples of 1, tokenizer bpe"));
 
-  write_bytes(dir / "u_000000.bin", test::llmc_u16({1}));  // weighs a third of the other
-  write_bytes(dir / "u.json", info_json("bpe", 1, 1, {"u_000000.bin"}));
-  EXPECT_DOUBLE_EQ(TokenSet({dir / "*.bin"}, 50, 1).bytes_per_token().value(), (3 * 4.0 + 1) / 4);
+  write_bytes(dir / "u_000000.bin", test::llmc_u16({1}));
   write_bytes(dir / "u.json", info_json("bytes", 1, 1, {"u_000000.bin"}));
   EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 50, 1), "one tokenizer");
   std::filesystem::remove(dir / "u.json");

@@ -1,0 +1,44 @@
+#include "data/text_tokenizer.h"
+
+#include "core/error.h"
+#include "data/shard_info.h"
+
+namespace saslm {
+
+TextTokenizer find_text_tokenizer(const TokenSet& set, const std::vector<std::string>& names) {
+  TextTokenizer found;
+  for (const std::string& name : names) {
+    if (name.empty()) continue;
+    try {
+      found.tokenizer = make_tokenizer(name);
+    } catch (const Error& error) {
+      if (found.why_not.empty()) found.why_not = error.what();
+      continue;
+    }
+    check_made_by(set, *found.tokenizer);
+    found.why_not.clear();
+    return found;
+  }
+  if (found.why_not.empty())
+    found.why_not =
+        "neither a .json beside every shard nor data.tokenizer says which tokenizer made the tokens";
+  return found;
+}
+
+void check_made_by(const TokenSet& set, const Tokenizer& tokenizer) {
+  if (!set.tokenizer().empty() && !same_tokenizer(tokenizer.name(), tokenizer.fingerprint(), set.tokenizer(),
+                                                  set.tokenizer_fingerprint()))
+    throw DataError(
+        "the tokenizer " + tokenizer.name() + " is not the one that made the data, " + set.tokenizer() +
+        (set.tokenizer_fingerprint().empty()
+             ? ""
+             : " (fingerprint " + set.tokenizer_fingerprint() + ", given " + tokenizer.fingerprint() + ")") +
+        ", so bytes of text cannot be counted with it; give the one that made it, or tokenize "
+        "the text again");
+  if (set.max_token() >= tokenizer.vocab_size())
+    throw DataError("the data holds the token " + std::to_string(set.max_token()) + ", which the tokenizer " +
+                    tokenizer.name() + " does not have (its tokens are 0 .. " +
+                    std::to_string(tokenizer.vocab_size() - 1) + "); give the one that made the data");
+}
+
+}  // namespace saslm
