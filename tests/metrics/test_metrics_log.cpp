@@ -33,13 +33,15 @@ TEST_F(Metrics, LinesHaveTheirKeysInTheDocumentedOrder) {
   log.log("start", {{"version", "1"}});
   log.log_step({0, 10.5, 2, 0.1, 64, 3.25, 19692.5, std::nullopt, std::nullopt, std::nullopt, 8, 8});
   log.log_step({1, 10.5, 2, 0.1, 64, 3.25, 19692.5, 0.5, 0.125, "loss is not finite", 16, 8});
-  log.log_eval({2, 3.5, 33.25, 1000});
+  log.log_eval({2, 3.5, 33.25, 1000, 1.25, 50, 7.5});
+  log.log_eval({3, 3.5, 33.25, 1000});  // of a text whose bytes are not known
   log.log_checkpoint({2, "checkpoints/step_00000002", 4096, 12.5, 0.5, "00ff", ""});
   EXPECT_EQ(read_file(path),
             R"({"event":"start","version":"1"}
 {"event":"step","step":0,"loss":10.5,"grad_norm":2.0,"lr":0.1,"tokens":64,"step_ms":3.25,"tokens_per_s":19692.5,"mfu":null}
 {"event":"step","step":1,"loss":10.5,"grad_norm":2.0,"lr":0.1,"tokens":64,"step_ms":3.25,"tokens_per_s":19692.5,"mfu":0.5,"aux_loss":0.125,"skipped":"loss is not finite","first_sample":16,"samples":8}
-{"event":"eval","step":2,"val_loss":3.5,"val_ppl":33.25,"val_tokens":1000}
+{"event":"eval","step":2,"val_loss":3.5,"val_ppl":33.25,"val_tokens":1000,"val_bpb":1.25,"sequences":50,"eval_ms":7.5}
+{"event":"eval","step":3,"val_loss":3.5,"val_ppl":33.25,"val_tokens":1000,"val_bpb":null,"sequences":0,"eval_ms":0.0}
 {"event":"checkpoint","step":2,"path":"checkpoints/step_00000002","bytes":4096,"save_ms":12.5,"stall_ms":0.5,"state_hash":"00ff"}
 )");
 }

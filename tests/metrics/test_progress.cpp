@@ -72,5 +72,11 @@ TEST(Progress, FitsEveryWidthAndKeepsStepAndLossLongest) {
   EXPECT_EQ(progress_line(sample(), 6), "step 1");
 }
 
+TEST(Progress, OfAnEvaluationSaysHowMuchIsDone) {
+  EXPECT_EQ(evaluation_line("step 250", 0, 1024, {}), "step 250: evaluating 0/1024 sequences");
+  EXPECT_EQ(evaluation_line("step 250", 320, 1024, 12.2),
+            "step 250: evaluating 320/1024 sequences | 12s left");
+}
+
 }  // namespace
 }  // namespace saslm

@@ -220,6 +220,22 @@ TEST_F(CompareFileTest, EvaluationsAreSpacedOverTheRun) {
   for (const VariantPlan& v : plan(root).variants) EXPECT_EQ(v.config.eval.every_steps, 3);  // 0 3 6 9 10
 }
 
+TEST_F(CompareFileTest, APartOfTheDataIsOnRecordAndEverythingIsNot) {
+  json root = valid();
+  const ComparePlan all = plan(root);
+  root["base"]["eval"]["max_sequences"] = 5;
+  const ComparePlan part = plan(root);
+  EXPECT_NE(all.data.find("an evaluation reads all 12 sequences"), std::string::npos) << all.data;
+  EXPECT_NE(part.data.find("an evaluation reads 5 of 12 sequences"), std::string::npos) << part.data;
+  EXPECT_FALSE(to_json(all)["data"].contains("eval_sample"));
+  // As one from before samples were spread, when they were the first ones.
+  ordered_json before = to_json(part);
+  before["data"].erase("eval_sample");
+  const auto changes = changes_since(before, to_json(part));
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].find("data.eval_sample: absent before"), 0u) << changes[0];
+}
+
 // ---- A later start
 
 TEST_F(CompareFileTest, TheSameComparisonIsNoChangeAndSeedsAndVariantsMayBeAdded) {
