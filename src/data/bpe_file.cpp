@@ -118,7 +118,7 @@ class Reader {
  private:
   static void check_model(const JsonNode& model) {
     if (const auto type = model.find("type"); type && type->text() != "BPE")
-      type->fail("\"" + type->text() + "\" is not read, only BPE: " + instead_of(type->text()));
+      type->fail(why_not_read(type->text()));
     if (const auto dropout = model.find("dropout"); dropout && dropout->value() != 0)
       dropout->fail("is not supported: ids would be random");
     model.refuse_unless_empty("continuing_subword_prefix");

@@ -18,7 +18,7 @@ constexpr const char* kConvertTiktoken =
     "transformers writes a tokenizer.json of it: transformers.integrations.tiktoken.convert_tiktoken_to_fast("
     "ENCODING, 'OUT'); then name OUT";
 constexpr const char* kTrain =
-    "take a model's whose tokenizer is BPE, or train one on your text: scripts/train_tokenizer.py";
+    "take the tokenizer of a model whose own is BPE, or train one on your text: scripts/train_tokenizer.py";
 
 // A SentencePiece model is a message of protocol buffers that begins with its words: field 1, a message,
 // whose field 1 is a string.
@@ -42,12 +42,12 @@ bool is_tiktoken(std::string_view text) {
 
 }  // namespace
 
-std::string instead_of(const std::string& model_type) {
-  const std::string known = model_type == "Unigram"     ? "(the kind of T5, ALBERT and XLNet) "
-                            : model_type == "WordPiece" ? "(the kind of BERT) "
-                            : model_type == "WordLevel" ? "(one id for each whole word) "
+std::string why_not_read(const std::string& model_type) {
+  const std::string known = model_type == "Unigram"     ? " (the kind of T5, ALBERT and XLNet)"
+                            : model_type == "WordPiece" ? " (the kind of BERT)"
+                            : model_type == "WordLevel" ? " (one id for each whole word)"
                                                         : "";
-  return known + kTrain;
+  return "\"" + model_type + "\"" + known + " is not read, only BPE: " + kTrain;
 }
 
 void refuse_other_kinds(const std::string& path, std::string_view text) {

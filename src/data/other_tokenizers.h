@@ -5,8 +5,8 @@
 
 namespace saslm {
 
-// What to do about a tokenizer.json whose model is of another type: Unigram, WordPiece, WordLevel, ...
-std::string instead_of(const std::string& model_type);
+// Why a tokenizer.json whose model is of another type than BPE is refused, and what to do instead.
+std::string why_not_read(const std::string& model_type);
 
 // DataError when the file's name or first bytes are those of a SentencePiece model, a .tiktoken file or a
 // vocab.txt.

@@ -167,10 +167,17 @@ TEST(Tokenize, ATokenizerThatLooksAheadIsNotCutShort) {
 }
 
 TEST(Tokenize, ShardsAreTheIdsOfWholeDocumentsOnAnyNumberOfThreads) {
-  const auto bpe = make_tokenizer(SASLM_FIXTURES_DIR);
+  const std::string fixtures = SASLM_FIXTURES_DIR;
+  const auto bpe = make_tokenizer(fixtures), spaced = make_tokenizer(fixtures + "/characters.json");
   const std::vector<std::string> words = {
-      "the", " quick", " brown", "'s", "\n", "  ", "12345", "\xff", "\xe6\x97\xa5\xe6\x9c\xac", "!?"};
+      "the", " quick",  " brown", "'s", "\n", "  ", "12345", "\xff", "\xe6\x97\xa5\xe6\x9c\xac",
+      "!?",  "e\u0301", "\u0323"};
   OwnFolder dir;
+  std::string normalizing = test::read_bytes(fixtures + "/base.json");
+  const std::string none = R"("normalizer":null)";
+  normalizing.replace(normalizing.find(none), none.size(), R"("normalizer":{"type":"NFC"})");
+  write_bytes(dir / "nfc.json", normalizing);
+  const auto nfc = make_tokenizer(dir / "nfc.json");
   std::vector<std::string> inputs;
   std::vector<std::vector<std::string>> documents(3);
   uint64_t counter = 0;
@@ -193,8 +200,8 @@ TEST(Tokenize, ShardsAreTheIdsOfWholeDocumentsOnAnyNumberOfThreads) {
   }
   const ByteTokenizer byte_tokenizer;
   const TripleTokenizer triples;
-  for (const Tokenizer* tokenizer :
-       std::initializer_list<const Tokenizer*>{bpe.get(), &byte_tokenizer, &triples}) {
+  for (const Tokenizer* tokenizer : std::initializer_list<const Tokenizer*>{
+           bpe.get(), spaced.get(), nfc.get(), &byte_tokenizer, &triples}) {
     std::vector<int32_t> wanted;
     for (const auto& file : documents)
       for (const std::string& document : file) {
