@@ -44,6 +44,9 @@ void TextInput::refuse_what_is_no_text(const std::string& compression) const {
   std::string advice = found.advice;
   if (const size_t at = advice.find("FILE"); at != advice.npos && inside.empty() && path_ != kStandardInput)
     advice.replace(at, 4, found.what.find("UTF") == found.what.npos ? "\"" + path_ + "\"" : shown(path_));
+  const std::string raw = path_.ends_with(".bin") ? raw_type_of(head_, int64_t(head_.size())) : "";
+  if (!raw.empty() && found.what.find("UTF") != found.what.npos)
+    advice += "; or, for token ids, --raw " + raw;
   throw ContentError(shown(path_) + ": " + found.what + inside + "; wanted UTF-8 text: " + advice);
 }
 

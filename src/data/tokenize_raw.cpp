@@ -61,13 +61,15 @@ void check_input(const std::string& path, TokenType type) {
 class RawRun {
  public:
   RawRun(const Tokenizer* tokenizer, TokenType type, const TokenizeOptions& options, TokenizeJournal& journal,
-         ShardWriter& writer)
+         TokenizeOutput& output)
       : tokenizer_(tokenizer),
         type_(type),
         options_(options),
         journal_(journal),
-        writer_(writer),
-        limit_(tokenizer != nullptr ? tokenizer->vocab_size() : kNoVocabulary),
+        writer_(output.writer()),
+        limit_(tokenizer != nullptr                       ? tokenizer->vocab_size()
+               : output.format() == ShardFormat::llmc_u16 ? int64_t(1) << 16
+                                                          : kNoVocabulary),
         boundary_(boundary_of(tokenizer)),
         state_(journal.state().value_or(TokenizeState())),
         progress_{.bytes_read = state_.bytes_read,
@@ -130,6 +132,8 @@ class RawRun {
 
   [[noreturn]] void refuse(const std::string& path, int64_t at, int64_t id) const {
     const std::string where = path + ": token " + std::to_string(id) + " at offset " + std::to_string(at);
+    if (tokenizer_ == nullptr && limit_ < kNoVocabulary)
+      throw ContentError(where + " does not fit uint16 shards; leave out --dtype uint16");
     if (tokenizer_ == nullptr)
       throw ContentError(where + " is larger than any vocabulary; are these uint16 ids (--raw uint16)?");
     throw ContentError(where + " is outside the vocabulary 0 .. " + std::to_string(limit_ - 1) + " of " +
@@ -164,9 +168,10 @@ TokenizeResult tokenize_raw(const Tokenizer* tokenizer, TokenType type, const To
   TokenizeOptions options = wanted;
   options.inputs = find_inputs(wanted.inputs, wanted.note);
   for (const std::string& path : options.inputs) check_input(path, type);
-  const int64_t limit =
-      tokenizer != nullptr ? tokenizer->vocab_size() : int64_t(1) << (type == TokenType::u16 ? 16 : 31);
-  TokenizeOutput output(options, format_for(limit, options.format));
+  const ShardFormat own = type == TokenType::u16 ? ShardFormat::llmc_u16 : ShardFormat::llmc_u32;
+  const ShardFormat format = tokenizer != nullptr ? format_for(tokenizer->vocab_size(), options.format)
+                                                  : options.format.value_or(own);
+  TokenizeOutput output(options, format);
   TokenizeJournal journal = output.open_journal([&](const nlohmann::ordered_json& inputs) {
     nlohmann::ordered_json job = {
         {"raw", word_of(type)},
@@ -180,8 +185,8 @@ TokenizeResult tokenize_raw(const Tokenizer* tokenizer, TokenType type, const To
 
   TokenizeResult result;
   if (journal.state()) result.resumed_from = journal.state()->bytes_read;
-  const TokenizeState state = output.finish(
-      journal, [&] { return RawRun(tokenizer, type, options, journal, output.writer()).finish(); });
+  const TokenizeState state =
+      output.finish(journal, [&] { return RawRun(tokenizer, type, options, journal, output).finish(); });
   result.info.tokens = state.tokens;
   if (tokenizer != nullptr)
     result.info = {.tokenizer = tokenizer->name(),

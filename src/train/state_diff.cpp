@@ -132,9 +132,10 @@ void diff_metrics(const std::string& run_a, const std::string& run_b, int64_t fi
 
 StateDifference diff(const std::string& a, const std::string& b) {
   StateDifference difference;
-  for (const std::string& path : {a, b})
+  for (const std::string& path : {a, b}) {
     if (!path_exists(path)) throw DataError(path + ": there is nothing here to compare");
-  refuse_foreign_model(path);
+    refuse_foreign_model(path);
+  }
   if (is_checkpoint(a) != is_checkpoint(b))
     throw DataError("a run and a checkpoint cannot be compared: give two runs or two checkpoints, got " + a +
                     " and " + b);
