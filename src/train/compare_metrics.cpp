@@ -37,24 +37,22 @@ class Scanner {
     return true;
   }
   // As JSON has numbers; those that may not fit into a double are left to the library.
-  bool take_number(double& value) {
-    const std::string_view whole = text_;
+  bool skip_number() {
     take("-");
     const size_t n = digits();
     if (n == 0 || n > 20 || (n > 1 && text_[0] == '0')) return false;
     text_.remove_prefix(n);
     if (take(".") && !take_digits(40)) return false;
-    if (take("e") || take("E")) {
-      if (!take("-")) take("+");
-      if (!take_digits(2)) return false;
-    }
-    const char* const end = text_.data();
-    return std::from_chars(whole.data(), end, value).ptr == end;
+    if (!take("e") && !take("E")) return true;
+    if (!take("-")) take("+");
+    return take_digits(2);
   }
-  bool take_number(std::optional<double>& value) {
-    if (take("null")) return true;
-    return take_number(value.emplace());
+  bool take_number(double& value) {
+    const char* const begin = text_.data();
+    return skip_number() && std::from_chars(begin, text_.data(), value).ptr == text_.data();
   }
+  bool take_number(std::optional<double>& value) { return take("null") || take_number(value.emplace()); }
+  bool skip_number_or_null() { return take("null") || skip_number(); }
   bool at_end() const { return text_.empty(); }
 
  private:
@@ -198,16 +196,14 @@ const char* name_of(RunRecord::Status status) {
 
 bool scan_step(std::string_view line, StepLine& found) {
   Scanner s(line);
-  double lr = 0;
   int64_t tokens = 0;
-  std::optional<double> grad_norm, tokens_per_s, mfu, aux_loss;
   found = {};
   return s.take("{\"event\":\"step\",\"step\":") && s.take_count(found.step) && s.take(",\"loss\":") &&
-         s.take_number(found.loss) && s.take(",\"grad_norm\":") && s.take_number(grad_norm) &&
-         s.take(",\"lr\":") && s.take_number(lr) && s.take(",\"tokens\":") && s.take_count(tokens) &&
+         s.take_number(found.loss) && s.take(",\"grad_norm\":") && s.skip_number_or_null() &&
+         s.take(",\"lr\":") && s.skip_number() && s.take(",\"tokens\":") && s.take_count(tokens) &&
          s.take(",\"step_ms\":") && s.take_number(found.step_ms) && s.take(",\"tokens_per_s\":") &&
-         s.take_number(tokens_per_s) && s.take(",\"mfu\":") && s.take_number(mfu) &&
-         (!s.take(",\"aux_loss\":") || s.take_number(aux_loss)) && s.take("}") && s.at_end();
+         s.skip_number_or_null() && s.take(",\"mfu\":") && s.skip_number_or_null() &&
+         (!s.take(",\"aux_loss\":") || s.skip_number_or_null()) && s.take("}") && s.at_end();
 }
 
 RunRecord read_run(std::string_view metrics, const TrainConfig& train) {
