@@ -11,9 +11,9 @@
 namespace saslm::fuzz {
 
 std::span<const Target* const> all_targets() {
-  static constexpr std::array kAll = {&kCompare,   &kConfig,  &kGemmTable, &kJournal,     &kLauncher,
-                                      &kManifest,  &kMetrics, &kPattern,   &kSafetensors, &kShard,
-                                      &kShardInfo, &kState,   &kTokenizer};
+  static constexpr std::array kAll = {&kCompare,  &kConfig,    &kGemmTable, &kHub,      &kJournal,
+                                      &kLauncher, &kManifest,  &kMetrics,   &kPattern,  &kSafetensors,
+                                      &kShard,    &kShardInfo, &kState,     &kTokenizer};
   return kAll;
 }
 

@@ -27,7 +27,7 @@ struct Target {
   std::vector<std::string> words = {};
 };
 
-extern const Target kCompare, kConfig, kGemmTable, kJournal, kLauncher, kManifest, kMetrics, kPattern,
+extern const Target kCompare, kConfig, kGemmTable, kHub, kJournal, kLauncher, kManifest, kMetrics, kPattern,
     kSafetensors, kShard, kShardInfo, kState, kTokenizer;
 
 std::span<const Target* const> all_targets();
