@@ -26,6 +26,7 @@ void add_compare_command(CLI::App& app, RunCommand& run);
 void add_eval_command(CLI::App& app, RunCommand& run);
 void add_generate_command(CLI::App& app, RunCommand& run);
 void add_export_command(CLI::App& app, RunCommand& run);
+void add_import_command(CLI::App& app, RunCommand& run);
 void add_tokenize_command(CLI::App& app, RunCommand& run);
 void add_inspect_command(CLI::App& app, RunCommand& run);
 void add_diff_command(CLI::App& app, RunCommand& run);

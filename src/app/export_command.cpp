@@ -8,8 +8,10 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "data/tokenizer.h"
 #include "export/export.h"
+#include "export/folder.h"
 #include "metrics/progress.h"
 #include "train/saved_model.h"
 
@@ -18,28 +20,48 @@ namespace {
 
 struct Options {
   std::string checkpoint, out, tokenizer, dtype = "fp32", format = "hf";
-  bool json = false;
+  bool no_tokenizer = false, json = false;
 };
 
+// The tokenizer to write, which is there; "" for none.
+std::string tokenizer_of(const SavedModel& model, const Options& o) {
+  if (o.no_tokenizer) return "";
+  const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
+  const std::string how = "; name it with --tokenizer FILE, or say --no-tokenizer";
+  if (name.empty())
+    throw ConfigError(model.path + ": it is not known which tokenizer this model was trained with" + how);
+  if (o.tokenizer.empty() && name != "bytes" && !path_exists(name))
+    throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
+                      ", which is not there (any more)" + how);
+  try {
+    make_tokenizer(name);
+  } catch (const DataError& error) {
+    throw DataError(error.what() + how);
+  }
+  return name;
+}
+
 int export_command(const Options& o) {
-  check_export_folder(o.out);
+  check_new_folder(o.out);
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
-  if (!o.tokenizer.empty()) make_tokenizer(o.tokenizer);  // one that was asked for must be there
+  const std::string tokenizer = tokenizer_of(model, o);
   const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
   const auto named = engine->fetch(Region::masters);
   const std::vector<ConstNamedTensor> weights(named.begin(), named.end());
   const ExportResult done = export_model({.model = model.config,
                                           .weights = weights,
-                                          .tokenizer = o.tokenizer.empty() ? model.tokenizer : o.tokenizer,
+                                          .tokenizer = tokenizer,
                                           .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
                                           .out = o.out});
   for (const std::string& note : done.notes) std::cerr << "note: " << note << "\n";
+  for (const std::string& warning : done.warnings) std::cerr << "warning: " << warning << "\n";
   if (o.json) {
     std::cout << nlohmann::ordered_json{{"checkpoint", model.path},   {"out", done.out},
                                         {"class", done.architecture}, {"dtype", o.dtype},
                                         {"tensors", done.tensors},    {"parameters", done.parameters},
-                                        {"files", done.files},        {"notes", done.notes}}
+                                        {"files", done.files},        {"notes", done.notes},
+                                        {"warnings", done.warnings}}
                      .dump(-1, ' ', false,
                            nlohmann::json::error_handler_t::replace)  // paths need not be UTF-8
               << "\n";
@@ -67,6 +89,8 @@ void add_export_command(CLI::App& app, RunCommand& run) {
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_flag("--no-tokenizer", o->no_tokenizer, "Write none, though it is not known or not to be had")
+      ->excludes("--tokenizer");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return export_command(*o); }; });
 }

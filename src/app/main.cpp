@@ -99,6 +99,7 @@ int run_command(int argc, char** argv) {
   add_eval_command(app, run);
   add_generate_command(app, run);
   add_export_command(app, run);
+  add_import_command(app, run);
   add_tokenize_command(app, run);
   add_inspect_command(app, run);
   add_diff_command(app, run);

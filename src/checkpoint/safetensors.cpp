@@ -12,6 +12,7 @@
 
 #include "checkpoint/hash.h"
 #include "checkpoint/json_strict.h"
+#include "checkpoint/safetensors_stream.h"
 #include "core/bf16.h"
 #include "core/dims.h"
 #include "core/error.h"
@@ -142,6 +143,45 @@ Metadata parse_metadata(const json& entry, const std::string& path) {
   return entry.get<Metadata>();
 }
 
+// One tensor's bytes, from where the file stands on.
+void write_values(File& file, std::span<const float> data, TensorType type, FileSum& sum, Hasher& whole,
+                  Hasher& part) {
+  std::vector<bf16> narrow;
+  for (size_t at = 0; at < data.size(); at += kChunk) {
+    const auto values = data.subspan(at, std::min(kChunk, data.size() - at));
+    auto chunk = std::as_bytes(values);
+    if (type == TensorType::bf16) {
+      narrow.resize(values.size());
+      std::transform(values.begin(), values.end(), narrow.begin(), [](float x) { return bf16(x); });
+      chunk = std::as_bytes(std::span(narrow));
+    }
+    part.update(chunk);
+    whole.update(chunk);
+    file.write_all(chunk);
+    sum.size += int64_t(chunk.size());
+  }
+}
+
+FileSum write_all(File& file, const std::string& header, std::span<const ConstNamedTensor> tensors,
+                  TensorType type, const ValuesOf& values_of) {
+  FileSum sum;
+  sum.name = std::filesystem::path(file.path()).filename().string();
+  Hasher whole;
+  whole.update(bytes_of(header));
+  file.write_all(bytes_of(header));
+  sum.size = int64_t(header.size());
+  for (const ConstNamedTensor& tensor : tensors) {
+    const std::span<const float> data = values_of(tensor);
+    check(count_of(tensor) == int64_t(data.size()), "a tensor has as many values as its shape says");
+    Hasher part;
+    write_values(file, data, type, sum, whole, part);
+    sum.tensors[tensor.name] = part.hex();
+  }
+  sum.xxh3 = whole.hex();
+  file.sync();
+  return sum;
+}
+
 float from_bf16(uint16_t bits) {
   return std::bit_cast<float>(uint32_t(bits) << 16);
 }
@@ -176,33 +216,16 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::span<const Co
 }
 
 FileSum SafetensorsWriter::write() {
-  FileSum sum;
-  sum.name = std::filesystem::path(file_.path()).filename().string();
-  Hasher whole;
-  whole.update(bytes_of(header_));
-  file_.write_all(bytes_of(header_));
-  sum.size = int64_t(header_.size());
-  for (const ConstNamedTensor& tensor : tensors_) {
-    Hasher part;
-    std::vector<bf16> narrow;
-    for (size_t at = 0; at < tensor.data.size(); at += kChunk) {
-      const auto values = tensor.data.subspan(at, std::min(kChunk, tensor.data.size() - at));
-      auto chunk = std::as_bytes(values);
-      if (type_ == TensorType::bf16) {
-        narrow.resize(values.size());
-        std::transform(values.begin(), values.end(), narrow.begin(), [](float x) { return bf16(x); });
-        chunk = std::as_bytes(std::span(narrow));
-      }
-      part.update(chunk);
-      whole.update(chunk);
-      file_.write_all(chunk);
-      sum.size += int64_t(chunk.size());
-    }
-    sum.tensors[tensor.name] = part.hex();
-  }
-  sum.xxh3 = whole.hex();
-  file_.sync();
-  return sum;
+  const auto as_given = [](const ConstNamedTensor& tensor) { return tensor.data; };
+  return write_all(file_, header_, tensors_, type_, as_given);
+}
+
+FileSum stream_safetensors(const std::string& path, std::span<const ConstNamedTensor> tensors,
+                           const Metadata& metadata, const ValuesOf& values_of) {
+  File file(path, O_WRONLY | O_CREAT | O_TRUNC);
+  file.preallocate(safetensors_size(tensors, metadata));
+  return write_all(file, make_header(tensors, metadata, TensorType::f32), tensors, TensorType::f32,
+                   values_of);
 }
 
 int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata,

@@ -6,6 +6,7 @@
 
 #include "config/fields.h"
 #include "config/json_text.h"
+#include "config/model_block.h"
 #include "config/resolve.h"
 #include "core/error.h"
 
@@ -266,11 +267,15 @@ ModelConfig load_model_config(const std::string& path) {
   return naming(path, [&] {
     const json root = read_json_object(path);
     if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (what is trained)");
-    ModelConfig model;
-    read_block(root["model"], "model", model);
-    resolve(model);
-    return model;
+    return read_model_block(root["model"]);
   });
+}
+
+ModelConfig read_model_block(const json& block) {
+  ModelConfig model;
+  read_block(block, "model", model);
+  resolve(model);
+  return model;
 }
 
 }  // namespace saslm

@@ -20,7 +20,7 @@ namespace saslm {
 struct ExportRequest {
   const ModelConfig& model;
   std::span<const ConstNamedTensor> weights;  // all of the model's, by their names in checkpoints
-  std::string tokenizer;                      // as tokenizer_files takes it
+  std::string tokenizer;                      // as tokenizer_files takes it; "": none is written
   TensorType type = TensorType::f32;  // of the weights in the file; bf16 is rounded to nearest, ties to even
   std::string out;                    // the folder
 };
@@ -29,14 +29,12 @@ struct ExportResult {
   std::string out;  // absolute
   std::string architecture;
   int64_t tensors = 0, parameters = 0;
-  std::vector<std::string> files;  // names, sorted
-  std::vector<std::string> notes;  // what a person should know
+  std::vector<std::string> files;            // names, sorted
+  std::vector<std::string> notes, warnings;  // what a person should know; and do something about
 };
 
-// ConfigError unless nothing is at `out`, or an empty folder.
-void check_export_folder(const std::string& out);
-
-// Errors   ConfigError as above; IoError, after which `out` is as it was.
+// Errors   ConfigError for an `out` with something in it; DataError, ConfigError of tokenizer_files; IoError,
+// after which `out` is as it was.
 ExportResult export_model(const ExportRequest& request);
 
 }  // namespace saslm

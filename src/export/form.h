@@ -29,6 +29,9 @@ using Weights = std::span<const ConstNamedTensor>;
 std::optional<Form> llama_form(const ModelConfig& model, Weights weights);
 std::optional<Form> gpt2_form(const ModelConfig& model, Weights weights);
 
+// "layers.3.attn.q.weight" -> "model.layers.3.self_attn.q_proj.weight"
+std::string llama_name(const std::string& name);
+
 // Every model: our own class, whose source goes with it. Tensors keep their names.
 Form own_form(const ModelConfig& model, Weights weights);
 

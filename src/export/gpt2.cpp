@@ -84,6 +84,7 @@ std::optional<Form> gpt2_form(const ModelConfig& model, Weights weights) {
                        {"resid_pdrop", 0.0},
                        {"embd_pdrop", 0.0},
                        {"attn_pdrop", 0.0},
+                       {"saslm_bias", model.bias},  // for import: false where biases are zeros that we added
                        {"tie_word_embeddings", model.tie_embeddings}}};
   Writer writer(form, weights);
   writer.add("transformer.wte.weight", "embed.weight");

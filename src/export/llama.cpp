@@ -25,18 +25,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kNames =
     {"mlp.down", "mlp.down_proj"},
 }};
 
-// "layers.3.attn.q.weight" -> "model.layers.3.self_attn.q_proj.weight"
-std::string llama_name(const std::string& name) {
-  constexpr std::string_view kLayers = "layers.";
-  const size_t begin = name.starts_with(kLayers) ? name.find('.', kLayers.size()) + 1 : 0;
-  const size_t end = name.rfind('.');
-  const std::string_view part = std::string_view(name).substr(begin, end - begin);
-  const auto found =
-      std::find_if(kNames.begin(), kNames.end(), [&](const auto& pair) { return pair.first == part; });
-  check(found != kNames.end(), "a model in the form of Llama has the tensors of one");
-  return (begin > 0 ? "model." : "") + name.substr(0, begin) + std::string(found->second) + name.substr(end);
-}
-
 bool fits(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   const bool kind =
@@ -47,6 +35,17 @@ bool fits(const ModelConfig& model) {
 }
 
 }  // namespace
+
+std::string llama_name(const std::string& name) {
+  constexpr std::string_view kLayers = "layers.";
+  const size_t begin = name.starts_with(kLayers) ? name.find('.', kLayers.size()) + 1 : 0;
+  const size_t end = name.rfind('.');
+  const std::string_view part = std::string_view(name).substr(begin, end - begin);
+  const auto found =
+      std::find_if(kNames.begin(), kNames.end(), [&](const auto& pair) { return pair.first == part; });
+  check(found != kNames.end(), "a model in the form of Llama has the tensors of one");
+  return (begin > 0 ? "model." : "") + name.substr(0, begin) + std::string(found->second) + name.substr(end);
+}
 
 std::optional<Form> llama_form(const ModelConfig& model, Weights weights) {
   if (!fits(model)) return std::nullopt;

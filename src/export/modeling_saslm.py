@@ -4,7 +4,8 @@
 
 config.model is the "model" block of saslm's own config.json, and the weights keep saslm's names, so that saslm reads
 this folder too. A cache, with transformers 4.46 or newer, holds keys and values as attention reads them: under SAS the
-simulated ones. With labels, loss is the cross-entropy alone, without what moh adds to it in training.
+simulated ones. With labels, loss is the cross-entropy alone, without what moh adds to it in training. What forward and
+generate cannot do they refuse in words.
 
 Shapes: B batch, T time, H heads, G key/value heads, D head width; Hs and Ds the simulated ones.
 """
@@ -17,8 +18,26 @@ from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTra
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"  # from 5.24 on; before
+
+
 class SaslmConfig(PretrainedConfig):
+    """num_key_value_heads and head_dim are what a cache of fixed size reserves room by, for keys and for values alike."""
+
     model_type = "saslm"
+
+    @property
+    def num_key_value_heads(self):
+        a = self.model["attention"]
+        own = {"mqa": 1, "gqa": a.get("n_kv_head")}.get(a["kind"], a["n_head"])
+        return a["sas"]["n_sim_head"] if "sas" in a else own
+
+    @property
+    def head_dim(self):
+        a = self.model["attention"]
+        mla = a.get("mla")
+        key, value = (mla["nope_dim"] + mla["rope_dim"], mla["v_dim"]) if mla else (a["head_dim"], a["head_dim"])
+        return max(a["sas"]["sim_head_dim"] if "sas" in a else key, value)
 
 
 class RmsNorm(nn.Module):
@@ -79,6 +98,39 @@ class Rotation:
 
 def unturned(x):
     return x
+
+
+class Hidden:
+    """Which of S keys each query must not look at: [B, 1, T, S], true for those after it, for padding, and for the places of
+    a cache that are still empty. attention_mask [B, start + T]; query t stands at place start + t. S is the same in all
+    layers."""
+
+    def __init__(self, attention_mask, start):
+        self.padding, self.start, self.table = attention_mask == 0, start, None
+
+    def __call__(self, S):
+        if self.table is None:
+            (B, end), device = self.padding.shape, self.padding.device
+            after = torch.arange(S, device=device) > torch.arange(self.start, end, device=device)[:, None]
+            padding = F.pad(self.padding, (0, S - end), value=True)
+            self.table = after | padding[:, None, None]
+        return self.table
+
+
+def length_of(cache):
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def keep(cache, layer, start, k, v):
+    """Adds k and v [B, T, heads, width] to the cache, after the start tokens there; returns all it holds. A cache that is not dynamic has room for one
+    number of heads and one width: config.num_key_value_heads and head_dim."""
+    widths = k.shape[3], v.shape[3]
+    if not isinstance(cache, DynamicCache):
+        heads, width = max(k.shape[2], v.shape[2]), max(widths)
+        k, v = (F.pad(y.repeat_interleave(heads // y.shape[2], dim=2), (0, width - y.shape[3])) for y in (k, v))
+    places = torch.arange(start, start + k.shape[1], device=k.device)
+    k, v = cache.update(k.transpose(1, 2), v.transpose(1, 2), layer, {"cache_position": places})
+    return tuple(y.transpose(1, 2)[..., :width] for y, width in zip((k, v), widths))
 
 
 # ---- Stages.
@@ -166,22 +218,23 @@ class Attention(nn.Module):
         self.moh = Routing(d, self.n_head, a["moh"]) if "moh" in a else None
 
     def forward(self, x, turn, hidden, cache):
-        """hidden [B or 1, 1, T, all there are]: true where a query must not look."""
+        """-> what goes to the residual stream [B, T, d], and the weights [B, heads, T, S]: under SAS those of simulated
+        heads."""
         if self.sas is None:
             q, k, v = self.project(x, turn)
         else:
             q, k, v = self.sas(*self.project(x, unturned), turn)
-        if cache is not None:  # [B, heads, T, width] there
-            k, v = (y.transpose(1, 2) for y in cache.update(k.transpose(1, 2), v.transpose(1, 2), self.layer))
+        if cache is not None:
+            k, v = keep(cache, self.layer, hidden.start, k, v)
         n = q.shape[2]
         k, v = (y.repeat_interleave(n // y.shape[2], dim=2) for y in (k, v))
         score = torch.einsum("bthe,bshe->bhts", q, k).float() / math.sqrt(q.shape[3])
-        weight = score.masked_fill(hidden, torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
+        weight = score.masked_fill(hidden(k.shape[1]), torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
         out = torch.einsum("bhts,bshd->bthd", weight, v)
         out = out.unflatten(2, (n // self.n_head, self.n_head)).mean(2)  # simulated head g*H + h: group g, head h
         if self.moh is not None:
             out = self.moh(x, out)
-        return self.o(out.flatten(2))
+        return self.o(out.flatten(2)), weight
 
 
 class GroupedAttention(Attention):
@@ -278,13 +331,52 @@ class Block(nn.Module):
         self.attn_norm, self.attn = make_norm(model), ATTENTION[model["attention"]["kind"]](model, layer)
         self.mlp_norm, self.mlp = make_norm(model), Mlp(model)
 
-    def forward(self, x, turn, hidden, cache):
-        x = x + self.attn(self.attn_norm(x), turn, hidden, cache)
-        return x + self.mlp(self.mlp_norm(x))
+    def forward(self, x, turn, hidden, cache, wants_weights):
+        out, weights = self.attn(self.attn_norm(x), turn, hidden, cache)
+        x = x + out
+        return x + self.mlp(self.mlp_norm(x)), weights if wants_weights else None
 
 
-def length_of(past_key_values):
-    return 0 if past_key_values is None else past_key_values.get_seq_length()
+def padding_of(attention_mask, start, x):
+    """attention_mask [B, start + T], made where there is none, for x [B, T, d]."""
+    B, T = x.shape[:2]
+    if attention_mask is None:
+        return torch.ones(B, start + T, dtype=torch.long, device=x.device)
+    if tuple(attention_mask.shape) != (B, start + T):
+        raise ValueError(f"attention_mask: wanted {[B, start + T]}, a number for each token ({start} in the cache, {T} new), "
+                         f"got {list(attention_mask.shape)}")
+    return attention_mask
+
+
+def the_cache(past_key_values, cache):
+    """transformers gives the cache as past_key_values, from 5.24 on as cache."""
+    if past_key_values is not None and cache is not None:
+        raise ValueError("wanted the cache once, got past_key_values and cache")
+    cache = past_key_values if cache is None else cache
+    if cache is not None and not hasattr(cache, "update"):
+        raise ValueError(f"past_key_values: wanted a cache of transformers, such as DynamicCache, got {type(cache).__name__}")
+    return cache
+
+
+def check_room(cache, end):
+    if cache is None or isinstance(cache, DynamicCache):
+        return
+    room = getattr(cache, "get_max_cache_shape", getattr(cache, "get_max_length", None))()
+    if room is not None and 0 < room < end:
+        raise ValueError(f"past_key_values: the cache has room for {room} tokens, got {end}")
+
+
+def loss_of(logits, labels, num_items_in_batch):
+    """The mean cross-entropy of the labels that are not -100; where their number over several batches is given, the sum
+    divided by that, so that the losses of these batches add up to their mean."""
+    if labels.shape != logits.shape[:2]:
+        raise ValueError(f"labels: wanted {list(logits.shape[:2])}, as there are logits, got {list(labels.shape)}")
+    reduction = "mean" if num_items_in_batch is None else "sum"
+    targets = labels[:, 1:].flatten().to(logits.device)
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets, reduction=reduction)
+    if torch.is_tensor(num_items_in_batch):
+        num_items_in_batch = num_items_in_batch.to(loss.device)
+    return loss if num_items_in_batch is None else loss / num_items_in_batch
 
 
 class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
@@ -292,6 +384,9 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     _no_split_modules = ["Block"]
     _supports_cache_class = True
+    _supports_static_cache = True
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True  # num_items_in_batch, of Trainer
 
     def __init__(self, config):
         super().__init__(config)
@@ -303,6 +398,7 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         self.layers = nn.ModuleList([Block(model, i) for i in range(model["n_layer"])])
         self.final_norm = make_norm(model)
         self.head = None if model["tie_embeddings"] else linear(model["d_model"], model["vocab_size"])
+        self.gradient_checkpointing = False  # which transformers sets
         self.post_init()
 
     def _init_weights(self, module):
@@ -323,46 +419,85 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, head):
         self.head = head
 
-    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **kwargs):
-        return {"input_ids": input_ids[:, length_of(past_key_values):], "attention_mask": attention_mask,
-                "past_key_values": past_key_values}
+    def resize_token_embeddings(self, *args, **kwargs):
+        embed = super().resize_token_embeddings(*args, **kwargs)
+        self.config.model = {**self.config.model, "vocab_size": embed.num_embeddings}
+        return embed
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, labels=None,
-                use_cache=None, output_attentions=None, output_hidden_states=None, return_dict=None):
-        """input_ids [B, T] -> logits [B, T, V], after what past_key_values hold; these are added to it. With use_cache and
-        none given, a new cache is returned; nothing is kept by default. attention_mask
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, inputs_embeds=None,
+                                      cache=None, position_ids=None, **kwargs):
+        """What is not in the cache yet. input_ids [B, any] end in it; where the prompt came as inputs_embeds, in what was
+        drawn since. Of attention_mask and position_ids, [B, all tokens], at least one is there."""
+        cache = the_cache(past_key_values, cache)
+        prompt = 0 if inputs_embeds is None else inputs_embeds.shape[1]
+        counted = position_ids if attention_mask is None else attention_mask
+        total = prompt + input_ids.shape[1] if counted is None else counted.shape[1]
+        new = total - length_of(cache)
+        given = {name: kwargs[name] for name in ("logits_to_keep", "output_attentions", "output_hidden_states") if name in kwargs}
+        given |= {"attention_mask": attention_mask, CACHE: cache}
+        if position_ids is not None and position_ids.shape[1] == total:  # older transformers do not let a prompt's grow
+            given["position_ids"] = position_ids[:, total - new:]
+        drawn = input_ids[:, max(0, input_ids.shape[1] - (total - prompt)):]
+        if inputs_embeds is None:
+            return {"input_ids": drawn[:, max(0, drawn.shape[1] - new):], **given}
+        embeds = torch.cat([inputs_embeds, self.embed(drawn).to(inputs_embeds.dtype)], 1)
+        return {"inputs_embeds": embeds[:, total - new:], **given}
+
+    def place(self, x, end, positions):
+        """What the positions of x [B, T, d], the last being the end-th token, make of it, and of its queries and keys."""
+        if self.position == "rope":
+            return x, Rotation(self.rope_base, positions)
+        if self.position == "none":
+            return x, unturned
+        if end > self.pos_embed.num_embeddings:
+            raise ValueError(f"{end} tokens, but only {self.pos_embed.num_embeddings} learned positions")
+        return x + self.pos_embed(positions), unturned
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
+                labels=None, use_cache=None, output_attentions=None, output_hidden_states=None, return_dict=None,
+                logits_to_keep=0, num_items_in_batch=None, cache=None, **unknown):
+        """input_ids [B, T], or their embeddings [B, T, d] -> logits [B, T, V], after what past_key_values (or cache) holds;
+        these are added to it. With use_cache and none given, a new cache is returned; nothing is kept by default. attention_mask
         [B, past + T]: 0 where a token is padding, on either side; positions count the others, unless given. labels
-        [B, T]: the tokens themselves, which are shifted here; -100 is left out."""
-        if output_attentions:
-            raise ValueError("output_attentions: this model does not keep attention weights")
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
-        (B, T), start = input_ids.shape, length_of(past_key_values)
-        if attention_mask is None:
-            attention_mask = input_ids.new_ones(B, start + T)
-        future = attention_mask.new_ones(T, start + T, dtype=torch.bool).triu(start + 1)
-        hidden = future | (attention_mask[:, None, None] == 0)
+        [B, T]: the tokens themselves, which are shifted here; -100 is left out. num_items_in_batch: see loss_of.
+        logits_to_keep: of the last so many tokens alone (0: of all), or of the tokens at these places.
+        output_attentions: of each layer the weights [B, heads, T, S], under SAS of simulated heads.
+        output_hidden_states: what enters each layer, and the last one's output, normalised."""
+        unknown = sorted(name for name, value in unknown.items() if value is not None and name != "cache_position")
+        if unknown:
+            raise TypeError(f"SaslmForCausalLM.forward does not know {', '.join(unknown)}")
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("wanted either input_ids or inputs_embeds, got " + ("neither" if input_ids is None else "both"))
+        if output_attentions is None:
+            output_attentions = getattr(self.config, "output_attentions", False)
+        if output_hidden_states is None:
+            output_hidden_states = getattr(self.config, "output_hidden_states", False)
+        cache, checkpointing = the_cache(past_key_values, cache), self.gradient_checkpointing and self.training
+        if checkpointing and cache is not None:
+            raise ValueError("past_key_values: gradient checkpointing computes layers twice, which would fill the cache twice")
+        if use_cache and cache is None and not checkpointing:
+            cache = DynamicCache()
+
+        x, start = self.embed(input_ids) if inputs_embeds is None else inputs_embeds, length_of(cache)
+        check_room(cache, start + x.shape[1])
+        attention_mask = padding_of(attention_mask, start, x)
+        hidden = Hidden(attention_mask, start)
         if position_ids is None:
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, start:]
+        x, turn = self.place(x, start + x.shape[1], position_ids)
 
-        x, turn = self.embed(input_ids), unturned
-        if self.position == "learned":
-            if start + T > self.pos_embed.num_embeddings:
-                raise ValueError(f"{start + T} tokens, but only {self.pos_embed.num_embeddings} learned positions")
-            x = x + self.pos_embed(position_ids)
-        elif self.position == "rope":
-            turn = Rotation(self.rope_base, position_ids)
-        states = [x]
+        states, attentions = [], []
         for layer in self.layers:
-            x = layer(x, turn, hidden, past_key_values)
             states.append(x)
+            inputs = x, turn, hidden, cache, output_attentions
+            x, weights = self._gradient_checkpointing_func(layer.__call__, *inputs) if checkpointing else layer(*inputs)
+            attentions.append(weights)
         x = self.final_norm(x)
-        logits = F.linear(x, self.embed.weight) if self.head is None else self.head(x)
+        states.append(x)
+        kept = x[:, -logits_to_keep if logits_to_keep else 0:] if isinstance(logits_to_keep, int) else x[:, logits_to_keep]
+        logits = F.linear(kept, self.embed.weight) if self.head is None else self.head(kept)
 
-        loss = None
-        if labels is not None:
-            loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
-        states = tuple(states[:-1]) + (x,) if output_hidden_states else None
-        if return_dict is False:
-            return tuple(y for y in (loss, logits, states) if y is not None)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values, hidden_states=states)
+        out = CausalLMOutputWithPast(loss=None if labels is None else loss_of(logits, labels, num_items_in_batch), logits=logits,
+                                     hidden_states=tuple(states) if output_hidden_states else None,
+                                     attentions=tuple(attentions) if output_attentions else None, **{CACHE: cache})
+        return out.to_tuple() if return_dict is False else out

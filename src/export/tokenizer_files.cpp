@@ -94,11 +94,24 @@ std::optional<int32_t> boundary_of(const Tokenizer& tokenizer) {
   }
 }
 
-void compare_sizes(int64_t words, int64_t rows, std::vector<std::string>& notes) {
-  if (words == rows) return;
-  notes.push_back("the tokenizer has " + std::to_string(words) + " tokens, the model " +
-                  std::to_string(rows) +
-                  (words > rows ? ": text that needs the others cannot be read" : ": the others are idle"));
+std::string idle_rows(int64_t words, int64_t rows) {
+  const std::string idle = std::to_string(rows - words);
+  return "the model's vocabulary (" + std::to_string(rows) + ") is larger than the tokenizer's (" +
+         std::to_string(words) + "): " + idle +
+         " tokens stand for no text. transformers does not mind; converters " +
+         "that want as many of either refuse this (CTranslate2 does for GPT2LMHeadModel). For them give the "
+         "exported " +
+         "tokenizer as many idle tokens: t = AutoTokenizer.from_pretrained(FOLDER); " +
+         "t.add_tokens([f\"<|idle_{i}|>\" for i in range(" + idle + ")]); t.save_pretrained(FOLDER)";
+}
+
+void compare_sizes(int64_t words, int64_t rows, const std::string& name, std::vector<std::string>& warnings) {
+  if (words > rows)
+    throw ConfigError("the tokenizer " + name + " has " + std::to_string(words) + " tokens, the model only " +
+                      std::to_string(rows) +
+                      ": text that needs the others cannot be read; name the model's own with " +
+                      "--tokenizer FILE, or say --no-tokenizer");
+  if (words < rows) warnings.push_back(idle_rows(words, rows));
 }
 
 void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_len) {
@@ -109,6 +122,8 @@ void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_
   json config = {{"tokenizer_class", out.loaded_by},
                  {"bos_token", end},
                  {"eos_token", end},
+                 {"pad_token", end},
+                 {"padding_side", "left"},
                  {"model_max_length", max_seq_len},
                  {"clean_up_tokenization_spaces", false},  // which would change text
                  {"model_input_names", {"input_ids", "attention_mask"}}};
@@ -129,20 +144,18 @@ void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_
 
 TokenizerFiles tokenizer_files(const std::string& tokenizer, const ModelConfig& model) {
   TokenizerFiles out;
-  if (tokenizer.empty()) {
-    out.notes.push_back("no tokenizer was written: it is not known which one this model was trained with");
-    return out;
-  }
-  try {
-    const auto made = make_tokenizer(tokenizer);
-    add_files(out, *made, model.max_seq_len);
-    compare_sizes(made->vocab_size(), model.vocab_size, out.notes);
-    out.end_of_text = boundary_of(*made);
-    if (out.end_of_text >= model.vocab_size) out.end_of_text.reset();
-  } catch (const DataError& error) {
-    out.notes.push_back("no tokenizer was written: " + std::string(error.what()));
-  }
+  const auto made = make_tokenizer(tokenizer);
+  compare_sizes(made->vocab_size(), model.vocab_size, made->name(), out.warnings);
+  add_files(out, *made, model.max_seq_len);
+  out.end_of_text = boundary_of(*made);
+  if (!out.end_of_text)
+    out.notes.push_back(
+        "the tokenizer has no token that ends a text, so that texts of different lengths make no batch");
   return out;
+}
+
+bool is_byte_tokenizer(const std::string& text) {
+  return json::parse(text, nullptr, false) == byte_tokenizer();
 }
 
 }  // namespace saslm

@@ -5,62 +5,30 @@ loads from there is the model that saslm has: the same loss, the same text.
 import array
 import json
 import shutil
-import sys
 import unittest
-from pathlib import Path
 
+import hub  # first: it may choose another Python
 import harness
-from harness import GOLDEN, MACHINE, USER, AppTest, checkpoints, read_safetensors, saslm, tiny_config
+from harness import GOLDEN, MACHINE, USER, checkpoints, read_safetensors, tiny_config
+from hub import FIXTURES, GPT2, LLAMA, MISSING, Exporting, Loading, config_of
 
-FIXTURES = Path(__file__).resolve().parent.parent / "data" / "fixtures"
-SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
-GOLDEN_MODELS = sorted(path.parent.name for path in GOLDEN.glob("*/model.safetensors"))
-LLAMAS = {"mha_rope"}  # of the golden models; the others have other parts, or heads whose number does not divide d_model
-
-try:
+if not MISSING:
     import torch
     import transformers
-    import transformers.dynamic_module_utils
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    new = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 46)  # from which on Llama has head_dim
-    MISSING = None if new else f"needs transformers 4.46 or newer, not {transformers.__version__}"
-except ImportError as error:
-    MISSING = f"needs PyTorch and transformers: {error}"
 
-SIZES = {"vocab_size": 256, "n_layer": 2, "d_model": 32, "max_seq_len": 32}
-LLAMA = {**SIZES, "norm": {"kind": "rmsnorm", "eps": 1e-6}, "mlp": {"kind": "swiglu", "hidden": 48},
-         "attention": {"kind": "gqa", "n_head": 4, "head_dim": 10, "n_kv_head": 2, "rope_base": 500.0}}
-GPT2 = {**SIZES, "norm": {"kind": "layernorm"}, "mlp": {"kind": "gelu", "hidden": 48},
-        "attention": {"kind": "mha", "n_head": 2, "head_dim": 16, "position": "learned"}}
-
-
-def config_of(folder):
-    return json.loads((folder / "config.json").read_text())
-
-
-class Exporting(AppTest):
-    def export(self, checkpoint, *args):
-        out = self.fresh("out")
-        return out, self.run_json("export", "--checkpoint", checkpoint, "--out", out, *args)
-
-    def refused(self, code, *args, phrases=()):
-        done = saslm("export", *args)
-        self.assertEqual(done.code, code, done.err)
-        for phrase in phrases:
-            self.assertIn(phrase, done.err)
+GOLDEN_MODELS = sorted(path.parent.name for path in GOLDEN.glob("*/model.safetensors"))
+LLAMAS = {"mha_rope"}  # of the golden models; the others have other parts, or heads whose number does not divide d_model
 
 
 class Export(Exporting):
     def test_a_run_with_a_class_of_transformers_gets_that(self):
         run = self.train(tiny_config("gqa", train={"steps": 5}))
-        out, told = self.export(run)
+        out, told = self.bare(run)
         self.assertEqual(told["class"], "LlamaForCausalLM")
         self.assertEqual(told["checkpoint"], str(checkpoints(run)[-1]))
         self.assertEqual(told["out"], str(out.resolve()))
         self.assertEqual(told["files"], sorted(path.name for path in out.iterdir()))
         self.assertEqual(told["files"], ["config.json", "generation_config.json", "model.safetensors"])
-        self.assertTrue(any("tokenizer" in note for note in told["notes"]), told)
         ours, theirs = read_safetensors(checkpoints(run)[-1] / "model.safetensors"), read_safetensors(out / "model.safetensors")
         self.assertEqual(theirs["model.layers.1.self_attn.k_proj.weight"], ours["layers.1.attn.k.weight"])
         self.assertEqual((told["tensors"], told["parameters"]), (len(ours), sum(len(t.data) // 4 for t in ours.values())))
@@ -69,13 +37,13 @@ class Export(Exporting):
         run = self.train(tiny_config("sas", train={"steps": 5}))
         evaluate = ["eval", "--data", self.folder / "val.bin", "--checkpoint"]
         wanted = self.run_json(*evaluate, run)["loss"]
-        out, told = self.export(checkpoints(run)[-1])
+        out, told = self.bare(checkpoints(run)[-1])
         self.assertEqual(told["class"], "SaslmForCausalLM")
         self.assertIn("modeling_saslm.py", told["files"])
         self.assertTrue(any("trust_remote_code" in note for note in told["notes"]), told)
         self.assertEqual(config_of(out)["model"]["attention"]["sas"]["n_sim_head"], 4)
         self.assertEqual(self.run_json(*evaluate, out)["loss"], wanted)
-        half, _ = self.export(out, "--dtype", "bf16")
+        half, _ = self.bare(out, "--dtype", "bf16")
         self.assertEqual({t.dtype for t in read_safetensors(half / "model.safetensors").values()}, {"BF16"})
         self.assertEqual(config_of(half)["torch_dtype"], "bfloat16")
         self.assertAlmostEqual(self.run_json(*evaluate, half)["loss"], wanted, delta=0.02)  # weights rounded by 2^-9
@@ -85,28 +53,50 @@ class Export(Exporting):
         run = self.train(harness.merged(config, {"data": {"tokenizer": str(FIXTURES / "base.json")}}))
         out, told = self.export(run)
         self.assertEqual((out / "tokenizer.json").read_bytes(), (FIXTURES / "base.json").read_bytes())
-        self.assertEqual(json.loads((out / "tokenizer_config.json").read_text())["eos_token"], "<|endoftext|>")
+        words = json.loads((out / "tokenizer_config.json").read_text())
+        self.assertEqual([words[key] for key in ("eos_token", "pad_token", "padding_side")], ["<|endoftext|>"] * 2 + ["left"])
         self.assertIsInstance(config_of(out)["eos_token_id"], int)
+        self.assertIsNone(config_of(out)["pad_token_id"])  # Llama's class would leave that row without a gradient
+        generation = json.loads((out / "generation_config.json").read_text())
+        self.assertEqual(generation["pad_token_id"], config_of(out)["eos_token_id"])
+        self.assertEqual(told["warnings"], [])
+
+    def test_a_vocabulary_larger_than_the_tokenizers_is_named(self):
+        config = tiny_config(model={"vocab_size": 639}, train={"steps": 5}, eval={"every_steps": 0})
+        run = self.train(harness.merged(config, {"data": {"tokenizer": str(FIXTURES / "base.json")}}))
         out, told = self.export(run, "--tokenizer", "bytes")  # in place of the one it was trained with
         self.assertEqual(config_of(out)["eos_token_id"], 0)
-        self.assertTrue(any("256" in note and "639" in note for note in told["notes"]), told)
+        warning, = told["warnings"]
+        for phrase in ("639", "256", "range(383)", "CTranslate2"):
+            self.assertIn(phrase, warning)
+        done = self.run_ok("export", "--checkpoint", run, "--out", self.fresh(), "--tokenizer", "bytes")
+        self.assertIn("warning: " + warning, done.err)
 
-    def test_a_tokenizer_that_is_gone_is_a_note(self):
-        gone = self.fresh("tokenizer")
-        shutil.copy(FIXTURES / "base.json", gone)
-        run = self.train(tiny_config(model={"vocab_size": 639}, data={"tokenizer": str(gone)}, train={"steps": 5}))
-        gone.unlink()
-        out, told = self.export(run)
-        self.assertFalse((out / "tokenizer.json").exists())
-        self.assertTrue(any(str(gone.resolve()) in note for note in told["notes"]), told)
-        self.refused(USER, "--checkpoint", run, "--out", self.fresh(), "--tokenizer", gone, phrases=[str(gone)])
+    def test_a_tokenizer_with_tokens_that_the_model_has_not_is_refused(self):
+        run, out = self.train(tiny_config(train={"steps": 5})), self.fresh("out")
+        self.refused(USER, "--checkpoint", run, "--out", out, "--tokenizer", "bytes", phrases=["256", "64", "--no-tokenizer"])
+        self.assertFalse(out.exists())
+
+    def test_without_its_tokenizer_an_export_must_be_told_so(self):
+        run, out, lost = self.train(tiny_config(train={"steps": 5})), self.fresh("out"), self.fresh("lost")
+        shutil.copytree(GOLDEN / "sas_k5", lost)
+        (lost / "config.json").write_text(json.dumps({**config_of(lost), "data": {"train": "none", "tokenizer": "/no/such.json"}}))
+        told = ["--tokenizer FILE", "--no-tokenizer"]
+        self.refused(USER, "--checkpoint", run, "--out", out, phrases=["not known which tokenizer", *told])
+        self.refused(USER, "--checkpoint", lost, "--out", out, phrases=["/no/such.json", *told])
+        self.refused(USER, "--checkpoint", run, "--out", out, "--tokenizer", self.folder / "none", phrases=["none", *told])
+        self.refused(USER, "--checkpoint", run, "--out", out, "--no-tokenizer", "--tokenizer", "bytes", phrases=["--tokenizer"])
+        self.assertFalse(out.exists())
+        out, told = self.export(lost, "--no-tokenizer")
+        self.assertEqual([name for name in told["files"] if "token" in name], [])
+        self.assertIsNone(config_of(out)["eos_token_id"])
 
     def test_what_is_there_is_not_touched(self):
         full, empty, file = self.fresh("full"), self.fresh("empty"), self.fresh("file")
         full.mkdir(), empty.mkdir()
         (full / "thesis.txt").write_text("all of it")
         file.write_text("a file")
-        model = ["--checkpoint", GOLDEN / "sas_k5", "--out"]
+        model = ["--no-tokenizer", "--checkpoint", GOLDEN / "sas_k5", "--out"]
         self.refused(USER, *model, full, phrases=[str(full), "empty"])
         self.assertEqual([path.name for path in full.iterdir()], ["thesis.txt"])
         self.refused(USER, *model, file, phrases=[str(file)])
@@ -129,58 +119,19 @@ class Export(Exporting):
         raw = bytearray((damaged / "model.safetensors").read_bytes())
         raw[-5] ^= 4
         (damaged / "model.safetensors").write_bytes(raw)
-        self.refused(USER, "--checkpoint", damaged, "--out", out, phrases=["damaged", "tensor"])
+        self.refused(USER, "--no-tokenizer", "--checkpoint", damaged, "--out", out, phrases=["damaged", "tensor"])
         self.assertFalse(out.exists())
 
     def test_a_folder_that_cannot_be_made_is_the_machines_fault(self):
-        self.refused(MACHINE, "--checkpoint", GOLDEN / "mha_rope", "--out", "/proc/saslm/out", phrases=["/proc/saslm"])
+        self.refused(MACHINE, "--no-tokenizer", "--checkpoint", GOLDEN / "mha_rope", "--out", "/proc/saslm/out", phrases=["/proc/saslm"])
 
 
 @unittest.skipIf(MISSING, MISSING)
-class Loaded(Exporting):
-    """In float32 on both sides: losses differ by the order of sums."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        torch.set_num_threads(1)
-        transformers.dynamic_module_utils.HF_MODULES_CACHE = str(cls.folder / "modules")
-        sys.path.insert(0, str(SCRIPTS))
-        import make_golden
-        cls.golden = make_golden
-
-    def load(self, folder, **how):
-        model, told = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, output_loading_info=True,
-                                                                        **how)
-        self.assertFalse(told["missing_keys"] or told["unexpected_keys"] or told["mismatched_keys"], told)
-        return model.eval()
-
-    def mean_loss(self, model, samples):
-        """[n, T + 1] tokens, one more than a call may see."""
-        with torch.no_grad():
-            logits = torch.cat([model(part[:, :-1]).logits for part in samples.split(16)])
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), samples[:, 1:].flatten()).item()
-
-    def assert_same_loss(self, model, samples, wanted):
-        self.assertLess(abs(self.mean_loss(model, samples) / wanted - 1), 1e-5)
-
-    def drawn(self, model):
-        """A folder with that model block and weights wide enough that everything matters."""
-        folder = self.fresh("drawn")
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps({"model": model, "data": {"train": "none", "tokenizer": "bytes"}}))
-        resolved = self.golden.read_config(folder / "config.json")
-        self.golden.write_safetensors(folder / "model.safetensors", self.golden.draw_parameters(resolved.model, seed=5))
-        return folder
-
+class Loaded(Loading):
     def assert_same_text(self, folder, model, context):
         """The likeliest bytes after a prompt, for as long as the context lasts."""
         prompt, count = b"ab", context - 2
-        out = self.fresh("text")
-        with out.open("wb") as file:
-            self.assertEqual(saslm("generate", "--checkpoint", folder, "--prompt", prompt.decode(), "--tokens", count,
-                                   "--temperature", 0, stdout=file).code, 0)
-        ours = out.read_bytes()[:-1]
+        ours = self.likeliest(folder, prompt, count)
         model.generation_config.eos_token_id = None  # saslm does not stop there
         for cached in (True, False):
             tokens = model.generate(torch.tensor([list(prompt)]), max_new_tokens=count, do_sample=False, pad_token_id=0,
@@ -188,7 +139,7 @@ class Loaded(Exporting):
             self.assertEqual(bytes(tokens[0].tolist()), ours)
 
     def test_a_cache_that_is_asked_for_is_made(self):
-        model = self.load(self.export(GOLDEN / "sas_k5")[0])
+        model = self.load(self.bare(GOLDEN / "sas_k5")[0])
         tokens = torch.tensor([[5, 9, 2, 7, 1]])
         with torch.no_grad():
             first = model(tokens[:, :3], use_cache=True)
@@ -204,7 +155,7 @@ class Loaded(Exporting):
                 config = self.golden.read_config(given / "config.json")
                 samples = self.golden.read_samples(config, config.data["val"])
                 self.assertEqual(len(samples), wanted["sequences"])
-                out, told = self.export(given)
+                out, told = self.bare(given)
                 self.assertEqual(told["class"], "LlamaForCausalLM" if name in LLAMAS else "SaslmForCausalLM")
                 self.assert_same_loss(self.load(out), samples, wanted["loss"])
                 folder = self.drawn({**config_of(given)["model"], "vocab_size": 256})
@@ -228,7 +179,7 @@ class Loaded(Exporting):
 
     def test_padding_on_either_side_changes_neither_logits_nor_text(self):
         for name in ("mla_sas", "moh_authors", "gqa_learned"):
-            model = self.load(self.export(GOLDEN / name)[0])
+            model = self.load(self.bare(GOLDEN / name)[0])
             tokens = torch.tensor([[5, 9, 2, 33, 7]])
             with torch.no_grad():
                 wanted = model(tokens).logits
@@ -246,7 +197,7 @@ class Loaded(Exporting):
                 self.assertEqual(got, alone)
 
     def test_labels_give_the_loss_and_gradients_flow_to_every_weight(self):
-        model = self.load(self.export(GOLDEN / "moh_sas")[0])
+        model = self.load(self.bare(GOLDEN / "moh_sas")[0])
         tokens = torch.tensor(harness.sample_tokens(34, seed=4, vocab=61)).view(2, 17)
         loss = model(tokens, labels=tokens).loss
         loss.backward()
@@ -256,8 +207,8 @@ class Loaded(Exporting):
         self.assertEqual(len(model(tokens, output_hidden_states=True).hidden_states), 3)
 
     def test_bf16_weights_load_as_such(self):
-        out, _ = self.export(GOLDEN / "tpa_sas", "--dtype", "bf16")
-        exact = self.load(self.export(GOLDEN / "tpa_sas")[0])
+        out, _ = self.bare(GOLDEN / "tpa_sas", "--dtype", "bf16")
+        exact = self.load(self.bare(GOLDEN / "tpa_sas")[0])
         model = self.load(out, torch_dtype="auto")
         self.assertEqual({weight.dtype for weight in model.parameters()}, {torch.bfloat16})
         for name, weight in exact.named_parameters():
@@ -273,7 +224,7 @@ class Loaded(Exporting):
 
     def test_bytes_are_the_ids(self):
         out, _ = self.export(self.drawn(tiny_config("sas")["model"] | {"vocab_size": 256}))
-        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out, trust_remote_code=True)
         text = "The mill — Ā, é, 語,\tand\r\n  two  spaces .\0next"
         told = tokenizer(text)
         self.assertEqual(told["input_ids"], list(text.encode()))
@@ -291,7 +242,7 @@ class Loaded(Exporting):
                 self.run_ok("tokenize", "--input", self.folder / "text.txt", "--tokenizer", FIXTURES / file, "--out", tokens,
                             "--separator", "")
                 wanted = array.array("H", next(tokens.glob("*.bin")).read_bytes()[1024:]).tolist()
-                tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+                tokenizer = transformers.AutoTokenizer.from_pretrained(out, trust_remote_code=True)
                 self.assertEqual(tokenizer(text)["input_ids"], wanted)
                 self.assertEqual(tokenizer.decode(wanted), text)
                 self.assertEqual(tokenizer.eos_token_id, config_of(out)["eos_token_id"])

@@ -292,7 +292,7 @@ TEST(Export, NothingIsLeftWhereWritingFails) {
 
 TEST(TokenizerFiles, BytesAreTheirOwnIds) {
   const TokenizerFiles t = tokenizer_files("bytes", ModelConfig{.vocab_size = 256, .max_seq_len = 9});
-  EXPECT_TRUE(t.notes.empty());
+  EXPECT_TRUE(t.notes.empty() && t.warnings.empty());
   EXPECT_EQ(t.end_of_text, 0);
   const json vocab = json::parse(t.files.at("tokenizer.json")).at("model").at("vocab");
   EXPECT_EQ(vocab.size(), 256u);
@@ -364,13 +364,27 @@ TEST(TokenizerFiles, Gpt2sPairGetsTheNamesThatTransformersKnows) {
   EXPECT_EQ(json::parse(t.files.at("tokenizer_config.json")).at("tokenizer_class"), "GPT2Tokenizer");
 }
 
-TEST(TokenizerFiles, WhatDoesNotFitOrIsNotThereIsSaid) {
-  EXPECT_EQ(tokenizer_files("bytes", ModelConfig{.vocab_size = 300}).notes.size(), 1u);
-  EXPECT_EQ(tokenizer_files("", ModelConfig{.vocab_size = 300}).notes.size(), 1u);
-  const TokenizerFiles gone = tokenizer_files("/no/such/tokenizer.json", ModelConfig{.vocab_size = 300});
-  EXPECT_NE(gone.notes.at(0).find("/no/such/tokenizer.json"), std::string::npos);
-  EXPECT_TRUE(gone.files.empty());
-  EXPECT_FALSE(gone.end_of_text);
+TEST(TokenizerFiles, WhatDoesNotFitIsSaidAndWhatCannotBeReadRefused) {
+  const TokenizerFiles idle = tokenizer_files("bytes", ModelConfig{.vocab_size = 300});
+  ASSERT_EQ(idle.warnings.size(), 1u);
+  for (const char* part : {"300", "256", "range(44)"})
+    EXPECT_NE(idle.warnings[0].find(part), std::string::npos);
+  EXPECT_THROW(tokenizer_files("bytes", ModelConfig{.vocab_size = 255}), ConfigError);
+  EXPECT_THROW(tokenizer_files("/no/such/tokenizer.json", ModelConfig{.vocab_size = 300}), DataError);
+}
+
+TEST(TokenizerFiles, TheEndOfATextPadsOnTheLeft) {
+  const TokenizerFiles t = tokenizer_files("bytes", ModelConfig{.vocab_size = 256, .max_seq_len = 9});
+  const json config = json::parse(t.files.at("tokenizer_config.json"));
+  EXPECT_EQ(config.at("pad_token"), config.at("eos_token"));
+  EXPECT_EQ(config.at("padding_side"), "left");
+}
+
+TEST(TokenizerFiles, TheByteTokenizerIsKnownAgain) {
+  const TokenizerFiles t = tokenizer_files("bytes", ModelConfig{.vocab_size = 256, .max_seq_len = 9});
+  EXPECT_TRUE(is_byte_tokenizer(t.files.at("tokenizer.json")));
+  EXPECT_FALSE(is_byte_tokenizer(read_file(std::string(SASLM_FIXTURES_DIR) + "/base.json")));
+  EXPECT_FALSE(is_byte_tokenizer("{"));
 }
 
 }  // namespace

@@ -11,9 +11,10 @@
 namespace saslm::fuzz {
 
 std::span<const Target* const> all_targets() {
-  static constexpr std::array kAll = {
-      &kCompare,  &kConfig,  &kDialect, &kGemmTable,   &kInput, &kJournal,   &kJsonLine, &kLauncher,
-      &kManifest, &kMetrics, &kPattern, &kSafetensors, &kShard, &kShardInfo, &kState,    &kTokenizer};
+  static constexpr std::array kAll = {&kCompare, &kConfig,   &kDialect,     &kGemmTable, &kHub,
+                                      &kInput,   &kJournal,  &kJsonLine,    &kLauncher,  &kManifest,
+                                      &kMetrics, &kPattern,  &kSafetensors, &kShard,     &kShardInfo,
+                                      &kState,   &kTokenizer};
   return kAll;
 }
 

@@ -27,7 +27,7 @@ struct Target {
   std::vector<std::string> words = {};
 };
 
-extern const Target kCompare, kConfig, kDialect, kGemmTable, kInput, kJournal, kJsonLine, kLauncher,
+extern const Target kCompare, kConfig, kDialect, kGemmTable, kHub, kInput, kJournal, kJsonLine, kLauncher,
     kManifest, kMetrics, kPattern, kSafetensors, kShard, kShardInfo, kState, kTokenizer;
 
 std::span<const Target* const> all_targets();

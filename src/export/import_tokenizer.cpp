@@ -1,0 +1,74 @@
+#include "export/import_tokenizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "data/bpe_file.h"
+#include "data/tokenizer.h"
+#include "export/tokenizer_files.h"
+
+namespace saslm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr const char* kHow = "; say --tokenizer FILE where a command needs one";
+
+bool has_a_tokenizer(const std::string& folder) {
+  for (const char* name :
+       {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt"})
+    if (path_exists(folder + "/" + name)) return true;
+  return false;
+}
+
+// What transformers would put around a text.
+bool adds_tokens(const std::string& text) {
+  const json whole = json::parse(text);
+  const auto last = whole.find("post_processor");
+  return last != whole.end() && last->is_object() &&
+         (!last->contains("type") || (*last)["type"] != "ByteLevel");
+}
+
+void take_files(ImportedTokenizer& result, const Tokenizer& tokenizer, const std::string& out) {
+  const std::string merges = bpe_merges_path(tokenizer.name()), text = read_file(tokenizer.name());
+  if (!merges.empty()) {
+    result.files = {{"vocab.json", text}, {"merges.txt", read_file(merges)}};
+    result.name = out + "/vocab.json";
+    return;
+  }
+  result.files = {{"tokenizer.json", text}};
+  result.name = out + "/tokenizer.json";
+  if (adds_tokens(text))
+    result.notes.push_back(
+        "the tokenizer's post_processor puts tokens around a text in transformers; saslm puts none but the "
+        "boundary "
+        "between documents");
+}
+
+}  // namespace
+
+ImportedTokenizer import_tokenizer(const std::string& from, const std::string& out,
+                                   const ModelConfig& model) {
+  ImportedTokenizer result;
+  if (!has_a_tokenizer(from)) {
+    result.notes.push_back("no tokenizer was written: there is none in " + from + kHow);
+    return result;
+  }
+  const std::string json_path = from + "/tokenizer.json";
+  if (path_exists(json_path) && is_byte_tokenizer(read_file(json_path))) return {.name = "bytes"};
+  try {
+    const auto tokenizer = make_tokenizer(from);
+    take_files(result, *tokenizer, out);
+    if (tokenizer->vocab_size() > model.vocab_size)
+      result.notes.push_back("the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
+                             " tokens, the model only " + std::to_string(model.vocab_size) +
+                             ": text that needs the others cannot be read");
+  } catch (const DataError& error) {
+    result = {.notes = {"no tokenizer was written: saslm does not read this one: " +
+                        std::string(error.what()) + kHow}};
+  }
+  return result;
+}
+
+}  // namespace saslm
