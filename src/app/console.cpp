@@ -76,6 +76,7 @@ void Console::eval(const EvalRecord& record) {
 
 void Console::checkpoint(const CheckpointRecord& record) {
   note(fmt::format("saved {} ({:.0f} ms)", record.path, record.save_ms));
+  for (const std::string& path : record.removed) note("removed " + path);
 }
 
 void warn_of_skipped(const SavedModel& model) {
