@@ -35,6 +35,8 @@ int eval(const Options& o) {
     throw ConfigError("--seq-len " + std::to_string(seq_len) + " is longer than the model's max_seq_len " +
                       std::to_string(model.config.max_seq_len));
   const TokenSet set(o.data, model.config.vocab_size, seq_len);
+  if (const std::string line = check_data_of(model, set); !line.empty())
+    std::cerr << "note: " << line << "\n";
   const int64_t batch = std::clamp<int64_t>(4096 / seq_len, 1, 64);
   const EvalResult result = on_device(device, [&](const auto& ops) {
     const auto engine = load_for_inference(model, {batch, seq_len}, ops);

@@ -8,7 +8,6 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "core/error.h"
-#include "data/tokenizer.h"
 #include "export/export.h"
 #include "metrics/progress.h"
 #include "train/saved_model.h"
@@ -21,17 +20,28 @@ struct Options {
   bool json = false;
 };
 
+// As make_tokenizer takes it: one that was asked for must be there and be the model's; the model's own may be
+// gone, which export_model notes.
+std::string tokenizer_to_export(const SavedModel& model, const std::string& asked_for) {
+  if (asked_for.empty() && (model.tokenizer.empty() || !tokenizer_exists(model.tokenizer)))
+    return model.tokenizer;
+  std::vector<std::string> notes;
+  make_tokenizer(tokenizer_for(model, asked_for, notes));
+  for (const std::string& note : notes) std::cerr << "note: " << note << "\n";
+  return asked_for.empty() ? model.tokenizer : asked_for;
+}
+
 int export_command(const Options& o) {
   check_export_folder(o.out);
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
-  if (!o.tokenizer.empty()) make_tokenizer(o.tokenizer);  // one that was asked for must be there
+  const std::string tokenizer = tokenizer_to_export(model, o.tokenizer);
   const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
   const auto named = engine->fetch(Region::masters);
   const std::vector<ConstNamedTensor> weights(named.begin(), named.end());
   const ExportResult done = export_model({.model = model.config,
                                           .weights = weights,
-                                          .tokenizer = o.tokenizer.empty() ? model.tokenizer : o.tokenizer,
+                                          .tokenizer = tokenizer,
                                           .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
                                           .out = o.out});
   for (const std::string& note : done.notes) std::cerr << "note: " << note << "\n";
@@ -66,7 +76,7 @@ void add_export_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--dtype", o->dtype, "Of the weights in the file: fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_option("--tokenizer", o->tokenizer, "Where the model's tokenizer is now, if it has no copy of it");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return export_command(*o); }; });
 }

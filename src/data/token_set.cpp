@@ -50,7 +50,8 @@ std::string outside_vocabulary(const std::string& shard, const std::string& wher
 
 }  // namespace
 
-TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len)
+TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
+                   int64_t most_checked)
     : vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
@@ -82,16 +83,18 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
                     std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) +
                     "; add data or shorten the samples (train.seq_len, eval --seq-len)");
   }
-  check_tokens();
+  check_tokens(most_checked);
   read_infos();
 }
 
-void TokenSet::check_tokens() {
+void TokenSet::check_tokens(int64_t most_checked) {
+  const bool all = n_tokens_ <= most_checked;
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
   std::string bad_shard, where;                   // of the first token outside the vocabulary
   int64_t bad_token = 0, max_token = 0;
   for (const ShardFile& shard : shards_) {
-    const ShardScan scan = shard.scan(vocab_size_);
+    const auto share = int64_t(double(most_checked) / double(n_tokens_) * double(shard.n_tokens()));
+    const ShardScan scan = all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, share);
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     max_token = std::max(max_token, scan.max_token);
     if (scan.bad_offset && where.empty()) {
@@ -103,6 +106,7 @@ void TokenSet::check_tokens() {
   }
   if (!where.empty())
     throw DataError(outside_vocabulary(bad_shard, where, bad_token, vocab_size_, max_token));
+  if (!all) return;
   const XXH128_hash_t hash = XXH3_128bits(contents.data(), contents.size() * sizeof contents[0]);
   std::array<char, 33> hex;
   std::snprintf(hex.data(), hex.size(), "%016" PRIx64 "%016" PRIx64, uint64_t(hash.high64),

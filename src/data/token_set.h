@@ -5,6 +5,7 @@
 // Samples are numbered through the shards in the order of the patterns, sorted bytewise within a pattern.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,11 +16,14 @@ namespace saslm {
 
 class TokenSet {
  public:
-  // Reads every shard once, completely, before returning: header, size, and every token < vocab_size.
+  // Reads every shard once, completely, before returning: header, size, and every token < vocab_size. With
+  // more than `most_checked` tokens in all, only that many of them, in stretches spread evenly over the
+  // shards; fingerprint() is then "".
   // Patterns are those of glob(7); a path that exists is taken as it is.
   // DataError, naming pattern, file and offset: a pattern without match, a file given twice, a damaged
   // shard, a token outside the vocabulary, shards of different tokenizers, fewer than one sample.
-  TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len);
+  TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
+           int64_t most_checked = std::numeric_limits<int64_t>::max());
 
   int64_t n_samples() const { return first_sample_.back(); }
   int64_t n_tokens() const { return n_tokens_; }
@@ -40,7 +44,7 @@ class TokenSet {
   void read(int64_t sample, int32_t* inputs, int32_t* targets) const;
 
  private:
-  void check_tokens();
+  void check_tokens(int64_t most_checked);
   void read_infos();
 
   int64_t vocab_size_, seq_len_;
