@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
+#include "train/plan_data.h"
 
 namespace saslm {
 namespace {
@@ -19,13 +20,14 @@ namespace {
 struct Options {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
-  bool json = false, buffers = false;
+  bool json = false, buffers = false, no_data = false;
 };
 
 struct Planned {
   std::string path;
   Config config;
   Plan plan;
+  PlanData data;
 };
 
 nlohmann::ordered_json as_json(const Planned& p) {
@@ -185,7 +187,9 @@ int plan(const Options& o) {
   for (const std::string& path : o.configs) {
     Config config = load_config(path, o.set, o.ranks);
     Plan plan = plan_for(config);
-    plans.push_back({path, std::move(config), std::move(plan)});
+    PlanData data = o.no_data ? PlanData{} : look_at_data(config);
+    plan.checkpoint_bytes += data.tokenizer_bytes;
+    plans.push_back({path, std::move(config), std::move(plan), std::move(data)});
   }
   if (!o.json) {
     print_text(plans, o.buffers);
@@ -197,7 +201,11 @@ int plan(const Options& o) {
     print_json(all, 2);
   }
   std::fflush(stdout);
+  for (const Planned& p : plans)
+    for (const std::string& line : p.data.notes) std::cerr << "note: " << p.path << ": " << line << "\n";
   for (const Planned& p : plans) {
+    if (!p.data.problem.empty())
+      throw DataError(p.path + ": " + p.data.problem + " (`saslm plan --no-data` plans without the data)");
     try {
       check_fits(p);
     } catch (const ConfigError& error) {
@@ -211,13 +219,17 @@ int plan(const Options& o) {
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
+  CLI::App* sub = app.add_subcommand(
+      "plan", "Say what a run will need: parameters, FLOPs, memory, disk; and whether it could start");
   sub->add_option("CONFIG", o->configs, "The run's JSON file; several are shown side by side")->required();
   add_set_option(*sub, o->set);
   sub->add_option("--ranks", o->ranks,
                   "Plan for one of so many that share each step's work, and on a CPU this machine's memory")
       ->check(integer_in(1, 1024));
   sub->add_flag("--buffers", o->buffers, "Show every buffer of the memory, too");
+  sub->add_flag(
+      "--no-data", o->no_data,
+      "Leave the data alone, which may be elsewhere; else it must be there and belong to the model");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }
