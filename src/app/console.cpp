@@ -105,6 +105,7 @@ void Console::eval(const EvalRecord& record) {
 
 void Console::checkpoint(const CheckpointRecord& record) {
   note(fmt::format("saved {} ({:.0f} ms)", record.path, record.save_ms));
+  for (const std::string& path : record.removed) note("removed " + path);
 }
 
 void note_aside(const std::string& line) {

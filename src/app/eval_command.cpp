@@ -34,11 +34,29 @@ struct Report {
   std::string no_bits_per_byte;  // why
 };
 
-TextTokenizer tokenizer_for(const Options& o, const SavedModel& model, const TokenSet& set) {
-  if (o.tokenizer.empty()) return find_text_tokenizer(set, {set.tokenizer(), model.tokenizer});
-  TextTokenizer given{.tokenizer = make_tokenizer(o.tokenizer)};
-  check_made_by(set, *given.tokenizer);
-  return given;
+void note(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines)
+    if (!line.empty()) note_aside(line);
+}
+
+// What counts the bytes of the text: --tokenizer, else the model's own copy, else what the data names; each
+// compared with the others.
+TextTokenizer text_of(const Options& o, const SavedModel& model, const TokenSet& set) {
+  std::vector<std::string> notes;
+  TextTokenizer text;
+  if (!o.tokenizer.empty()) {
+    text.tokenizer = make_tokenizer(tokenizer_for(model, o.tokenizer, notes));
+    check_made_by(set, *text.tokenizer);
+    note(notes);
+    return text;
+  }
+  note({check_data_of(model, set)});
+  if (model.tokenizer_fingerprint.empty() || !tokenizer_exists(model.tokenizer))
+    return find_text_tokenizer(set, {set.tokenizer(), model.tokenizer});
+  text.tokenizer = make_tokenizer(tokenizer_for(model, "", notes));
+  check_holds(set, *text.tokenizer);
+  note(notes);
+  return text;
 }
 
 nlohmann::ordered_json as_json(const EvalSum& sum) {
@@ -115,7 +133,7 @@ int eval(const Options& o) {
     throw ConfigError("--seq-len " + std::to_string(report.seq_len) +
                       " is longer than the model's max_seq_len " + std::to_string(model.config.max_seq_len));
   const TokenSet set(o.data, model.config.vocab_size, report.seq_len);
-  const TextTokenizer text = tokenizer_for(o, model, set);
+  const TextTokenizer text = text_of(o, model, set);
   report.sample = make_eval_sample(set, o.max_sequences);
   report.no_bits_per_byte = text.why_not;
   const int64_t several = std::clamp<int64_t>(4096 / report.seq_len, 1, 64);

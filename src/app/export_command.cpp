@@ -8,8 +8,7 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "core/error.h"
-#include "core/file.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer_copy.h"
 #include "export/export.h"
 #include "export/folder.h"
 #include "metrics/progress.h"
@@ -23,22 +22,17 @@ struct Options {
   bool no_tokenizer = false, json = false;
 };
 
-// The tokenizer to write, which is there; "" for none.
+// The tokenizer to write, as make_tokenizer takes it: there, and the model's; "" for none.
 std::string tokenizer_of(const SavedModel& model, const Options& o) {
   if (o.no_tokenizer) return "";
-  const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
-  const std::string how = "; name it with --tokenizer FILE, or say --no-tokenizer";
-  if (name.empty())
-    throw ConfigError(model.path + ": it is not known which tokenizer this model was trained with" + how);
-  if (o.tokenizer.empty() && name != "bytes" && !path_exists(name))
-    throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
-                      ", which is not there (any more)" + how);
   try {
-    make_tokenizer(name);
-  } catch (const DataError& error) {
-    throw DataError(error.what() + how);
+    std::vector<std::string> notes;
+    make_tokenizer(tokenizer_for(model, o.tokenizer, notes));
+    for (const std::string& note : notes) std::cerr << "note: " << note << "\n";
+  } catch (const UserError& error) {
+    throw ConfigError(error.what() + std::string("; or say --no-tokenizer"));
   }
-  return name;
+  return o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
 }
 
 int export_command(const Options& o) {
@@ -88,7 +82,7 @@ void add_export_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--dtype", o->dtype, "Of the weights in the file: fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_option("--tokenizer", o->tokenizer, "Where the model's tokenizer is now, if it has no copy of it");
   sub->add_flag("--no-tokenizer", o->no_tokenizer, "Write none, though it is not known or not to be had")
       ->excludes("--tokenizer");
   sub->add_flag("--json", o->json, "Print one JSON object");

@@ -8,8 +8,7 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
-#include "core/file.h"
-#include "data/tokenizer.h"
+#include "core/error.h"
 #include "train/generate.h"
 #include "train/saved_model.h"
 
@@ -26,17 +25,12 @@ int generate_text(const Options& o) {
   const Device device = choose_device({});
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
-  const std::string name = o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
-  if (name.empty())
-    throw ConfigError(model.path +
-                      ": it is not known which tokenizer this model was trained with; "
-                      "say --tokenizer bytes (or the tokenizer's file)");
-  if (o.tokenizer.empty() && name != "bytes" && !path_exists(name))
-    throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
-                      ", which is not there (any more); name its present place with --tokenizer FILE");
-  const auto tokenizer = make_tokenizer(name);
+  std::vector<std::string> notes;
+  const TokenizerCopy copy = tokenizer_for(model, o.tokenizer, notes);
+  for (const std::string& line : notes) std::cerr << "note: " << line << "\n";
+  const auto tokenizer = make_tokenizer(copy);
   if (tokenizer->vocab_size() > model.config.vocab_size)
-    throw ConfigError("the tokenizer " + name + " has " + std::to_string(tokenizer->vocab_size()) +
+    throw ConfigError("the tokenizer " + copy.name + " has " + std::to_string(tokenizer->vocab_size()) +
                       " tokens, the model only " + std::to_string(model.config.vocab_size));
   std::vector<int32_t> prompt = tokenizer->encode(o.prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->boundary());
@@ -88,7 +82,7 @@ void add_generate_command(CLI::App& app, RunCommand& run) {
   sub->add_option("--seed", o->sampling.seed, "Same seed, same text")
       ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer, "Default: the one the model was trained with");
+  sub->add_option("--tokenizer", o->tokenizer, "Where the model's tokenizer is now, if it has no copy of it");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return generate_text(*o); }; });
 }

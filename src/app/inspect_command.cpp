@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -12,6 +13,7 @@
 #include "core/file.h"
 #include "data/shard_file.h"
 #include "metrics/progress.h"
+#include "metrics/survey.h"
 
 namespace saslm {
 namespace {
@@ -69,14 +71,71 @@ ordered_json inspect_checkpoint(const std::string& path) {
   return j;
 }
 
+// The run has a validation set, as far as its newest checkpoint says.
+bool evaluates(const std::vector<Checkpoint>& whole) {
+  if (whole.empty()) return true;
+  const auto config = nlohmann::json::parse(whole.back().config_json(), nullptr, false);
+  const auto key = nlohmann::json::json_pointer("/data/val");
+  return config.contains(key) && !config[key].empty();
+}
+
+// What a run's record lacks, a line for each thing; `whole` are its checkpoints that are.
+std::vector<std::string> problems_of_record(const std::string& run, const std::vector<Checkpoint>& whole,
+                                            ordered_json& j) {
+  const std::string path = run + "/metrics.jsonl";
+  const MetricsSurvey survey = survey_metrics(path_exists(path) ? read_file(path) : "");
+  j["metrics"] = {{"steps", survey.steps_end}, {"unreadable_lines", survey.unreadable}};
+  std::vector<std::string> problems;
+  const int64_t end = std::max(survey.steps_end, whole.empty() ? 0 : whole.back().step());
+  if (const auto missing = survey.missing(end); !missing.empty()) {
+    j["metrics"]["missing_steps"] = to_text(missing);
+    problems.push_back(path +
+                       (path_exists(path) ? " has no record of the steps " : " is missing, with the steps ") +
+                       to_text(missing));
+  }
+  if (survey.repeated > 0)
+    problems.push_back(path + " has " + std::to_string(survey.repeated) + " steps on record twice");
+  if (survey.unreadable > 0)
+    problems.push_back(path + " has " + std::to_string(survey.unreadable) + " lines that are no events");
+  if (survey.lacks_last_eval() && evaluates(whole))
+    problems.push_back(path + " lacks the evaluation of the run's end, step " +
+                       std::to_string(*survey.end_step) +
+                       "; `saslm train` with the run's config evaluates again");
+  for (const Checkpoint& checkpoint : whole) {
+    const auto on_record = survey.state_hashes.find(checkpoint.step());
+    const std::string hash = state_hash(checkpoint.files());
+    if (on_record != survey.state_hashes.end() && on_record->second != hash)
+      problems.push_back(path + " says that the state of step " + std::to_string(checkpoint.step()) +
+                         " has the hash " + on_record->second + ", " + checkpoint.path() + " has " + hash +
+                         ": they are of two runs");
+  }
+  return problems;
+}
+
 ordered_json inspect_run(const std::string& path) {
   ordered_json j = {
       {"what", "run"}, {"path", path}, {"problem", nullptr}, {"checkpoints", ordered_json::array()}};
+  std::vector<Checkpoint> whole;
+  bool damaged = false;
   for (const CheckpointEntry& entry : list_checkpoints(path + "/checkpoints")) {
-    ordered_json found = inspect_checkpoint(entry.path);
-    if (!found["problem"].is_null()) j["problem"] = "a checkpoint is damaged";
-    j["checkpoints"].push_back({{"path", entry.path}, {"step", entry.step}, {"problem", found["problem"]}});
+    ordered_json problem;
+    try {
+      whole.push_back(verify_checkpoint(entry.path));
+    } catch (const CheckpointError& e) {
+      problem = e.what();
+      damaged = true;
+    }
+    j["checkpoints"].push_back({{"path", entry.path}, {"step", entry.step}, {"problem", problem}});
   }
+  if (!whole.empty()) {
+    const auto state = ordered_json::parse(whole.back().state_json(), nullptr, false);
+    for (const char* key : {"origin", "tokenizer"})
+      if (state.is_object() && state.contains(key)) j[key] = state[key];
+  }
+  std::string problem = damaged ? "a checkpoint is damaged" : "";
+  for (const std::string& line : problems_of_record(path, whole, j))
+    problem += (problem.empty() ? "" : "; ") + line;
+  if (!problem.empty()) j["problem"] = problem;
   return j;
 }
 

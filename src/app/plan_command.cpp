@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/console.h"
 #include "app/device.h"
 #include "app/options.h"
 #include "app/planned_evaluations.h"
@@ -14,6 +15,7 @@
 #include "core/error.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
+#include "train/plan_data.h"
 
 namespace saslm {
 namespace {
@@ -21,7 +23,7 @@ namespace {
 struct Options {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
-  bool json = false, buffers = false;
+  bool json = false, buffers = false, no_data = false;
 };
 
 }  // namespace
@@ -194,6 +196,16 @@ void check_fits(const Planned& p) {
   });
 }
 
+void check_can_start(const Planned& p, const PlanData& data) {
+  if (!data.problem.empty())
+    throw DataError(p.path + ": " + data.problem + " (`saslm plan --no-data` plans without the data)");
+  try {
+    check_fits(p);
+  } catch (const ConfigError& error) {
+    throw ConfigError(p.path + ": " + error.what());
+  }
+}
+
 // All variants of a comparison, checked as `saslm compare` does.
 int plan_comparison(const std::string& path, const Options& o) {
   CompareFile file = load_compare_file(path, o.set);
@@ -216,13 +228,21 @@ int plan_comparison(const std::string& path, const Options& o) {
 
 int plan(const Options& o) {
   const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
-  if (comparison != o.configs.end() && o.configs.size() == 1) return plan_comparison(*comparison, o);
+  if (comparison != o.configs.end() && o.configs.size() == 1) {
+    if (o.no_data)
+      throw ConfigError("--no-data is for runs' configs; a comparison is planned with its data, which " +
+                        *comparison + " must find");
+    return plan_comparison(*comparison, o);
+  }
   if (comparison != o.configs.end())
     throw ConfigError(*comparison + " is a comparison, whose variants are shown side by side; give it alone");
   std::vector<Planned> plans;
+  std::vector<PlanData> data;  // of each
   for (const std::string& path : o.configs) {
     Config config = load_config(path, o.set, o.ranks);
     Plan plan = plan_for(config);
+    data.push_back(o.no_data ? PlanData{} : look_at_data(config));
+    plan.checkpoint_bytes += data.back().tokenizer_bytes;
     plans.push_back({path, std::move(config), std::move(plan)});
   }
   if (!o.json) {
@@ -235,13 +255,9 @@ int plan(const Options& o) {
     print_json(all, 2);
   }
   std::fflush(stdout);
-  for (const Planned& p : plans) {
-    try {
-      check_fits(p);
-    } catch (const ConfigError& error) {
-      throw ConfigError(p.path + ": " + error.what());
-    }
-  }
+  for (size_t i = 0; i < plans.size(); ++i)
+    for (const std::string& line : data[i].notes) note_aside(plans[i].path + ": " + line);
+  for (size_t i = 0; i < plans.size(); ++i) check_can_start(plans[i], data[i]);
   return kDone;
 }
 
@@ -249,7 +265,8 @@ int plan(const Options& o) {
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("plan", "Say what a run will need: parameters, FLOPs, memory, disk");
+  CLI::App* sub = app.add_subcommand(
+      "plan", "Say what a run will need: parameters, FLOPs, memory, disk; and whether it could start");
   sub->add_option("CONFIG", o->configs,
                   "A run's JSON file; several, or the variants of a comparison's, side by side")
       ->required();
@@ -258,6 +275,9 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
                   "Plan for one of so many that share each step's work, and on a CPU this machine's memory")
       ->check(integer_in(1, 1024));
   sub->add_flag("--buffers", o->buffers, "Show every buffer of the memory, too");
+  sub->add_flag(
+      "--no-data", o->no_data,
+      "Leave the data alone, which may be elsewhere; else it must be there and belong to the model");
   sub->add_flag("--json", o->json, "Print one JSON object");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }

@@ -121,8 +121,8 @@ void add_train_command(CLI::App& app, RunCommand& run) {
       ->check(CLI::IsMember({"auto", "must", "never"}))
       ->capture_default_str();
   sub->add_option("--init-from", o->init_from,
-                  "Start from these weights: a checkpoint, or a folder with "
-                  "model.safetensors and config.json")
+                  "Start from these weights: a checkpoint, a run directory (its newest checkpoint), or a "
+                  "folder with model.safetensors and config.json")
       ->check(folder());
   add_set_option(*sub, o->set);
   sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));

@@ -74,7 +74,9 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
       ->check(integer_in(0));
   sub->add_option("--to", o->to, "Compare with this checkpoint's step (default: the newest)")
       ->check(integer_in(1));
-  sub->add_option("--init-from", o->replay.init_from, "As the run was started, when --from is 0")
+  sub->add_option(
+         "--init-from", o->replay.init_from,
+         "Where the weights that the run began with are now, when --from is 0 (default: where they were)")
       ->check(folder());
   sub->add_option("--work-dir", o->replay.work_dir,
                   "Made for the replay, removed after (default: RUN/verify); give one where the run may not "

@@ -47,7 +47,7 @@ std::string temp_path(const std::string& dir, const std::string& purpose) {
   return dir + "/" + std::string(kTempPrefix) + purpose + "_" + std::to_string(::getpid());
 }
 
-FileSum write_text(const std::string& dir, const char* name, const std::string& text) {
+FileSum write_text(const std::string& dir, const std::string& name, const std::string& text) {
   File file(dir + "/" + name, O_WRONLY | O_CREAT | O_EXCL);
   file.write_all(bytes_of(text));
   file.sync();
@@ -173,6 +173,10 @@ SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const Checkp
   }
   manifest.files.push_back(write_text(temp.path(), kStateFile, content.state_json));
   manifest.files.push_back(write_text(temp.path(), kConfigFile, content.config_json));
+  for (const auto& [carried, text] : content.carried) {
+    check(may_be_carried(carried), "what is carried has a plain name of its own");
+    manifest.files.push_back(write_text(temp.path(), carried, text));
+  }
   const std::string manifest_text = manifest_to_json(manifest);
   write_text(temp.path(), kManifestFile, manifest_text);
   fsync_dir(temp.path());
@@ -212,6 +216,8 @@ Checkpoint verify_checkpoint(const std::string& path) {
   verify_file(path, manifest.files[kOptimizer]);
   checkpoint.state_json_ = verified_text(path, manifest.files[kState]);
   checkpoint.config_json_ = verified_text(path, manifest.files[kConfig]);
+  for (size_t i = kConfig + 1; i < manifest.files.size(); ++i)
+    checkpoint.carried_[manifest.files[i].name] = verified_text(path, manifest.files[i]);
   return checkpoint;
 }
 
@@ -286,11 +292,12 @@ std::optional<Checkpoint> find_newest_valid(const std::string& checkpoints_dir, 
   return std::nullopt;
 }
 
-std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, int64_t keep_last,
-                                           int64_t keep_every) {
+std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, const PruneRules& rules) {
   std::vector<CheckpointEntry> entries = list_checkpoints(checkpoints_dir);
-  entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(keep_last, 0))));
-  std::erase_if(entries, [&](const auto& entry) { return keep_every > 0 && entry.step % keep_every == 0; });
+  entries.resize(entries.size() - std::min(entries.size(), size_t(std::max<int64_t>(rules.keep_last, 0))));
+  std::erase_if(entries, [&](const auto& entry) {
+    return (rules.keep_every > 0 && entry.step % rules.keep_every == 0) || (rules.keep && rules.keep(entry));
+  });
   std::vector<std::string> deleted;
   if (entries.empty()) return deleted;
   const std::optional<Checkpoint> newest =
@@ -298,6 +305,7 @@ std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, i
   if (!newest) return deleted;  // what is damaged may still be mended by hand
   for (const CheckpointEntry& entry : entries) {
     if (entry.path == newest->path()) continue;
+    if (rules.removing) rules.removing(entry);
     discard(checkpoints_dir, entry.path);
     deleted.push_back(entry.path);
   }

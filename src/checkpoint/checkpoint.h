@@ -4,6 +4,7 @@
 //   optimizer.safetensors  moments
 //   state.json             the trainer's own: step, tokens, sample index, ...; opaque here
 //   config.json            the resolved config
+//   tokenizer.json, ...    what the run carries so that it needs nothing else; opaque here, may be none
 //   manifest.json          last: size and XXH3 of every file and tensor, and of itself
 //
 // Save writes all of it under a temporary name (".tmp_…"), fsyncs every file and the folder, renames the
@@ -17,6 +18,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +32,7 @@ struct CheckpointContent {
   int64_t step = 0;  // updates done
   std::span<const ConstNamedTensor> model, optimizer;
   std::string state_json, config_json;
+  std::map<std::string, std::string> carried = {};  // further files: name (may_be_carried), content
 };
 
 struct SavedCheckpoint {
@@ -46,7 +49,8 @@ SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const Checkp
 // whatever else a checkpoint says.
 std::string state_hash(std::span<const FileSum> files);
 
-// Bytes on disk, to within the JSON texts (64 KiB are allowed for). Only names and shapes are looked at.
+// Bytes on disk without what is carried, to within the JSON texts (64 KiB are allowed for). Only names and
+// shapes are looked at.
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
                                  std::span<const ConstNamedTensor> optimizer);
 
@@ -57,7 +61,8 @@ class Checkpoint {
   int64_t step() const { return step_; }
   const std::string& state_json() const { return state_json_; }
   const std::string& config_json() const { return config_json_; }
-  const std::vector<FileSum>& files() const { return files_; }  // model, optimizer, state, config
+  const std::map<std::string, std::string>& carried() const { return carried_; }
+  const std::vector<FileSum>& files() const { return files_; }  // model, optimizer, state, config, carried
   int64_t bytes() const { return bytes_; }                      // of all its files, the manifest too
 
  private:
@@ -67,6 +72,7 @@ class Checkpoint {
   std::string path_, state_json_, config_json_;
   int64_t step_ = 0, bytes_ = 0;
   std::vector<FileSum> files_;
+  std::map<std::string, std::string> carried_;
 };
 
 // Reads everything once. Throws CheckpointError naming the file, and the tensor where it can be told.
@@ -98,11 +104,16 @@ using OnSkip = std::function<void(const std::string& path, const std::string& re
 // was skipped means damage, not a new run: tell it apart by list_checkpoints.
 std::optional<Checkpoint> find_newest_valid(const std::string& checkpoints_dir, const OnSkip& on_skip);
 
-// Deletes all but the last `keep_last`, every step that is a multiple of `keep_every` (0: none is kept for
-// that), and the newest valid one, which it verifies to know (only when something is to be deleted). Returns
+struct PruneRules {
+  int64_t keep_last = 1, keep_every = 0;                      // 0: no step is kept for its number
+  std::function<bool(const CheckpointEntry&)> keep = {};      // these, too
+  std::function<void(const CheckpointEntry&)> removing = {};  // is told of each, before it goes
+};
+
+// Deletes all but the last `keep_last`, every step that is a multiple of `keep_every`, those that `keep`
+// names, and the newest valid one, which it verifies to know (only when something is to be deleted). Returns
 // the paths deleted.
-std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, int64_t keep_last,
-                                           int64_t keep_every);
+std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, const PruneRules& rules);
 
 // Deletes what killed saves and prunes left behind. The caller holds the run's lock (run_lock.h), so that
 // nothing temporary belongs to anybody alive. Returns the paths deleted.

@@ -1,6 +1,6 @@
 // manifest.json: what a whole checkpoint consists of, and the proof.
 //
-//   {"format": 1, "step": 1000,
+//   {"format": 2, "step": 1000,      1 where the four files are all there is
 //    "files": [{"name": "model.safetensors", "size": 496, "xxh3": "…", "tensors": {"embed.weight": "…", …}},
 //    …], "xxh3": "…"}        of this document without this key, as nlohmann::json dumps it: keys sorted, no
 //    spaces
@@ -25,8 +25,12 @@ enum FileIndex : size_t { kModel, kOptimizer, kState, kConfig };  // into Manife
 
 struct Manifest {
   int64_t step = 0;
-  std::vector<FileSum> files;  // exactly the four
+  std::vector<FileSum> files;  // the four, then what else is carried along: by names, sorted
 };
+
+// Whether a file may be carried under that name: a plain one of letters, digits and . _ - which is none of
+// ours.
+bool may_be_carried(std::string_view name);
 
 std::string manifest_to_json(const Manifest& manifest);
 

@@ -25,6 +25,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kMaxFileBytes = 256 << 20;
+constexpr const char* kOneFile = "tokenizer.json";
 // Vocabulary and merges of GPT-2's form, by either of their names.
 constexpr std::array<std::pair<const char*, const char*>, 2> kPairs = {
     {{"encoder.json", "vocab.bpe"}, {"vocab.json", "merges.txt"}}};
@@ -44,6 +45,19 @@ std::string fingerprint_of(const std::string& bytes) {
   std::snprintf(hex.data(), hex.size(), "%016" PRIx64 "%016" PRIx64, uint64_t(hash.high64),
                 uint64_t(hash.low64));
   return hex.data();
+}
+
+struct Pair {
+  const std::string &vocab, &merges;
+  std::string merges_path;  // for messages
+};
+Pair pair_of(const BpeTexts& texts) {
+  for (const auto& [vocab, merges] : kPairs)
+    if (texts.files.contains(vocab) && texts.files.contains(merges))
+      return {texts.files.at(vocab), texts.files.at(merges),
+              (fs::path(texts.path).parent_path() / merges).string()};
+  throw DataError("tokenizer " + texts.path + ": wanted " + kOneFile +
+                  ", or encoder.json + vocab.bpe, or vocab.json + merges.txt, got none of them");
 }
 
 // Printable bytes of Latin-1 stand for themselves, the other 68 for U+0100 on, in order (GPT-2's
@@ -72,12 +86,13 @@ json parse(const std::string& path, const std::string& text) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& path) { file_.path = path; }
+  explicit Reader(const BpeTexts& texts) {
+    file_.path = texts.path;
+    file_.fingerprint = bpe_fingerprint(texts);
+  }
 
-  BpeFile read_json() {
-    const std::string text = read_text(file_.path);
+  BpeFile read_json(const std::string& text) {
     refuse_other_kinds(file_.path, text);
-    file_.fingerprint = fingerprint_of(text);
     const json whole = parse(file_.path, text);
     const JsonNode root(file_.path, "", whole);
     if (!root.find("model"))
@@ -96,9 +111,7 @@ class Reader {
     return std::move(file_);
   }
 
-  BpeFile read_pair(const std::string& merges_path) {
-    const std::string vocab = read_text(file_.path), merges = read_text(merges_path);
-    file_.fingerprint = fingerprint_of(fingerprint_of(vocab) + fingerprint_of(merges));
+  BpeFile read_pair(const std::string& vocab, const std::string& merges, const std::string& merges_path) {
     const json whole = parse(file_.path, vocab);
     read_vocab(JsonNode(file_.path, "", whole));
     size_t line_number = 0;
@@ -290,13 +303,38 @@ Found locate(const std::string& path) {
 
 }  // namespace
 
-BpeFile read_bpe_file(const std::string& path) {
+BpeTexts read_bpe_texts(const std::string& path) {
   const Found found = locate(path);
   if (!found.error.empty()) throw DataError("tokenizer \"" + path + "\": " + found.error);
   if (utf8_run(found.named, 0).end != found.named.size())
     throw DataError("tokenizer " + found.named +
                     ": this path is not UTF-8, so that shards and runs could not record it; rename it");
-  return found.merges.empty() ? Reader(found.named).read_json() : Reader(found.named).read_pair(found.merges);
+  BpeTexts texts{found.named, {}};
+  if (found.merges.empty()) {
+    texts.files[kOneFile] = read_text(found.named);
+  } else {
+    for (const std::string& file : {found.named, found.merges})
+      texts.files[fs::path(file).filename().string()] = read_text(file);
+  }
+  return texts;
+}
+
+std::string bpe_fingerprint(const BpeTexts& texts) {
+  if (const auto one = texts.files.find(kOneFile); one != texts.files.end())
+    return fingerprint_of(one->second);
+  const auto pair = pair_of(texts);
+  return fingerprint_of(fingerprint_of(pair.vocab) + fingerprint_of(pair.merges));
+}
+
+BpeFile parse_bpe(const BpeTexts& texts) {
+  if (const auto one = texts.files.find(kOneFile); one != texts.files.end())
+    return Reader(texts).read_json(one->second);
+  const auto pair = pair_of(texts);
+  return Reader(texts).read_pair(pair.vocab, pair.merges, pair.merges_path);
+}
+
+BpeFile read_bpe_file(const std::string& path) {
+  return parse_bpe(read_bpe_texts(path));
 }
 
 std::string bpe_file_path(const std::string& path) {

@@ -11,6 +11,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,20 @@ struct BpeFile {
   bool ignore_merges = false;  // a piece that is itself a word is not built up by merges
 };
 
-// `path` is a file of either kind, or a folder that holds one. DataError naming file and key.
+// A tokenizer's file or files as they are, unread.
+struct BpeTexts {
+  std::string path;                          // as BpeFile::path
+  std::map<std::string, std::string> files;  // content by name: "tokenizer.json", whatever it is called on
+                                             // the disk, or the two of a pair as they are called there
+};
+
+// `path` is a file of either kind, or a folder that holds one. DataError naming the file.
+BpeTexts read_bpe_texts(const std::string& path);
+// BpeFile::fingerprint: of the content alone.
+std::string bpe_fingerprint(const BpeTexts& texts);
+// DataError naming file and key.
+BpeFile parse_bpe(const BpeTexts& texts);
+// Both at once.
 BpeFile read_bpe_file(const std::string& path);
 
 // The path that names the tokenizer which `path` leads to: BpeFile::path, without reading. Unchanged when

@@ -299,6 +299,27 @@ ShardScan ShardFile::scan(int64_t vocab_size) const {
   return found;
 }
 
+ShardScan ShardFile::scan_sample(int64_t vocab_size, int64_t count) const {
+  constexpr int64_t kStretch = 1 << 14;
+  ShardScan scan;
+  if (n_tokens_ == 0) return scan;
+  const int64_t length = std::min(kStretch, n_tokens_), last = n_tokens_ - length;
+  const int64_t stretches = last == 0 ? 1 : std::max<int64_t>(2, count / kStretch);
+  std::vector<int32_t> tokens(static_cast<size_t>(length));
+  scan.min_token = std::numeric_limits<int64_t>::max(), scan.max_token = std::numeric_limits<int64_t>::min();
+  for (int64_t i = 0; i < stretches; ++i) {
+    const int64_t first = stretches == 1 ? 0 : int64_t(double(last) * double(i) / double(stretches - 1));
+    read(first, length, tokens.data());
+    for (int64_t t = 0; t < length; ++t) {
+      const int64_t token = tokens[size_t(t)];
+      scan.min_token = std::min(scan.min_token, token), scan.max_token = std::max(scan.max_token, token);
+      if ((token < 0 || token >= vocab_size) && !scan.bad_offset)
+        scan.bad_offset = first + t, scan.bad_token = token;
+    }
+  }
+  return scan;
+}
+
 ShardDescription describe_shard(const std::string& path) {
   ShardDescription what;
   try {

@@ -54,6 +54,10 @@ class ShardFile {
   // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is.
   ShardScan scan(int64_t vocab_size) const;
 
+  // The same of about `count` tokens, in stretches spread evenly, the first and the last of the shard among
+  // them; the hash is left zero, and a token above 2^31 - 1 counts as -1.
+  ShardScan scan_sample(int64_t vocab_size, int64_t count) const;
+
  private:
   // Neighbouring tokens of the stream that are neighbours in the file. An llm.c shard, and a Megatron one
   // whose index is in file order, is a single run.

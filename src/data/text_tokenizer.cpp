@@ -35,6 +35,10 @@ void check_made_by(const TokenSet& set, const Tokenizer& tokenizer) {
              : " (fingerprint " + set.tokenizer_fingerprint() + ", given " + tokenizer.fingerprint() + ")") +
         ", so bytes of text cannot be counted with it; give the one that made it, or tokenize "
         "the text again");
+  check_holds(set, tokenizer);
+}
+
+void check_holds(const TokenSet& set, const Tokenizer& tokenizer) {
   if (set.max_token() >= tokenizer.vocab_size())
     throw DataError("the data holds the token " + std::to_string(set.max_token()) + ", which the tokenizer " +
                     tokenizer.name() + " does not have (its tokens are 0 .. " +

@@ -21,4 +21,7 @@ TextTokenizer find_text_tokenizer(const TokenSet& set, const std::vector<std::st
 // DataError when the set is known to be another tokenizer's, or holds a token that this one does not have.
 void check_made_by(const TokenSet& set, const Tokenizer& tokenizer);
 
+// DataError when the set holds a token that the tokenizer does not have.
+void check_holds(const TokenSet& set, const Tokenizer& tokenizer);
+
 }  // namespace saslm

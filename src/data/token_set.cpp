@@ -90,7 +90,8 @@ int64_t samples_of(const ShardFile& shard, int64_t seq_len) {
 
 }  // namespace
 
-TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len)
+TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
+                   int64_t most_checked)
     : patterns_(patterns), vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
@@ -102,7 +103,7 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
     first_sample_.push_back(n_samples() + parts_[s].n_samples);
   }
   if (n_samples() == 0) throw DataError(too_short());
-  check_tokens();
+  check_tokens(most_checked);
   read_infos();
 }
 
@@ -128,29 +129,28 @@ void TokenSet::open_shards(const std::vector<std::string>& patterns) {
 }
 
 std::string TokenSet::too_short() const {
-  constexpr size_t kNamed = 3;
+  const std::string needs = "one sample of " + std::to_string(seq_len_) + " needs " +
+                            std::to_string(seq_len_ + 1) + " tokens";
+  const std::string remedy = "add data or shorten the samples (train.seq_len, eval --seq-len)";
+  if (shards_.empty()) return "the data is too short: there is no shard, and " + needs + "; " + remedy;
   const auto longest = std::max_element(shards_.begin(), shards_.end(), [](const auto& a, const auto& b) {
     return a.n_tokens() < b.n_tokens();
   });
-  std::string names;
-  for (size_t i = 0; i < std::min(shards_.size(), kNamed); ++i)
-    names += (i == 0 ? ": " : ", ") + shards_[i].path();
-  if (shards_.size() > kNamed) names += ", ...";
-  return "the data is too short: the longest of " + std::to_string(shards_.size()) + " shards" +
-         (shards_.empty() ? "" : " (" + longest->path() + ")") + " has " +
-         std::to_string(shards_.empty() ? 0 : longest->n_tokens()) + " tokens, and one sample of " +
-         std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) +
-         "; add data or shorten the samples (train.seq_len, eval --seq-len)" +
-         (shards_.size() > 1 ? names : "");
+  const std::string which =
+      shards_.size() == 1 ? "" : ", the longest of " + std::to_string(shards_.size()) + " shards,";
+  return "the data is too short: " + longest->path() + which + " has " +
+         std::to_string(longest->n_tokens()) + " tokens, and " + needs + "; " + remedy;
 }
 
-void TokenSet::check_tokens() {
+void TokenSet::check_tokens(int64_t most_checked) {
+  const bool all = n_tokens_ <= most_checked;
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
   std::string bad_shard, where;                   // of the first token outside the vocabulary
   int64_t bad_token = 0;
   for (size_t s = 0; s < shards_.size(); ++s) {
     const ShardFile& shard = shards_[s];
-    const ShardScan scan = shard.scan(vocab_size_);
+    const auto share = int64_t(double(most_checked) / double(n_tokens_) * double(shard.n_tokens()));
+    const ShardScan scan = all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, share);
     parts_[s].content = scan.hash;
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     parts_[s].max_token = scan.max_token;
@@ -164,6 +164,7 @@ void TokenSet::check_tokens() {
   }
   if (!where.empty())
     throw DataError(outside_vocabulary(bad_shard, where, bad_token, vocab_size_, max_token_));
+  if (!all) return;
   const XXH128_hash_t hash = XXH3_128bits(contents.data(), contents.size() * sizeof contents[0]);
   std::array<char, 33> hex;
   std::snprintf(hex.data(), hex.size(), "%016" PRIx64 "%016" PRIx64, uint64_t(hash.high64),

@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,13 +24,16 @@ struct ShardPart {
 
 class TokenSet {
  public:
-  // Reads every shard once, completely, before returning: header, size, and every token < vocab_size.
+  // Reads every shard once, completely, before returning: header, size, and every token < vocab_size. With
+  // more than `most_checked` tokens in all, only that many of them, in stretches spread evenly over the
+  // shards; fingerprint() is then "".
   // Patterns are those of core/glob_pattern.h; a path that exists is taken as it is. There may be more shards
   // than this process may have open: those not read lately are closed, and opened again.
   // DataError, naming pattern, file and offset: a pattern without match, a file given twice, a damaged
   // shard, a token outside the vocabulary, shards of different tokenizers, a .json that does not describe the
   // shards beside it, fewer than one sample.
-  TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len);
+  TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
+           int64_t most_checked = std::numeric_limits<int64_t>::max());
 
   int64_t n_samples() const { return first_sample_.back(); }
   int64_t n_tokens() const { return n_tokens_; }
@@ -54,7 +58,7 @@ class TokenSet {
  private:
   void open_shards(const std::vector<std::string>& patterns);
   std::string too_short() const;  // for the message
-  void check_tokens();
+  void check_tokens(int64_t most_checked);
   void read_infos();
 
   std::vector<std::string> patterns_;

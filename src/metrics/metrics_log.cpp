@@ -34,7 +34,11 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   if (!at->is_number_unsigned()) return Fate::invalid;
   const int64_t last = kind == "step" ? step - 1 : step;
   if (last < 0 || at->get<uint64_t>() > uint64_t(last)) return Fate::drop;
-  if (kind == "checkpoint") report.last_checkpoint_step = at->get<int64_t>();
+  if (kind == "checkpoint") {
+    report.last_checkpoint_step = at->get<int64_t>();
+    const auto hash = event.find("state_hash");
+    report.last_state_hash = hash != event.end() && hash->is_string() ? hash->get<std::string>() : "";
+  }
   if (kind == "eval") {
     report.last_eval_step = at->get<int64_t>();
     const auto loss = event.find("val_loss");
@@ -61,6 +65,9 @@ ResumeReport MetricsLog::resume(int64_t step) {
     ++(fate == Fate::keep ? report.kept : fate == Fate::drop ? report.dropped : report.invalid);
     at = torn ? text.size() : end + 1;
   }
+  const MetricsSurvey survey = survey_metrics(kept);
+  report.missing = without(survey.missing(step), survey.admitted);
+  report.repeated = survey.repeated;
   atomic_write_file(path, kept);
   file_ = open_to_append(path);  // the old descriptor belongs to the file that was replaced
   return report;
@@ -130,6 +137,12 @@ void MetricsLog::log_checkpoint(const CheckpointRecord& r) {
                      {"save_ms", r.save_ms},
                      {"stall_ms", r.stall_ms},
                      {"state_hash", r.state_hash}});
+}
+
+void MetricsLog::log_missing(const std::vector<StepRange>& ranges) {
+  // With a step, so that a run that goes on from before it, and makes these steps again, drops it.
+  for (const StepRange& range : ranges)
+    log("missing_steps", {{"step", range.last + 1}, {"first", range.first}, {"last", range.last}});
 }
 
 }  // namespace saslm

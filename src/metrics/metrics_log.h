@@ -12,8 +12,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/file.h"
+#include "metrics/survey.h"
 
 namespace saslm {
 
@@ -46,6 +48,7 @@ struct CheckpointRecord {
   double stall_ms = 0;     // of which training stood still
   std::string state_hash;  // of all weights and moments
   std::string problem;     // of what came after; not logged
+  std::vector<std::string> removed;  // older ones, that went then; logged each for itself
 };
 
 struct ResumeReport {
@@ -55,6 +58,9 @@ struct ResumeReport {
   std::optional<int64_t>
       last_eval_step;  // among the kept: whether the checkpoint's own evaluation is on record
   std::optional<int64_t> last_checkpoint_step;  // likewise, and itself
+  std::string last_state_hash;                  // of that event; "" where it has none
+  std::vector<StepRange> missing;  // steps before the checkpoint without a record, nor a missing_steps event
+  int64_t repeated = 0;            // records of a step that had one already
 };
 
 class MetricsLog {
@@ -71,6 +77,7 @@ class MetricsLog {
   void log_step(const StepRecord& record);
   void log_eval(const EvalRecord& record);
   void log_checkpoint(const CheckpointRecord& record);
+  void log_missing(const std::vector<StepRange>& ranges);  // an event for each
   void log(std::string_view event,
            const nlohmann::ordered_json& fields);  // an object; its keys follow "event"
 

@@ -113,9 +113,11 @@ ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::stri
     throw CheckpointError(dir + ": wanted a valid checkpoint" +
                           (options.to ? " of step " + std::to_string(*options.to) : "") + ", there is none" +
                           list(skipped));
+  const RunState state = run_state_from_json(to->state_json(), to->path());
   ReplayPlan plan{.to = to->step(),
                   .to_path = to->path(),
-                  .computed_by = run_state_from_json(to->state_json(), to->path()).computed_by};
+                  .computed_by = state.computed_by,
+                  .tokenizer = {state.tokenizer.name, state.tokenizer.fingerprint, to->carried()}};
   if (options.from != 0) {
     const auto from = find(dir, options.from, to->step(), skipped);
     if (!from || from->step() >= to->step())
@@ -124,11 +126,14 @@ ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::stri
                             "before step " + std::to_string(to->step()) +
                             ", there is none; --from 0 replays from the beginning" + list(skipped));
     plan.from = from->step(), plan.from_path = from->path();
+  } else {
+    plan.init_from = weights_of(state.origin, options.init_from);
   }
   plan.skipped = std::move(skipped);
   plan.changes = changes_between(options.run_dir, plan.from, plan.to);
   std::vector<std::string> settings = overrides;
-  for (const char* setting : {"data.val=\"\"", "eval.every_steps=0", "checkpoint.every_steps=0"})
+  for (const char* setting :
+       {"data.val=\"\"", "data.tokenizer=\"\"", "eval.every_steps=0", "checkpoint.every_steps=0"})
     settings.push_back(setting);
   plan.config = load_config(plan.to_path + "/config.json", settings);
   return plan;
@@ -139,12 +144,15 @@ StateDifference replay(const ReplayOptions& options, const ReplayPlan& plan, con
   const WorkDir work(options.work_dir);
   if (!plan.from_path.empty()) work.bring(plan.from_path);
   UntilStep until(plan.from);
-  Trainer<T> trainer(plan.config,
-                     {.run_dir = work.run(),
-                      .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
-                      .init_from = options.init_from,
-                      .stop = [&] { return until.done >= plan.to; }},
-                     ops, until);
+  Trainer<T> trainer(
+      plan.config,
+      {.run_dir = work.run(),
+       .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
+       .init_from = plan.init_from,
+       .tokenizer =
+           plan.from_path.empty() && plan.tokenizer.known() ? std::optional(plan.tokenizer) : std::nullopt,
+       .stop = [&] { return until.done >= plan.to; }},
+      ops, until);
   trainer.run();
   std::vector<std::string> none;
   const auto saved = find(work.run() + "/checkpoints", plan.to, 0, none);

@@ -15,11 +15,11 @@ struct ReplayOptions {
   std::string run_dir;
   std::string work_dir;             // made, and removed again; of a killed replay: used anew
   std::optional<int64_t> from, to;  // steps; 0: the beginning. Default: the last two valid checkpoints
-  std::string init_from;            // what the run's weights started from, when from is 0
+  std::string init_from;            // where the weights that it began with are now; "": where they were
 };
 
 // What will be replayed, from where to where, under which config. CheckpointError when there are no two such
-// states.
+// states, or when the weights that the run began with are gone or are others now.
 struct ReplayPlan {
   int64_t from = 0, to = 0;
   std::string from_path, to_path;    // checkpoints; from_path is "" for the beginning
@@ -27,7 +27,9 @@ struct ReplayPlan {
   std::vector<std::string>
       changes;  // of the run's settings on the way, by its metrics: the last ones are replayed
   Config config;
-  ComputedBy computed_by;  // as the state at `to` was
+  ComputedBy computed_by;   // as the state at `to` was
+  std::string init_from;    // the weights that the run began with, when from is 0; "": its seed's
+  TokenizerCopy tokenizer;  // as the state at `to` has it
 };
 ReplayPlan plan_replay(const ReplayOptions& options, const std::vector<std::string>& overrides);
 

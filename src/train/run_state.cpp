@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kVersion = 1;
-constexpr int kMaxDepth = 2;  // { "data": { } }
+constexpr int kMaxDepth = 2;  // { "data": { } }, { "origin": { } }
 constexpr int kMaxConfigDepth = 16;
 constexpr const char* kMicroBatch = "/train/micro_batch";
 constexpr const char* kGradAccum = "/train/grad_accum";
@@ -76,6 +76,15 @@ std::string dotted(const std::string& pointer) {
   return path;
 }
 
+TokenizerIdentity tokenizer_from(const json& j, const std::string& what) {
+  if (!j.contains("tokenizer")) return {};
+  const json& of = j["tokenizer"];
+  if (of.size() != 2) throw CheckpointError(what + " is not one of ours: tokenizer has other keys");
+  TokenizerIdentity tokenizer{of.at("name").get<std::string>(), of.at("fingerprint").get<std::string>()};
+  if (tokenizer.name.empty()) throw CheckpointError(what + " is not one of ours: tokenizer has no name");
+  return tokenizer;
+}
+
 bool differ(const std::string& then, const std::string& now) {
   return !then.empty() && !now.empty() && then != now;
 }
@@ -100,6 +109,9 @@ std::string to_json(const RunState& state) {
                                    {"precision", precision},
                                    {"build", build}})
     if (!value.empty()) j[key] = value;
+  if (!state.tokenizer.name.empty())
+    j["tokenizer"] = {{"name", state.tokenizer.name}, {"fingerprint", state.tokenizer.fingerprint}};
+  if (!state.origin.kind.empty()) j["origin"] = to_json(state.origin);
   return j.dump(2) + "\n";
 }
 
@@ -128,6 +140,8 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
       throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");
     state.train_fingerprint = j.at("data").at("train").get<std::string>();
     state.val_fingerprint = j.at("data").at("val").get<std::string>();
+    state.tokenizer = tokenizer_from(j, what);
+    if (j.contains("origin")) state.origin = origin_from_json(j["origin"], what);
     return state;
   } catch (const json::exception& e) {
     throw CheckpointError(where + ": state.json is not one of ours: " + e.what());

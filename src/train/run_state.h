@@ -10,6 +10,7 @@
 #include "ops/ops.h"
 #include "train/agreement.h"
 #include "train/bad_steps.h"
+#include "train/origin.h"
 
 namespace saslm {
 
@@ -30,6 +31,11 @@ std::vector<std::string> other_arithmetic(const ComputedBy& then, const Computed
 // Both are known and differ: the same bits are promised for the same build only.
 bool other_build(const ComputedBy& then, const ComputedBy& now);
 
+// The tokenizer that a run was made with; both "" where that is not known.
+struct TokenizerIdentity {
+  std::string name, fingerprint;
+};
+
 struct RunState {
   int64_t step = 0;           // steps done, refused ones included: the next step's number
   int64_t updates = 0;        // updates applied: AdamW's t
@@ -41,6 +47,8 @@ struct RunState {
   int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
   std::string eval_sample;  // EvalSample::fingerprint; "" without, and in checkpoints from before it was kept
+  TokenizerIdentity tokenizer;                     // its files, if they are to be had, lie beside this
+  Origin origin;
 };
 
 std::string to_json(const RunState& state);

@@ -3,9 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
 #include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "train/run_state.h"
 
 namespace saslm {
 namespace {
@@ -26,6 +28,19 @@ std::string model_folder(const std::string& path, std::vector<std::string>& skip
                         damaged);
 }
 
+// What a checkpoint says of its tokenizer, and has of it. Its bytes are verified when the weights are loaded.
+void find_tokenizer(SavedModel& model) {
+  const std::string manifest_path = model.path + "/" + kManifestFile;
+  if (!path_exists(manifest_path) || !path_exists(model.path + "/" + kStateFile)) return;
+  const TokenizerIdentity own =
+      run_state_from_json(read_file(model.path + "/" + kStateFile), model.path).tokenizer;
+  if (own.name.empty()) return;  // a checkpoint from before this was kept
+  model.tokenizer = model.tokenizer_name = own.name;
+  model.tokenizer_fingerprint = own.fingerprint;
+  const Manifest manifest = parse_manifest(read_file(manifest_path), manifest_path);
+  if (manifest.files.size() > kConfig + 1) model.tokenizer = tokenizer_name(model.path);
+}
+
 }  // namespace
 
 SavedModel find_saved_model(const std::string& path) {
@@ -44,8 +59,44 @@ SavedModel find_saved_model(const std::string& path) {
   };
   const auto seq_len = at("/train/seq_len"_json_pointer), tokenizer = at("/data/tokenizer"_json_pointer);
   if (seq_len.is_number_integer() && seq_len > 0 && seq_len <= model.seq_len) model.seq_len = seq_len;
-  if (tokenizer.is_string()) model.tokenizer = tokenizer;
+  if (tokenizer.is_string()) model.tokenizer = model.tokenizer_name = tokenizer;
+  find_tokenizer(model);
   return model;
+}
+
+TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
+                            std::vector<std::string>& notes) {
+  const std::string name = given.empty() ? model.tokenizer : given;
+  if (name.empty())
+    throw ConfigError(model.path +
+                      ": it is not known which tokenizer this model was trained with; "
+                      "name it with --tokenizer FILE (or --tokenizer bytes)");
+  if (given.empty() && !tokenizer_exists(name))
+    throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
+                      ", which is not there (any more); name its present place with --tokenizer FILE");
+  TokenizerCopy copy = copy_tokenizer(name);
+  const TokenizerOf model_s{model.path, model.tokenizer_name, model.tokenizer_fingerprint};
+  const TokenizerOf taken{given.empty() ? name + " now" : "--tokenizer " + given, copy.name,
+                          copy.fingerprint};
+  if (!given.empty() || !model.tokenizer_fingerprint.empty()) {
+    const std::string note = require_same_tokenizer(
+        model_s, taken,
+        given.empty() ? "put back the file that it was, or name its present place with --tokenizer FILE"
+                      : "leave --tokenizer out, or name the model's own");
+    if (!note.empty()) notes.push_back(note);
+  }
+  if (model.tokenizer_fingerprint.empty() && name != "bytes" && model.tokenizer_name == copy.name)
+    notes.push_back(name +
+                    " is taken for the model's tokenizer by its name alone: whether it is the file that " +
+                    model.path + " was trained with is not on record");
+  return copy;
+}
+
+std::string check_data_of(const SavedModel& model, const TokenSet& data) {
+  return require_same_tokenizer({model.path, model.tokenizer_name, model.tokenizer_fingerprint},
+                                {"the data", data.tokenizer(), data.tokenizer_fingerprint()},
+                                "tokenize the text with the model's own tokenizer" +
+                                    (model.tokenizer.empty() ? "" : ", --tokenizer " + model.tokenizer));
 }
 
 template <class T>

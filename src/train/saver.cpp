@@ -1,8 +1,11 @@
 #include "train/saver.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 
+#include "checkpoint/manifest.h"
 #include "core/error.h"
+#include "core/file.h"
 
 namespace saslm {
 namespace {
@@ -13,6 +16,15 @@ constexpr auto kTellOthersEvery = std::chrono::milliseconds(500);
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// By its own config a run ended there: it was to have no more steps than these.
+bool ended_a_run(const CheckpointEntry& entry) {
+  const std::string path = entry.path + "/" + kConfigFile;
+  if (!path_exists(path)) return false;
+  const auto config = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto key = nlohmann::json::json_pointer("/train/steps");
+  return config.contains(key) && config[key].is_number_integer() && config[key] <= entry.step;
 }
 
 }  // namespace
@@ -80,11 +92,20 @@ CheckpointRecord Saver::write(const Snapshot& s) const {
                                                                .model = s.model,
                                                                .optimizer = s.optimizer,
                                                                .state_json = s.state_json,
-                                                               .config_json = s.config_json});
+                                                               .config_json = s.config_json,
+                                                               .carried = options_.carried});
   CheckpointRecord record{
       .step = s.step, .path = saved.path, .bytes = saved.bytes, .state_hash = saved.state_hash};
+  const auto removing = [&](const CheckpointEntry& entry) {
+    // Without a "step": a run that goes on from an earlier one has lost it all the same.
+    options_.metrics->log("checkpoint_removed", {{"removed_step", entry.step}, {"path", entry.path}});
+    record.removed.push_back(entry.path);
+  };
   try {
-    prune_checkpoints(options_.dir, options_.config.keep_last, options_.config.keep_every);
+    prune_checkpoints(options_.dir, {.keep_last = options_.config.keep_last,
+                                     .keep_every = options_.config.keep_every,
+                                     .keep = ended_a_run,
+                                     .removing = removing});
   } catch (const IoError& e) {
     record.problem = std::string("older checkpoints could not be removed: ") + e.what();
   }

@@ -1,10 +1,12 @@
 // Checkpoints written beside training. All ranks have a saver, since all must know when a save has ended; the
-// first rank's writes, in a thread of its own: it syncs the metrics, saves, and prunes.
+// first rank's writes, in a thread of its own: it syncs the metrics, saves, and prunes. A checkpoint that a
+// run ended with, before it was extended, is not pruned; each one that is goes on record before it goes.
 //
 // A save that fails leaves older checkpoints as they were: it is told, training goes on, and it is tried
 // again a minute later or when the next is due. The third failure in a row ends the run, with its IoError.
 #pragma once
 #include <future>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,7 @@ struct Snapshot {
 struct SaverOptions {
   std::string dir;  // of the run's checkpoints
   CheckpointConfig config;
+  std::map<std::string, std::string> carried = {};  // CheckpointContent::carried of every save
   // The first rank's, which outlive the saver; null on others. No checkpoint is saved without the lock.
   RunLock* lock = nullptr;
   MetricsLog* metrics = nullptr;

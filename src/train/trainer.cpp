@@ -14,10 +14,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
-#include "data/shard_info.h"
-#include "data/tokenizer.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
+#include "train/saved_model.h"
 #include "train/schedule.h"
 
 namespace saslm {
@@ -68,21 +67,6 @@ std::optional<TokenSet> open_val_set(const Config& config) {
 
 }  // namespace
 
-void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val) {
-  if (train.tokenizer().empty()) return;
-  const auto is_train = [&](const std::string& name, const std::string& fingerprint) {
-    return same_tokenizer(name, fingerprint, train.tokenizer(), train.tokenizer_fingerprint());
-  };
-  if (val && !val->tokenizer().empty() && !is_train(val->tokenizer(), val->tokenizer_fingerprint()))
-    throw DataError("data.val was made with the tokenizer " + val->tokenizer() + ", data.train with " +
-                    train.tokenizer() + "; tokenize both with the same one");
-  const std::string name = tokenizer_name(config.data.tokenizer);
-  if (name.empty() || name == train.tokenizer()) return;
-  if (train.tokenizer_fingerprint().empty() || !is_train(name, make_tokenizer(name)->fingerprint()))
-    throw DataError("data.tokenizer is " + config.data.tokenizer + ", but data.train was made with " +
-                    train.tokenizer());
-}
-
 template <class T>
 Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops,
                     TrainObserver& observer, const Communicator& comm)
@@ -103,18 +87,18 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
       targets_(inputs_.size()),
       started_at_s_(now_s()) {
-  check_tokenizer(config, train_set_, val_set_);
-  if (config_.data.tokenizer.empty()) config_.data.tokenizer = train_set_.tokenizer();
-  if (val_set_) text_ = find_text_tokenizer(*val_set_, {config_.data.tokenizer, val_set_->tokenizer()});
+  for (const std::string& line : check_tokenizer(config, train_set_, val_set_)) observer_.note(line);
   state_.train_fingerprint = train_set_.fingerprint();
   state_.val_fingerprint = val_set_ ? val_set_->fingerprint() : "";
   state_.eval_sample = eval_sample_.fingerprint;
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
   restore();
+  if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_),
                               .config = config_.checkpoint,
+                              .carried = carried_,
                               .lock = lock_.get(),
                               .metrics = metrics_.get()});
   if (saved_at_ >= 0) saver_->found(saved_at_);
@@ -161,7 +145,8 @@ std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
     throw ConfigError(options_.run_dir +
                       " already holds checkpoints of a run; --resume never would lose them: " +
                       "use --resume auto to go on with it, or another --run-dir");
-  remove_stale(dir);
+  for (const std::string& path : remove_stale(dir))
+    observer_.note("removed what a killed save left: " + path);
   std::vector<std::string> skipped_paths;
   const auto skipped = [&](const std::string& path, const std::string& reason) {
     skipped_paths.push_back(path);
@@ -187,18 +172,44 @@ void Trainer<T>::restore() {
   if (found)
     resume_from(*found);
   else
-    start_anew();
+    start_anew(options_.init_from);
   atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
   metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
   const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
+  if (found) tell_of_record(report, *found);
   if (found && report.last_checkpoint_step != state_.step) log_lost(*found);
   if (found && report.last_eval_step == state_.step) {
     evaluated_at_ = state_.step;
     last_val_loss_ = report.last_val_loss;
   }
-  gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_}.dump(), kRestoring);
+  gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_, state_.origin.path}.dump(),
+               kRestoring);
+}
+
+template <class T>
+void Trainer<T>::tell_of_record(const ResumeReport& report, const Checkpoint& checkpoint) {
+  if (!report.missing.empty()) {
+    observer_.warning(
+        "metrics.jsonl is older than " + checkpoint.path() + ", or was damaged: it has no record of " +
+        "the steps " + to_text(report.missing) +
+        ". They were trained and are in the weights; the record keeps this hole. If a whole copy of "
+        "metrics.jsonl is somewhere, stop, put it here, and start again");
+    metrics_->log_missing(report.missing);
+  }
+  if (report.repeated > 0)
+    observer_.warning("metrics.jsonl has " + std::to_string(report.repeated) +
+                      " steps on record twice: it was put together from more than one run");
+  const std::string hash = state_hash(checkpoint.files());
+  if (report.last_checkpoint_step == state_.step && !report.last_state_hash.empty() &&
+      report.last_state_hash != hash) {
+    observer_.warning("metrics.jsonl says that the state of step " + std::to_string(state_.step) +
+                      " has the hash " + report.last_state_hash + ", " + checkpoint.path() + " has " + hash +
+                      ": they are of two runs");
+    metrics_->log("other_state",
+                  {{"step", state_.step}, {"on_record", report.last_state_hash}, {"state_hash", hash}});
+  }
 }
 
 // The run was killed after the checkpoint got its name and before that was on record. How long it took nobody
@@ -218,32 +229,54 @@ template <class T>
 void Trainer<T>::follow_first() {
   const nlohmann::json first = nlohmann::json::parse(gather_texts(comm_, "", kRestoring)[0]);
   if (const std::string path = first[0]; path.empty())
-    start_anew();
+    start_anew(first[2]);
   else
     resume_from(verify_checkpoint(path));
   evaluated_at_ = first[1];
 }
 
 template <class T>
-void Trainer<T>::start_anew() {
+void Trainer<T>::take_tokenizer(const TokenizerCopy& carried, const std::string& where) {
+  RunTokenizer run = run_tokenizer(config_, train_set_, carried, where);
+  for (const std::string& line : run.warnings) observer_.warning(line);
+  if (config_.data.tokenizer.empty()) config_.data.tokenizer = run.copy.name;
+  state_.tokenizer = {run.copy.name, run.copy.fingerprint};
+  carried_ = std::move(run.copy.files);
+  tokenizer_ = std::move(run.tokenizer);
+}
+
+template <class T>
+void Trainer<T>::start_anew(const std::string& init_from) {
+  state_.origin = kFromSeed;
+  take_tokenizer(options_.tokenizer.value_or(TokenizerCopy{}), options_.tokenizer ? "the run" : "");
   engine_.initialise(config_.train.seed);
-  if (options_.init_from.empty()) return;
-  const ModelConfig from = load_model_config(options_.init_from + "/config.json");
-  if (to_json(from) != to_json(config_.model))
-    observer_.warning("the model block of " + options_.init_from +
+  if (init_from.empty()) return;
+  const SavedModel from = find_saved_model(init_from);
+  for (const std::string& line : from.skipped) observer_.warning("--init-from: skipped checkpoint " + line);
+  if (const std::string line = check_data_of(from, train_set_); !line.empty()) observer_.warning(line);
+  if (to_json(from.config) != to_json(config_.model))
+    observer_.warning("the model block of " + from.path +
                       "/config.json differs from this run's; tensors are taken by name and shape");
   const std::vector<NamedTensor> weights = engine_.room_for(Region::masters);
-  load_weights(options_.init_from, weights);
+  load_weights(from.path, weights);
   if (const std::string what = not_finite(weights); !what.empty())
-    observer_.warning("weights from " + options_.init_from + ": " + what + ", so no step can be good");
+    observer_.warning("weights from " + from.path + ": " + what + ", so no step can be good");
   engine_.store(Region::masters);
-  observer_.note("weights from " + options_.init_from);
+  state_.origin = origin_of_weights(from);
+  observer_.note("began with " + describe(state_.origin));
 }
 
 template <class T>
 void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   changes_ = check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path());
   RunState saved = run_state_from_json(checkpoint.state_json(), checkpoint.path());
+  take_tokenizer({saved.tokenizer.name, saved.tokenizer.fingerprint, checkpoint.carried()},
+                 checkpoint.path());
+  if (!is_of(saved.origin, options_.init_from))
+    observer_.warning("--init-from " + options_.init_from +
+                      " is not taken: the run goes on from its checkpoint, and "
+                      "began with " +
+                      describe(saved.origin));
   if (saved.train_fingerprint != state_.train_fingerprint)
     throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
                     saved.train_fingerprint + ", now " + state_.train_fingerprint +
@@ -265,6 +298,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
         "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.eval_sample = state_.eval_sample;
+  saved.tokenizer = state_.tokenizer;
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
@@ -283,11 +317,14 @@ void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
   if (val_set_) {
     observer_.note("data.val: " + val_set_->description() + "; an evaluation " + eval_sample_.description());
-    if (!text_.tokenizer) observer_.note("no bits per byte: " + text_.why_not);
+    if (!tokenizer_)
+      observer_.note("no bits per byte: which tokenizer made the tokens is not known, or its files are not there");
   }
   observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
-  metrics_->log("start", {{"resumed_from_step", state_.step},
+  const bool resumed = saved_at_ >= 0;
+  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
+                          {"origin", to_json(state_.origin)},
                           {"changed", changes_},
                           {"steps", config_.train.steps},
                           {"kind", name_of(config_.model.attention.kind)},
@@ -303,7 +340,9 @@ void Trainer<T>::log_start() {
                           {"train_fingerprint", state_.train_fingerprint},
                           {"val_fingerprint", state_.val_fingerprint},
                           {"eval_sequences", eval_sample_.sequences()},
-                          {"eval_sample", state_.eval_sample}});
+                          {"eval_sample", state_.eval_sample},
+                          {"tokenizer", state_.tokenizer.name},
+                          {"tokenizer_fingerprint", state_.tokenizer.fingerprint}});
 }
 
 template <class T>
@@ -426,7 +465,7 @@ bool Trainer<T>::run_evaluation() {
   progress(0);
   const auto result = evaluate(engine_, *val_set_, eval_sample_,
                                {.batch = config_.train.micro_batch,
-                                .tokenizer = text_.tokenizer.get(),
+                                .tokenizer = tokenizer_.get(),
                                 .stop = [this] { return hear_all(); },
                                 .progress = progress});
   if (!result) return false;

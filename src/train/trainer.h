@@ -2,6 +2,7 @@
 // nothing.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/run_state.h"
+#include "train/run_tokenizer.h"
 #include "train/saver.h"
 
 namespace saslm {
@@ -30,14 +32,12 @@ enum class ResumeMode {
 struct TrainOptions {
   std::string run_dir;
   ResumeMode resume = ResumeMode::automatic;
-  std::string init_from;       // weights to start from; "" = the config's seed
-  double max_minutes = 0;      // stop and save after this long; 0 = no limit
-  std::function<bool()> stop;  // asked after every step: save and return?
-  int local_ranks = 1;         // on this machine, this one among them: they divide its memory
+  std::string init_from;  // weights to start from, as find_saved_model takes them; "" = the config's seed
+  std::optional<TokenizerCopy> tokenizer = {};  // of a run that is done once more: its own; else left out
+  double max_minutes = 0;                       // stop and save after this long; 0 = no limit
+  std::function<bool()> stop;                   // asked after every step: save and return?
+  int local_ranks = 1;  // on this machine, this one among them: they divide its memory
 };
-
-// Tokens of a vocabulary mean something only to the tokenizer that made them: DataError when two are named.
-void check_tokenizer(const Config& config, const TokenSet& train, const std::optional<TokenSet>& val);
 
 enum class TrainEnd { finished, stopped };
 
@@ -66,8 +66,10 @@ class Trainer {
   void restore();
   std::optional<Checkpoint> find_checkpoint();  // the first rank's
   void follow_first();                          // the others' restore
-  void start_anew();
+  void start_anew(const std::string& init_from);
   void resume_from(const Checkpoint& checkpoint);
+  void take_tokenizer(const TokenizerCopy& carried, const std::string& where);    // as run_tokenizer
+  void tell_of_record(const ResumeReport& report, const Checkpoint& checkpoint);  // what it lacks
   void log_start();
   void log_lost(const Checkpoint& checkpoint);  // its event
   void train_step();
@@ -87,7 +89,6 @@ class Trainer {
   TokenSet train_set_;
   std::optional<TokenSet> val_set_;
   EvalSample eval_sample_;  // of val_set_
-  TextTokenizer text_;      // of val_set_
   EvalSchedule evaluations_;
   std::unique_ptr<RunLock>
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
@@ -99,8 +100,10 @@ class Trainer {
 
   std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
-  std::vector<std::string> changes_;           // since the checkpoint it went on from
-  int64_t evaluated_at_ = -1, saved_at_ = -1;  // steps; saved: or on its way to be
+  std::unique_ptr<Tokenizer> tokenizer_;        // null where it is not to be had
+  std::map<std::string, std::string> carried_;  // its files, in every checkpoint
+  std::vector<std::string> changes_;            // since the checkpoint it went on from
+  int64_t evaluated_at_ = -1, saved_at_ = -1;   // steps; saved: or on its way to be
   std::optional<double> last_val_loss_;
   double started_at_s_ = 0;     // monotonic
   std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing

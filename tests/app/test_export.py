@@ -60,11 +60,12 @@ class Export(Exporting):
         generation = json.loads((out / "generation_config.json").read_text())
         self.assertEqual(generation["pad_token_id"], config_of(out)["eos_token_id"])
         self.assertEqual(told["warnings"], [])
+        self.refused(USER, "--checkpoint", run, "--out", self.fresh(), "--tokenizer", "bytes",
+                     phrases=["two tokenizers", "base.json"])  # in place of the one it was trained with
 
     def test_a_vocabulary_larger_than_the_tokenizers_is_named(self):
-        config = tiny_config(model={"vocab_size": 639}, train={"steps": 5}, eval={"every_steps": 0})
-        run = self.train(harness.merged(config, {"data": {"tokenizer": str(FIXTURES / "base.json")}}))
-        out, told = self.export(run, "--tokenizer", "bytes")  # in place of the one it was trained with
+        run = self.train(tiny_config(model={"vocab_size": 639}, train={"steps": 5}, eval={"every_steps": 0}))
+        out, told = self.export(run, "--tokenizer", "bytes")
         self.assertEqual(config_of(out)["eos_token_id"], 0)
         warning, = told["warnings"]
         for phrase in ("639", "256", "range(383)", "CTranslate2"):
@@ -84,12 +85,21 @@ class Export(Exporting):
         told = ["--tokenizer FILE", "--no-tokenizer"]
         self.refused(USER, "--checkpoint", run, "--out", out, phrases=["not known which tokenizer", *told])
         self.refused(USER, "--checkpoint", lost, "--out", out, phrases=["/no/such.json", *told])
-        self.refused(USER, "--checkpoint", run, "--out", out, "--tokenizer", self.folder / "none", phrases=["none", *told])
+        self.refused(USER, "--checkpoint", run, "--out", out, "--tokenizer", self.folder / "none", phrases=["none", "--no-tokenizer"])
         self.refused(USER, "--checkpoint", run, "--out", out, "--no-tokenizer", "--tokenizer", "bytes", phrases=["--tokenizer"])
         self.assertFalse(out.exists())
         out, told = self.export(lost, "--no-tokenizer")
         self.assertEqual([name for name in told["files"] if "token" in name], [])
         self.assertIsNone(config_of(out)["eos_token_id"])
+
+    def test_a_tokenizer_that_is_gone_is_in_the_checkpoint(self):
+        gone = self.fresh("tokenizer")
+        shutil.copy(FIXTURES / "base.json", gone)
+        run = self.train(tiny_config(model={"vocab_size": 639}, data={"tokenizer": str(gone)}, train={"steps": 5}))
+        gone.unlink()
+        out, told = self.export(run)
+        self.assertEqual((out / "tokenizer.json").read_bytes(), (FIXTURES / "base.json").read_bytes())
+        self.refused(USER, "--checkpoint", run, "--out", self.fresh(), "--tokenizer", gone, phrases=[str(gone)])
 
     def test_what_is_there_is_not_touched(self):
         full, empty, file = self.fresh("full"), self.fresh("empty"), self.fresh("file")

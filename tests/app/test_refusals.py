@@ -90,7 +90,7 @@ CONFIGS = [  # kind, patch over the tiny config (None removes), phrases
     ("gqa", attention(n_kv_head=3), ["model.attention.n_kv_head", "divisor of n_head (4)", "got 3"]),
     ("mha", attention(sas=harness.ATTENTION["sas"]["sas"]), ["model.attention.sas", 'set kind to "sas"']),
     ("mha", {"train": {"seq_len": 33}}, ["train.seq_len", "model.max_seq_len (32)", "got 33"]),
-    ("mha", model(max_seq_len=8192), ["too short", "6000 tokens", "8193"]),
+    ("mha", model(max_seq_len=8192), ["too short", "has 6000 tokens", "8193 tokens"]),
     ("mha", {"data": {"train": "none_*.bin"}}, ["no file matches", "none_*.bin"]),
     ("mha", {"data": {"train": ["train.bin", "none.bin"]}}, ["no file matches", "none.bin"]),
     ("mha", {"data": {"train": ["train.bin", "train.b*"]}}, ["train.bin", "given twice"]),

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -51,10 +52,12 @@ inline std::vector<ConstNamedTensor> const_view(const std::vector<NamedTensor>& 
   return {tensors.begin(), tensors.end()};
 }
 
-inline std::string save_tiny(const std::string& dir, int64_t step, float seed) {
+inline std::string save_tiny(const std::string& dir, int64_t step, float seed,
+                             const std::map<std::string, std::string>& carried = {}) {
   TinyModel tiny(seed);
   const auto model = const_view(tiny.model()), optimizer = const_view(tiny.optimizer());
-  return save_checkpoint(dir, {step, model, optimizer, R"({"step":)" + std::to_string(step) + "}", "{}"})
+  return save_checkpoint(dir,
+                         {step, model, optimizer, R"({"step":)" + std::to_string(step) + "}", "{}", carried})
       .path;
 }
 

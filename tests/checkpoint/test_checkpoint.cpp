@@ -1,4 +1,5 @@
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
 #include "tests/checkpoint/fixture.h"
 
 namespace saslm {
@@ -8,6 +9,7 @@ using namespace test;
 
 constexpr const char* kFiles[] = {"model.safetensors", "optimizer.safetensors", "state.json", "config.json",
                                   "manifest.json"};
+const std::map<std::string, std::string> kCarried = {{"tokenizer.json", R"({"model": {}})"}, {"zero", ""}};
 
 struct Checkpoints : testing::Test {
   // Path and reason of everything that find_newest_valid passed over.
@@ -106,6 +108,51 @@ TEST_F(Checkpoints, EveryTruncationOfEveryFileIsDetected) {
     write_file(file, whole);
   }
   RecordProperty("lengths", std::to_string(cut));
+}
+
+TEST_F(Checkpoints, WhatIsCarriedComesBackAndCounts) {
+  const std::string path = save_tiny(dir, 1, 7, kCarried);
+  const Checkpoint checkpoint = verify_checkpoint(path);
+  EXPECT_EQ(checkpoint.carried(), kCarried);
+  EXPECT_EQ(loaded(checkpoint), TinyModel(7));
+  int64_t bytes = 0;
+  for (const std::string& name : list_dir(path)) bytes += int64_t(read_file(path + "/" + name).size());
+  EXPECT_EQ(checkpoint.bytes(), bytes);
+  EXPECT_EQ(state_hash(checkpoint.files()), state_hash(verify_checkpoint(save_tiny(dir, 2, 7)).files()));
+  EXPECT_TRUE(verify_checkpoint(dir + "/step_00000002").carried().empty());
+}
+
+TEST_F(Checkpoints, EveryFlippedBitAndTruncationOfWhatIsCarriedIsDetected) {
+  const std::string path = save_tiny(dir, 1, 7, kCarried);
+  for (const char* name : {"tokenizer.json", "manifest.json"}) {
+    const std::string file = path + "/" + name, whole = read_file(file);
+    for (size_t bit = 0; bit < whole.size() * 8; ++bit) {
+      write_file(file, with_bit_flipped(whole, bit));
+      ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " bit " << bit;
+    }
+    for (size_t length = 0; length + 1 < whole.size(); ++length) {
+      write_file(file, whole.substr(0, length));
+      ASSERT_THROW(verify_checkpoint(path), CheckpointError) << name << " cut to " << length;
+    }
+    write_file(file, whole);
+  }
+  std::filesystem::remove(path + "/zero");
+  EXPECT_CONTAINS(message_of<CheckpointError>([&] { verify_checkpoint(path); }), "zero is missing");
+}
+
+TEST_F(Checkpoints, WhatIsCarriedHasAPlainNameOfItsOwn) {
+  for (const char* name :
+       {"", ".", "..", ".hidden", "a/b", "../x", "a b", "a\n", "state.json", "manifest.json"})
+    EXPECT_FALSE(may_be_carried(name)) << name;
+  for (const char* name : {"tokenizer.json", "vocab.bpe", "a-b_c.1"})
+    EXPECT_TRUE(may_be_carried(name)) << name;
+  const std::string path = save_tiny(dir, 1, 7, kCarried) + "/manifest.json";
+  for (const char* name : {"../tokenizer.json", "state.json", "zzz"}) {  // the last: behind "zero"
+    Manifest manifest = parse_manifest(read_file(path), path);
+    manifest.files[kConfig + 1].name = name;
+    EXPECT_CONTAINS(message_of<CheckpointError>([&] { parse_manifest(manifest_to_json(manifest), path); }),
+                    "plain names");
+  }
 }
 
 TEST_F(Checkpoints, DamageNamesFileAndTensor) {
@@ -241,20 +288,34 @@ TEST_F(Checkpoints, WeightsOfADamagedCheckpointAreRefused) {
 
 TEST_F(Checkpoints, PruneKeepsTheLastTheRoundAndTheNewestValid) {
   for (const int64_t step : {0, 10, 20, 25, 30, 40, 50}) save_tiny(dir, step, float(step));
-  EXPECT_TRUE(prune_checkpoints(dir, 7, 0).empty());
+  EXPECT_TRUE(prune_checkpoints(dir, {.keep_last = 7}).empty());
   EXPECT_EQ(
-      prune_checkpoints(dir, 2, 20),
+      prune_checkpoints(dir, {.keep_last = 2, .keep_every = 20}),
       (std::vector<std::string>{dir + "/step_00000010", dir + "/step_00000025", dir + "/step_00000030"}));
   EXPECT_EQ(steps(), (std::vector<int64_t>{0, 20, 40, 50}));
   write_file(dir + "/step_00000050/manifest.json", "");
   write_file(dir + "/step_00000040/manifest.json", "");
-  prune_checkpoints(dir, 2, 0);
+  prune_checkpoints(dir, {.keep_last = 2});
   EXPECT_EQ(steps(), (std::vector<int64_t>{20, 40, 50}));
-  prune_checkpoints(dir, 0, 0);
+  prune_checkpoints(dir, {.keep_last = 0});
   EXPECT_EQ(steps(), (std::vector<int64_t>{20}));
   write_file(dir + "/step_00000020/manifest.json", "");
-  prune_checkpoints(dir, 0, 0);
+  prune_checkpoints(dir, {.keep_last = 0});
   EXPECT_EQ(steps(), (std::vector<int64_t>{20}));  // none is valid: nothing is deleted
+}
+
+TEST_F(Checkpoints, PruneKeepsWhatItIsAskedToAndTellsOfTheOthersFirst) {
+  for (const int64_t step : {1, 2, 3, 4}) save_tiny(dir, step, float(step));
+  std::vector<int64_t> told;
+  prune_checkpoints(dir, {.keep_last = 1,
+                          .keep = [](const CheckpointEntry& entry) { return entry.step == 2; },
+                          .removing =
+                              [&](const CheckpointEntry& entry) {
+                                EXPECT_TRUE(path_exists(entry.path));
+                                told.push_back(entry.step);
+                              }});
+  EXPECT_EQ(told, (std::vector<int64_t>{1, 3}));
+  EXPECT_EQ(steps(), (std::vector<int64_t>{2, 4}));
 }
 
 }  // namespace

@@ -140,7 +140,7 @@ TEST(CheckpointFaults, KilledAtEverySystemCallOfAPruneNoHalfDeletedOneIsLeft) {
   for (int call = 0;; ++call) {
     const Folder folder;
     for (const int64_t step : {1, 2, 3}) save_tiny(folder.path(), step, float(step));
-    const bool killed = killed_at_call(call, [&] { prune_checkpoints(folder.path(), 1, 0); });
+    const bool killed = killed_at_call(call, [&] { prune_checkpoints(folder.path(), {.keep_last = 1}); });
     for (const CheckpointEntry& entry : list_checkpoints(folder.path())) {
       ASSERT_NO_THROW(verify_checkpoint(entry.path)) << "killed at call " << call;
     }

@@ -15,7 +15,9 @@ bool accepted(const std::string& text) {
   return accepts<CheckpointError>([&] {
     const Manifest manifest = parse_manifest(text, "manifest.json");
     require(manifest.step >= 0, "a checkpoint's step is not negative");
-    require(manifest.files.size() == 4, "a checkpoint has four files");
+    require(manifest.files.size() >= 4, "a checkpoint has four files at least");
+    for (size_t i = 4; i < manifest.files.size(); ++i)
+      require(may_be_carried(manifest.files[i].name), "what is carried stays within its folder");
     for (const FileSum& file : manifest.files) require(file.size >= 0, "no file is smaller than empty");
     require(json::parse(manifest_to_json(manifest)) == json::parse(text), "only what we write is a manifest");
   });
@@ -38,7 +40,8 @@ std::vector<std::string> seeds() {
   for (const char* name : {kOptimizerFile, kStateFile, kConfigFile})
     manifest.files.push_back({name, 17, sum, {}});
   const std::string text = manifest_to_json(manifest);
-  return {text, json::parse(text).dump()};
+  for (const char* name : {"encoder.json", "vocab.bpe"}) manifest.files.push_back({name, 17, sum, {}});
+  return {text, json::parse(text).dump(), manifest_to_json(manifest)};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "fuzz/target.h"
 #include "metrics/metrics_log.h"
+#include "metrics/survey.h"
 #include "train/compare_metrics.h"
 
 namespace saslm::fuzz {
@@ -24,6 +25,24 @@ bool is_part(std::string_view part, std::string_view whole) {
     part = rest;
   }
   return true;
+}
+
+void require_surveyed(std::string_view text) {
+  const MetricsSurvey survey = survey_metrics(text);
+  require(survey.unreadable >= 0 && survey.unreadable <= survey.lines, "a line is one line");
+  require(survey.repeated >= 0, "no step is there less than once");
+  const int64_t end = survey.steps_end + 3;
+  int64_t next = 0;
+  std::vector<StepRange> all = survey.steps;
+  const auto missing = survey.missing(end);
+  all.insert(all.end(), missing.begin(), missing.end());
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const StepRange& range : all) {
+    require(range.first == next && range.last >= range.first, "a step is on record or missing");
+    next = range.last + 1;
+  }
+  require(next == end, "and none is forgotten");
+  require(without(missing, missing).empty(), "what is taken from itself leaves nothing");
 }
 
 void require_resumes(const std::string& path, std::string_view text, int64_t step) {
@@ -90,6 +109,7 @@ bool run(std::string_view input) {
   static const Scratch scratch;
   const int64_t step = take<int16_t>(input);
   const bool accepted = is_run(input);
+  require_surveyed(input);
   require_resumes(scratch.write("metrics.jsonl", input), input, std::max<int64_t>(step, -1));
   return accepted;
 }
@@ -105,6 +125,7 @@ std::vector<std::string> seeds() {
         {.step = 1, .loss = 5, .step_ms = 2, .mfu = 0.5, .aux_loss = 1.5, .skipped = "spike", .samples = 8});
     log.log_eval({.step = 2, .val_loss = 4.5});
     log.log_checkpoint({.step = 2, .path = "step_00000002", .bytes = 100, .save_ms = 1});
+    log.log_missing({{0, 1}});
     log.log("end", {{"step", 2}});
   }
   const std::string text = read_file(scratch / "x");

@@ -47,7 +47,13 @@ std::vector<std::string> seeds() {
   state.product_table = "cuBLASLt 130100 NVIDIA H200\n";
   state.computed_by = {"cuda", "bf16", std::string(32, 'b')};
   state.train_fingerprint = std::string(32, 'c');
-  return {to_json(state), to_json(RunState{}), current_config()};
+  RunState later = state;
+  later.tokenizer = {"/words.json", std::string(32, 'd')};
+  later.origin = {"init_from", "/run/checkpoints/step_00000003", std::string(16, 'e'), std::string(16, 'f'),
+                  "weights"};
+  RunState fresh;
+  fresh.origin = kFromSeed;
+  return {to_json(state), to_json(RunState{}), to_json(later), to_json(fresh), current_config()};
 }
 
 }  // namespace

@@ -35,6 +35,35 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   EXPECT_EQ(to_json(back), to_json(state));
 }
 
+TEST(RunState, TokenizerAndOriginComeBackAndAreNotKnownOfEarlierStates) {
+  RunState state;
+  state.tokenizer = {"/where/it/was.json", "00ff"};
+  state.origin = {"init_from", "/run/checkpoints/step_00000003", "aa", "bb", "weights"};
+  const RunState back = run_state_from_json(to_json(state), "here");
+  EXPECT_EQ(back.tokenizer.name, state.tokenizer.name);
+  EXPECT_EQ(back.tokenizer.fingerprint, state.tokenizer.fingerprint);
+  EXPECT_EQ(back.origin, state.origin);
+  EXPECT_EQ(to_json(back), to_json(state));
+  const RunState earlier = run_state_from_json(to_json(RunState{}), "here");
+  EXPECT_EQ(earlier.tokenizer.name, "");
+  EXPECT_EQ(earlier.origin, Origin{});
+  EXPECT_TRUE(to_json(earlier.origin).is_null());
+}
+
+TEST(RunState, AnotherTokenizerOrOriginThanWeWriteIsRefused) {
+  const auto refused = [](const char* key, const char* value) {
+    auto state = nlohmann::json::parse(to_json(RunState{}));
+    state[key] = nlohmann::json::parse(value);
+    EXPECT_THROW(run_state_from_json(state.dump(), "here"), CheckpointError) << key << ": " << value;
+  };
+  for (const char* value : {"1", "\"x\"", "[]", "{}", R"({"name":"x"})", R"({"name":"x","fingerprint":1})",
+                            R"({"name":"","fingerprint":"x"})", R"({"name":"x","fingerprint":"y","more":1})"})
+    refused("tokenizer", value);
+  for (const char* value : {"1", "\"seed\"", "[]", "{}", R"({"path":"x"})", R"({"kind":1})", R"({"kind":""})",
+                            R"({"kind":"seed","path":null})", R"({"kind":"seed","other":"x"})"})
+    refused("origin", value);
+}
+
 TEST(RunState, AnythingElseIsRefused) {
   for (const char* text : {"", "{}", "[1]", "{\"version\":2}", "{\"version\":1,\"step\":\"x\"}"})
     EXPECT_THROW(run_state_from_json(text, "here"), CheckpointError) << text;

@@ -113,6 +113,26 @@ TEST_F(SaverTest, AnEndIsNewsBeforeAnybodyWaitsForIt) {
   EXPECT_TRUE(saver_.has(1));
 }
 
+TEST_F(SaverTest, AnEarlierEndStaysAndEachRemovalIsOnRecord) {
+  const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
+  for (const int64_t step : {1, 2, 3, 4, 5}) {
+    const std::string config = R"({"train":{"steps":)" + std::to_string(step < 3 ? 2 : 5) + "}}";
+    saver_.begin(
+        {.step = step, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = config}, 0);
+    saver_.end();
+  }
+  const auto left = list_checkpoints(checkpoints());
+  ASSERT_EQ(left.size(), 2u);
+  EXPECT_EQ(left[0].step, 2) << "the run was to end there, before it was extended";
+  EXPECT_EQ(left[1].step, 5);
+  EXPECT_EQ(heard_.saved[3].removed, std::vector<std::string>{checkpoints() + "/step_00000003"});
+  const std::string record = read_file(root_ / "metrics.jsonl");
+  for (const char* step : {"1", "3", "4"})
+    EXPECT_NE(record.find(std::string(R"({"event":"checkpoint_removed","removed_step":)") + step),
+              record.npos)
+        << record;
+}
+
 TEST_F(SaverTest, WhatAnEarlierRunSavedNeedsNoSaving) {
   saver_.found(7);
   EXPECT_TRUE(saver_.has(7));
