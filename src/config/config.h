@@ -189,8 +189,8 @@ struct TrainConfig {
 
 struct EvalConfig {
   int64_t every_steps = 250;  // 0 = only before the first and after the last step
-  // A fixed part, spread evenly (data/eval_sample.h); 0 = all. The default gives the difference of two variants
-  // to about 0.003 nats (docs/experiments.md).
+  // A fixed part, spread evenly (data/eval_sample.h); 0 = all. The default gives the difference of two
+  // variants to about 0.003 nats (docs/experiments.md).
   int64_t max_sequences = 512;
   bool operator==(const EvalConfig&) const = default;
 };
