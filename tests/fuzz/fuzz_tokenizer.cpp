@@ -94,7 +94,7 @@ std::vector<std::string> seeds() {
                             R"("merges":["t h",["th","e"],"Ġ the"],"ignore_merges":true})";
   const std::string characters =
       R"("model":{"type":"BPE","byte_fallback":true,"vocab":{"@fallback":0,"t":256,"h":257,"th":258,"▁":259,)"
-      R"("</s>":260,"▁th":262},"merges":["t h","▁ th"]})";
+      R"("</s>":260,"▁th":261},"merges":["t h","▁ th"]})";
   const std::string text = std::string(kText) + "the other\xff <|endoftext|>12" + std::string(80, 't') + "he";
   return {
       R"({"added_tokens":[{"id":259,"content":"<|endoftext|>","special":true,"normalized":false}],)"
@@ -107,7 +107,7 @@ std::vector<std::string> seeds() {
       R"({"added_tokens":[{"id":259,"content":"é ","special":false,"normalized":true}],"normalizer":{"type":"NFC"},)"
       R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true,"use_regex":true},)" +
           model + "}" + kText.data() + "é é a\u0323\u0301\xff  the \u1100\u1161\u11a8",
-      R"({"added_tokens":[{"id":261,"content":"<x>","special":false,"normalized":true}],"normalizer":{"type":"Sequence",)"
+      R"({"added_tokens":[{"id":262,"content":"<x>","special":false,"normalized":true}],"normalizer":{"type":"Sequence",)"
       R"("normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},)" +
           characters + "}" + kText.data() + "the the <x>▁the\xff \u65e5 the</s>the",
       R"({"added_tokens":[{"id":260,"content":"</s>","special":true}],)"
