@@ -343,7 +343,7 @@ class Refusals(AppTest):
         (cls.folder / "empty.txt").write_text("")
         cls.checkpoint, small = cls.trained(VOCAB), cls.trained(64)
         tokens = cls.fresh("tokens")
-        assert saslm("tokenize", "--input", cls.config, "--out", tokens).code == 0
+        assert saslm("tokenize", "--input", cls.config, "--format", "text", "--out", tokens).code == 0
         cls.places = {"config": cls.config, "folder": cls.folder, "model": cls.checkpoint, "small": small,
                       "tokens": tokens}
 
