@@ -74,6 +74,7 @@ class Plainer {
 }  // namespace
 
 std::string dialect_of(const std::string& text) {
+  if (text.find('\0') != text.npos) return "";  // the library would take it for the end
   Plainer plainer(text);
   plainer.run();
   const size_t comment = plainer.comment_line(), comma = plainer.comma_line();
