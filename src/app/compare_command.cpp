@@ -7,6 +7,7 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/plot_script.h"
+#include "app/print_json.h"
 #include "app/stop_signal.h"
 #include "comm/communicator.h"
 #include "core/error.h"
@@ -45,7 +46,7 @@ class CompareConsole : public CompareObserver {
 
 void show(const CompareResults& results, const std::string& dir, const Options& o, CompareConsole& console) {
   if (!o.no_plots) console.note(plot_comparison(dir));
-  std::cout << (o.json ? results_json(results) : results_text(results)) << std::flush;
+  std::cout << (o.json ? json_for_terminals(results_json(results)) : results_text(results)) << std::flush;
 }
 
 int compare(const Options& o) {

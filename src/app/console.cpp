@@ -7,6 +7,9 @@
 
 #include <iostream>
 
+#include "app/terminal.h"
+#include "core/printable.h"
+
 namespace saslm {
 namespace {
 
@@ -31,18 +34,18 @@ Console::~Console() {
 }
 
 void Console::clear_live_line() {
-  if (live_) std::cerr << "\r\033[2K";
+  if (live_) clear_line();
   live_ = false;
 }
 
 void Console::note(const std::string& line) {
   clear_live_line();
-  spdlog::info(line);
+  spdlog::info(printable(line));
 }
 
 void Console::warning(const std::string& line) {
   clear_live_line();
-  spdlog::warn("warning: {}", line);
+  spdlog::warn("warning: {}", printable(line));
 }
 
 void Console::step(const StepRecord& record) {
@@ -61,7 +64,8 @@ void Console::step(const StepRecord& record) {
     return;
   last_line_ = now;
   if (terminal_) {
-    std::cerr << "\r\033[2K" << progress_line(progress_, terminal_width() - 1) << std::flush;
+    clear_line();
+    std::cerr << progress_line(progress_, terminal_width() - 1) << std::flush;
     live_ = true;
   } else {
     spdlog::info(progress_line(progress_, 200));
@@ -79,7 +83,8 @@ void Console::checkpoint(const CheckpointRecord& record) {
 }
 
 void warn_of_skipped(const SavedModel& model) {
-  for (const std::string& line : model.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
+  for (const std::string& line : model.skipped)
+    std::cerr << "warning: skipped checkpoint " << printable(line) << "\n";
 }
 
 }  // namespace saslm

@@ -10,6 +10,8 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
+#include "core/printable.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
 
@@ -52,11 +54,11 @@ int eval(const Options& o) {
     print_json(j);
     return kDone;
   }
-  std::printf("%s\n  loss %.5f nats, perplexity %.4f", model.path.c_str(), result.loss,
-              std::exp(result.loss));
-  if (bits_per_byte) std::printf(", %.5f bits per byte", *bits_per_byte);
-  std::printf("  (%lld tokens in %lld sequences of %lld)\n", static_cast<long long>(result.tokens),
-              static_cast<long long>(result.sequences), static_cast<long long>(seq_len));
+  print("%s\n  loss %.5f nats, perplexity %.4f", printable(model.path).c_str(), result.loss,
+        std::exp(result.loss));
+  if (bits_per_byte) print(", %.5f bits per byte", *bits_per_byte);
+  print("  (%lld tokens in %lld sequences of %lld)\n", static_cast<long long>(result.tokens),
+        static_cast<long long>(result.sequences), static_cast<long long>(seq_len));
   return kDone;
 }
 

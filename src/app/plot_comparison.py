@@ -334,7 +334,9 @@ compare different points of the learning rate's schedule.</p>
 def write(path, data):
     """Whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
+    temporary.unlink(missing_ok=True)  # of a killed process; and what is a link would be written through
+    with open(temporary, "xb") as file:
+        file.write(data)
     os.replace(temporary, path)
 
 

@@ -9,6 +9,9 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "app/print_json.h"
+#include "app/terminal.h"
+#include "core/printable.h"
 #include "data/tokenize.h"
 #include "metrics/progress.h"
 
@@ -30,7 +33,8 @@ class LiveLine {
     shown_ = true, last_ = now;
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     const double rate = double(p.bytes_read - p.resumed_from) / std::max(seconds, 1e-3);
-    std::cerr << "\r\033[2K" << human_bytes(p.bytes_read);
+    clear_line();
+    std::cerr << human_bytes(p.bytes_read);
     if (p.bytes_total > 0)
       std::cerr << " of " << human_bytes(p.bytes_total) << " (" << 100 * p.bytes_read / p.bytes_total
                 << " %)";
@@ -40,7 +44,7 @@ class LiveLine {
     std::cerr << std::flush;
   }
   void clear() {
-    if (shown_) std::cerr << "\r\033[2K";
+    if (shown_) clear_line();
   }
 
  private:
@@ -66,12 +70,13 @@ int tokenize(const Options& o) {
     std::cerr << "warning: the text itself holds " << result.boundaries_in_text
               << " tokens that read as document boundaries (for bytes: NUL); they were kept\n";
   if (o.json) {
-    std::cout << to_json(result.info);
+    std::cout << json_for_terminals(to_json(result.info));
     return kDone;
   }
-  std::printf("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n",
-              static_cast<long long>(result.info.tokens), static_cast<long long>(result.info.documents),
-              human_bytes(result.info.bytes).c_str(), result.info.files.size(), result.info_path.c_str());
+  print("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n",
+        static_cast<long long>(result.info.tokens), static_cast<long long>(result.info.documents),
+        human_bytes(result.info.bytes).c_str(), result.info.files.size(),
+        printable(result.info_path).c_str());
   return kDone;
 }
 

@@ -201,7 +201,8 @@ CompareResults read_results(const ComparePlan& plan, const std::string& dir) {
                         "; move the run's folder away to train it again");
       };
       try {
-        runs.back().push_back(read_run(path_exists(path) ? read_file(path) : "", variant.config.train));
+        runs.back().push_back(
+            read_run(path_exists(path) ? read_file(path, kAnySize) : "", variant.config.train));
       } catch (const json::exception& error) {
         refuse(error);
       } catch (const DataError& error) {
