@@ -91,7 +91,10 @@ UsageProblem usage_problem(const CLI::App& app, const CLI::ParseError& error,
   }
   if (const auto option = unknown_option(*command, words))
     return {called + " has no option " + *option + advice_on_option(*command, *option), help};
-  return {error.what(), help};
+  const std::string what = error.what();
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr && what.ends_with(" missing"))
+    return {called + ": " + what.substr(0, what.find(": ")) + " wants a value, and none is given", help};
+  return {what, help};
 }
 
 }  // namespace saslm

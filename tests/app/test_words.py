@@ -49,6 +49,7 @@ class Meant(AppTest):
             ("train", "a.json", "--max-steps=3"):
                 "saslm train has no option --max-steps; a config's key is set by --set train.steps=VALUE",
             ("train", "a.json", "--frobnicate"): "saslm train has no option --frobnicate",
+            ("train", "a.json", "--run-dir"): "saslm train: --run-dir wants a value, and none is given",
         }.items():
             with self.subTest(args):
                 self.assertEqual(self.refused(*args), f"saslm: {said}\nrun `saslm {args[0]} --help` for what there is\n")
