@@ -55,8 +55,8 @@ copy_repo() {
 inside() {
   local folder=$1 command=$2 root=$1/root proxies
   mknod "$folder/null" c 1 3 2>/dev/null && (: >"$folder/null") 2>/dev/null || none "no device files in $folder"
-  mkdir "$root" "$folder/mounted"
-  mount -t tmpfs fresh_root "$folder/mounted" 2>/dev/null || none "nothing can be mounted"
+  mkdir "$root"
+  mount --bind "$root" "$root" 2>/dev/null || none "nothing can be mounted"  # as a mount, which tests may make private
   local started=$SECONDS
   make_root "$root" "$folder/debootstrap.log"
   mount_in "$root"

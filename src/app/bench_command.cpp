@@ -8,7 +8,9 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "bench/time_kernels.h"
+#include "core/printable.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
 #include "train/time_steps.h"
@@ -76,12 +78,12 @@ nlohmann::ordered_json as_json(const Timed& t) {
 }
 
 void print_text(const Timed& t) {
-  std::printf(
+  print(
       "%s  %s\n  %.0f tokens/s   step %.1f ms (median of %lld, %.1f to %.1f)   %.0f GFLOP/s, %.1f %% of %.0f "
       "(%s)"
       "   memory %s\n",
-      t.path.c_str(), t.device.c_str(), t.tokens_per_s(), t.ms, static_cast<long long>(t.steps), t.ms_min,
-      t.ms_max, t.flop_per_s() / 1e9, t.percent_of_peak(), t.peak / 1e9, t.peak_from.c_str(),
+      printable(t.path).c_str(), t.device.c_str(), t.tokens_per_s(), t.ms, static_cast<long long>(t.steps),
+      t.ms_min, t.ms_max, t.flop_per_s() / 1e9, t.percent_of_peak(), t.peak / 1e9, t.peak_from.c_str(),
       human_bytes(t.plan.arena_bytes).c_str());
   std::fflush(stdout);
 }

@@ -9,6 +9,7 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
 #include "core/error.h"
@@ -171,29 +172,29 @@ void print_table(const Report& report, const Table& table) {
   std::vector<std::string> names;
   for (const std::string& path : report.configs) names.push_back(std::filesystem::path(path).stem().string());
   const auto cells = [&](const std::string& op, const std::string& shape, const auto& cell_of_config) {
-    std::printf("%-*s  %-*s", int(op_width), op.c_str(), int(shape_width), shape.c_str());
+    print("%-*s  %-*s", int(op_width), op.c_str(), int(shape_width), shape.c_str());
     for (size_t i = 0; i < names.size(); ++i)
-      std::printf("  %*s", int(std::max<size_t>(6, names[i].size())), cell_of_config(i).c_str());
+      print("  %*s", int(std::max<size_t>(6, names[i].size())), cell_of_config(i).c_str());
   };
 
-  std::printf("\nT = %lld, %lld tokens; calls in a step of one micro-batch\n",
-              static_cast<long long>(table.seq_len), static_cast<long long>(table.tokens));
+  print("\nT = %lld, %lld tokens; calls in a step of one micro-batch\n",
+        static_cast<long long>(table.seq_len), static_cast<long long>(table.tokens));
   cells("", "", [&](size_t i) { return names[i]; });
-  std::printf(" %10s %21s %10s %9s %9s %7s\n", "us", "range", "ns/token", "TFLOP/s", "GB/s", "% floor");
+  print(" %10s %21s %10s %9s %9s %7s\n", "us", "range", "ns/token", "TFLOP/s", "GB/s", "% floor");
   for (const Line& line : table.lines) {
     cells(line.op, line.shape, [&](size_t i) { return std::to_string(line.repeats[i]); });
     const KernelTime& t = line.time;
-    std::printf(" %10.1f %10.1f-%10.1f %10.2f ", 1e3 * t.ms, 1e3 * t.ms_min, 1e3 * t.ms_max,
-                1e6 * t.ms / double(table.tokens));
-    line.flops > 0 ? std::printf("%9.3f", line.tflop_per_s()) : std::printf("%9s", "-");
-    std::printf(" %9.1f %7.1f\n", line.gb_per_s(), line.percent_of_floor());
+    print(" %10.1f %10.1f-%10.1f %10.2f ", 1e3 * t.ms, 1e3 * t.ms_min, 1e3 * t.ms_max,
+          1e6 * t.ms / double(table.tokens));
+    line.flops > 0 ? print("%9.3f", line.tflop_per_s()) : print("%9s", "-");
+    print(" %9.1f %7.1f\n", line.gb_per_s(), line.percent_of_floor());
   }
   char text[32];
   cells("sum of calls, ms", "", [&](size_t i) {
     std::snprintf(text, sizeof text, "%.2f", table.step_ms(i));
     return std::string(text);
   });
-  std::printf("\n");
+  print("\n");
 }
 
 int bench_kernels(const Options& o) {
@@ -203,8 +204,8 @@ int bench_kernels(const Options& o) {
     return kDone;
   }
   const Ceilings& c = report.ceilings;
-  std::printf("%s\nfloor = max(FLOPs / %.2f TFLOP/s (%s), bytes / %.1f GB/s (%s))\n", report.device.c_str(),
-              c.flop_per_s / 1e12, c.flops_from.c_str(), c.bytes_per_s / 1e9, c.bytes_from.c_str());
+  print("%s\nfloor = max(FLOPs / %.2f TFLOP/s (%s), bytes / %.1f GB/s (%s))\n", report.device.c_str(),
+        c.flop_per_s / 1e12, c.flops_from.c_str(), c.bytes_per_s / 1e9, c.bytes_from.c_str());
   for (const Table& table : report.tables) print_table(report, table);
   return kDone;
 }

@@ -9,6 +9,7 @@
 #include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "bench/time_ranks.h"
 #include "core/error.h"
 
@@ -40,19 +41,19 @@ void print_sums(const std::string& device, const Communicator& comm, const std::
 }
 
 void print_table(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
-  std::printf("%s, on each of %d ranks\n%9s  %30s  %30s\n%9s", device.c_str(), comm.size(), "", "fixed tree",
-              "library's all-reduce", "MiB");
-  for (int column = 0; column < 2; ++column) std::printf("  %8s %12s %8s", "ms", "range", "GB/s");
-  std::printf("\n");
+  print("%s, on each of %d ranks\n%9s  %30s  %30s\n%9s", device.c_str(), comm.size(), "", "fixed tree",
+        "library's all-reduce", "MiB");
+  for (int column = 0; column < 2; ++column) print("  %8s %12s %8s", "ms", "range", "GB/s");
+  print("\n");
   for (const RanksTime& time : times) {
-    std::printf("%9.1f", double(time.bytes) / double(1 << 20));
+    print("%9.1f", double(time.bytes) / double(1 << 20));
     for (const SumTime* sum : {&time.tree, &time.library}) {
       if (sum == &time.library && !time.has_library)
-        std::printf("  %8s", "-");
+        print("  %8s", "-");
       else
-        std::printf("  %8.3f %5.2f-%6.2f %8.2f", sum->ms, sum->ms_min, sum->ms_max, gb_per_s(time, *sum));
+        print("  %8.3f %5.2f-%6.2f %8.2f", sum->ms, sum->ms_min, sum->ms_max, gb_per_s(time, *sum));
     }
-    std::printf("\n");
+    print("\n");
   }
 }
 

@@ -8,6 +8,7 @@
 #include "app/launch_ranks.h"
 #include "app/options.h"
 #include "app/plot_script.h"
+#include "app/print_json.h"
 #include "app/print_plans.h"
 #include "app/stop_signal.h"
 #include "comm/host_ranks.h"
@@ -54,7 +55,7 @@ void show(const CompareResults& results, const std::string& dir, const Options& 
     write_curves(results, dir);
     console.note(plot_comparison(dir));
   }
-  std::cout << (o.json ? results_json(results) : results_text(results)) << std::flush;
+  std::cout << (o.json ? json_for_terminals(results_json(results)) : results_text(results)) << std::flush;
 }
 
 CompareFile load(const Options& o, int64_t ranks) {

@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <iostream>
 
+#include "app/terminal.h"
+#include "core/printable.h"
+
 namespace saslm {
 namespace {
 
@@ -32,18 +35,18 @@ Console::~Console() {
 }
 
 void Console::clear_live_line() {
-  if (live_) std::cerr << "\r\033[2K";
+  if (live_) clear_line();
   live_ = false;
 }
 
 void Console::note(const std::string& line) {
   clear_live_line();
-  spdlog::info(line);
+  spdlog::info(printable(line));
 }
 
 void Console::warning(const std::string& line) {
   clear_live_line();
-  spdlog::warn("warning: {}", line);
+  spdlog::warn("warning: {}", printable(line));
 }
 
 void Console::step(const StepRecord& record) {
@@ -68,7 +71,8 @@ bool Console::line_is_due(Clock::time_point since) {
 
 void Console::show(const std::string& line) {
   if (!terminal_) return spdlog::info(line);
-  std::cerr << "\r\033[2K" << line.substr(0, size_t(terminal_width() - 1)) << std::flush;
+  clear_line();
+  std::cerr << line.substr(0, size_t(terminal_width() - 1)) << std::flush;
   live_ = true;
 }
 
@@ -109,12 +113,13 @@ void Console::checkpoint(const CheckpointRecord& record) {
 }
 
 void note_aside(const std::string& line) {
-  if (isatty(STDERR_FILENO) == 1) std::cerr << "\r\033[2K";  // over a live line, which comes again
+  if (isatty(STDERR_FILENO) == 1) clear_line();  // over a live line, which comes again
   Console(0).note(line);
 }
 
 void warn_of_skipped(const SavedModel& model) {
-  for (const std::string& line : model.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
+  for (const std::string& line : model.skipped)
+    std::cerr << "warning: skipped checkpoint " << printable(line) << "\n";
 }
 
 }  // namespace saslm

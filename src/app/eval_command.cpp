@@ -9,8 +9,10 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/printable.h"
 #include "data/text_tokenizer.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
@@ -86,24 +88,24 @@ void print_as_json(const Report& report) {
 }
 
 void print_line(const std::string& name, const EvalSum& sum, int64_t of, int64_t seq_len) {
-  std::printf("  %s", name.c_str());
-  if (sum.targets > 0) std::printf("loss %.5f nats, perplexity %.4f", sum.loss(), std::exp(sum.loss()));
-  if (const auto bits = sum.bits_per_byte()) std::printf(", %.5f bits per byte", *bits);
-  std::printf("  (%lld tokens in %lld sequences of %lld", static_cast<long long>(sum.targets),
-              static_cast<long long>(sum.sequences), static_cast<long long>(seq_len));
-  if (sum.sequences < of) std::printf(", spread over %s", grouped(of).c_str());
-  std::printf(")\n");
+  print("  %s", printable(name).c_str());
+  if (sum.targets > 0) print("loss %.5f nats, perplexity %.4f", sum.loss(), std::exp(sum.loss()));
+  if (const auto bits = sum.bits_per_byte()) print(", %.5f bits per byte", *bits);
+  print("  (%lld tokens in %lld sequences of %lld", static_cast<long long>(sum.targets),
+        static_cast<long long>(sum.sequences), static_cast<long long>(seq_len));
+  if (sum.sequences < of) print(", spread over %s", grouped(of).c_str());
+  print(")\n");
 }
 
 void print_as_text(const Report& report) {
   const auto& sets = report.sample.sets;
-  std::printf("%s\n", report.checkpoint.c_str());
+  print("%s\n", printable(report.checkpoint).c_str());
   if (sets.size() > 1)
     for (size_t i = 0; i < sets.size(); ++i)
       print_line(sets[i].pattern + ": ", report.result.sets[i], sets[i].of, report.seq_len);
   print_line(sets.size() > 1 ? "all: " : "", report.result.all, report.sample.of(), report.seq_len);
   if (!report.no_bits_per_byte.empty())
-    std::printf("  no bits per byte: %s (--tokenizer gives one)\n", report.no_bits_per_byte.c_str());
+    print("  no bits per byte: %s (--tokenizer gives one)\n", printable(report.no_bits_per_byte).c_str());
 }
 
 // Every sequence's own loss, a line of JSON each, in the order of the samples.

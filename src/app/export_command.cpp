@@ -7,7 +7,9 @@
 #include "app/console.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "core/error.h"
+#include "core/printable.h"
 #include "data/tokenizer_copy.h"
 #include "export/export.h"
 #include "export/folder.h"
@@ -48,21 +50,22 @@ int export_command(const Options& o) {
                                           .tokenizer = tokenizer,
                                           .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
                                           .out = o.out});
-  for (const std::string& note : done.notes) std::cerr << "note: " << note << "\n";
-  for (const std::string& warning : done.warnings) std::cerr << "warning: " << warning << "\n";
+  for (const std::string& note : done.notes) std::cerr << "note: " << printable(note) << "\n";
+  for (const std::string& warning : done.warnings) std::cerr << "warning: " << printable(warning) << "\n";
   if (o.json) {
-    std::cout << nlohmann::ordered_json{{"checkpoint", model.path},   {"out", done.out},
-                                        {"class", done.architecture}, {"dtype", o.dtype},
-                                        {"tensors", done.tensors},    {"parameters", done.parameters},
-                                        {"files", done.files},        {"notes", done.notes},
-                                        {"warnings", done.warnings}}
-                     .dump(-1, ' ', false,
-                           nlohmann::json::error_handler_t::replace)  // paths need not be UTF-8
-              << "\n";
+    print_json(nlohmann::ordered_json{{"checkpoint", model.path},
+                                      {"out", done.out},
+                                      {"class", done.architecture},
+                                      {"dtype", o.dtype},
+                                      {"tensors", done.tensors},
+                                      {"parameters", done.parameters},
+                                      {"files", done.files},
+                                      {"notes", done.notes},
+                                      {"warnings", done.warnings}});
     return kDone;
   }
-  std::printf("%s\n  from %s: %s of %s numbers, %s\n", done.out.c_str(), model.path.c_str(),
-              done.architecture.c_str(), human_count(double(done.parameters)).c_str(), o.dtype.c_str());
+  print("%s\n  from %s: %s of %s numbers, %s\n", printable(done.out).c_str(), printable(model.path).c_str(),
+        done.architecture.c_str(), human_count(double(done.parameters)).c_str(), o.dtype.c_str());
   return kDone;
 }
 

@@ -8,6 +8,7 @@
 #include "app/device.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "core/error.h"
 #include "train/generate.h"
 #include "train/saved_model.h"
@@ -38,14 +39,15 @@ int generate_text(const Options& o) {
   const int64_t seq_len = model.config.max_seq_len;
   std::string text;
   const auto begin = std::chrono::steady_clock::now();
-  if (!o.json) std::cout << o.prompt << std::flush;
+  GeneratedText shown;
+  if (!o.json) shown.add(o.prompt);
   on_device(device, [&](const auto& ops) {
     const auto engine = load_for_inference(model, {1, seq_len}, ops);
     generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
       // A model may have more rows than the tokenizer has words; such a token stands for nothing.
       const std::string piece = token < tokenizer->vocab_size() ? tokenizer->word(token) : "";
       text += piece;
-      if (!o.json) std::cout << piece << std::flush;
+      if (!o.json) shown.add(piece);
     });
   });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -56,7 +58,7 @@ int generate_text(const Options& o) {
                                       {"tokens", o.sampling.tokens},
                                       {"tokens_per_s", double(o.sampling.tokens) / seconds}});
   else
-    std::cout << "\n";
+    shown.end();
   return kDone;
 }
 

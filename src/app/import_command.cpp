@@ -6,6 +6,8 @@
 #include "app/command.h"
 #include "app/options.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
+#include "core/printable.h"
 #include "export/import.h"
 #include "metrics/progress.h"
 
@@ -35,8 +37,8 @@ int import_command(const Options& o) {
                                {"notes", done.notes}});
     return kDone;
   }
-  std::printf("%s\n  from %s: %s of %s numbers, fp32\n", done.out.c_str(), o.from.c_str(),
-              done.architecture.c_str(), human_count(double(done.parameters)).c_str());
+  print("%s\n  from %s: %s of %s numbers, fp32\n", printable(done.out).c_str(), printable(o.from).c_str(),
+        done.architecture.c_str(), human_count(double(done.parameters)).c_str());
   return kDone;
 }
 

@@ -7,10 +7,12 @@
 
 #include "app/command.h"
 #include "app/print_json.h"
+#include "app/terminal.h"
 #include "checkpoint/checkpoint.h"
 #include "config/foreign_model.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/printable.h"
 #include "data/shard_file.h"
 #include "metrics/progress.h"
 #include "metrics/survey.h"
@@ -50,7 +52,7 @@ ordered_json inspect_safetensors(const std::string& path) {
   ordered_json j = {{"what", "safetensors"}, {"path", path}, {"problem", nullptr}};
   try {
     j["tensors"] = tensor_list(SafetensorsReader(path));
-  } catch (const CheckpointError& e) {
+  } catch (const UserError& e) {
     j["problem"] = e.what();
   }
   return j;
@@ -65,7 +67,7 @@ ordered_json inspect_checkpoint(const std::string& path) {
       j["files"].push_back({{"name", file.name}, {"bytes", file.size}, {"xxh3", file.xxh3}});
     j["state"] = ordered_json::parse(checkpoint.state_json(), nullptr, false);
     j["tensors"] = tensor_list(SafetensorsReader(path + "/model.safetensors"));
-  } catch (const CheckpointError& e) {
+  } catch (const UserError& e) {
     j["problem"] = e.what();
   }
   return j;
@@ -83,7 +85,7 @@ bool evaluates(const std::vector<Checkpoint>& whole) {
 std::vector<std::string> problems_of_record(const std::string& run, const std::vector<Checkpoint>& whole,
                                             ordered_json& j) {
   const std::string path = run + "/metrics.jsonl";
-  const MetricsSurvey survey = survey_metrics(path_exists(path) ? read_file(path) : "");
+  const MetricsSurvey survey = survey_metrics(path_exists(path) ? read_file(path, kAnySize) : "");
   j["metrics"] = {{"steps", survey.steps_end}, {"unreadable_lines", survey.unreadable}};
   std::vector<std::string> problems;
   const int64_t end = std::max(survey.steps_end, whole.empty() ? 0 : whole.back().step());
@@ -166,26 +168,26 @@ ordered_json inspect_any(const std::string& path) {
 }
 
 void print_text(const ordered_json& j) {
-  std::printf("%s %s: %s\n", j["what"].get<std::string>().c_str(), j["path"].get<std::string>().c_str(),
-              j["problem"].is_null() ? "whole" : "DAMAGED");
+  print("%s %s: %s\n", j["what"].get<std::string>().c_str(), printable(j["path"].get<std::string>()).c_str(),
+        j["problem"].is_null() ? "whole" : "DAMAGED");
   for (const auto& [key, value] : j.items()) {
     if (key == "what" || key == "path" || key == "tensors" || value.is_null()) continue;
     if (!value.is_array()) {
-      std::printf("  %-16s %s\n", key.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : text_of(value).c_str());
+      print("  %-16s %s\n", printable(key).c_str(),
+            printable(value.is_string() ? value.get<std::string>() : text_of(value)).c_str());
       continue;
     }
-    std::printf("  %s\n", key.c_str());
-    for (const auto& item : value) std::printf("    %s\n", text_of(item).c_str());
+    print("  %s\n", printable(key).c_str());
+    for (const auto& item : value) print("    %s\n", printable(text_of(item)).c_str());
   }
   if (!j.contains("tensors")) return;
   int64_t total = 0;
   for (const auto& t : j["tensors"]) {
-    std::printf("  %-44s %-5s %s\n", t["name"].get<std::string>().c_str(),
-                t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str());
+    print("  %-44s %-5s %s\n", printable(t["name"].get<std::string>()).c_str(),
+          t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str());
     total += t["count"].get<int64_t>();
   }
-  std::printf("  %zu tensors, %s numbers\n", j["tensors"].size(), human_count(double(total)).c_str());
+  print("  %zu tensors, %s numbers\n", j["tensors"].size(), human_count(double(total)).c_str());
 }
 
 int inspect(const Options& o) {

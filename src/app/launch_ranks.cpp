@@ -21,7 +21,6 @@
 #include "app/command.h"
 #include "app/console.h"
 #include "app/stop_signal.h"
-#include "app/stop_signal.h"
 #include "comm/run_token.h"
 #include "comm/tcp.h"
 #include "core/error.h"

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -16,8 +15,11 @@
 #include "app/command.h"
 #include "app/process.h"
 #include "app/stop_signal.h"
+#include "app/terminal.h"
+#include "app/usage.h"
 #include "comm/communicator.h"
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace {
 
@@ -49,11 +51,12 @@ std::string message_of(const std::exception& error) {
 
 // A rank that fails ends the others with it. What is wrong with all of them rank 0 says, before the others'
 // turn comes.
-int fail(int code, const std::string& message) {
+int fail(int code, const std::string& message, const std::string& hint = "") {
   const saslm::LaunchedAs launched = launched_if_known();
   if (launched.rank > 0 && ended_within(std::chrono::seconds(3))) return code;
   const std::string who = launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "";
-  std::cerr << "saslm: " + who + message + "\n";  // in one piece: others write to the same terminal
+  std::cerr << "saslm: " + who + saslm::printable(message) + "\n" +
+                   hint;  // in one piece: others write to the same terminal
   saslm::abort_ranks(code);
   return code;
 }
@@ -78,12 +81,6 @@ int saslm::report(const std::exception& error) {
 }
 
 namespace {
-
-bool has_command(const CLI::App& app, const std::string& name) {
-  const auto commands = app.get_subcommands([](const CLI::App* command) { return command != nullptr; });
-  return std::any_of(commands.begin(), commands.end(),
-                     [&](const CLI::App* c) { return c->get_name() == name; });
-}
 
 int run_command(int argc, char** argv) {
   using namespace saslm;
@@ -121,9 +118,8 @@ int run_command(int argc, char** argv) {
   } catch (const CLI::CallForVersion& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    const bool no_such_command = argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]);
-    return fail(2, (no_such_command ? "there is no command " + std::string(argv[1]) : e.what()) +
-                       "\nrun with --help for what there is");
+    const UsageProblem problem = usage_problem(app, e, {argv + 1, argv + argc});
+    return fail(2, problem.message, "run `" + problem.where_help_is + "` for what there is\n");
   }
 }
 
@@ -140,7 +136,7 @@ constexpr const char* kNoMemory = "saslm: out of memory\n";
     std::fputs(kNoMemory, stderr);
     std::_Exit(1);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "saslm: %s\n", error.what());
+    std::fputs(("saslm: " + saslm::printable(error.what()) + "\n").c_str(), stderr);
   }
   std::abort();
 }
@@ -151,6 +147,7 @@ int main(int argc, char** argv) {
   std::set_terminate(end_here);
   for (int standard = 0; standard <= 2; ++standard)  // one that is closed would be the next file we open
     if (::fcntl(standard, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
+  const saslm::PrintableStreams printable_streams;
   void* frame = nullptr;
   ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
   try {

@@ -12,7 +12,9 @@
 #include "app/planned_evaluations.h"
 #include "app/print_json.h"
 #include "app/print_plans.h"
+#include "app/terminal.h"
 #include "core/error.h"
+#include "core/printable.h"
 #include "metrics/progress.h"
 #include "train/plan.h"
 #include "train/plan_data.h"
@@ -70,7 +72,7 @@ class PlanTable {
       names_.push_back(plans.size() == 1 ? "" : !p.name.empty() ? p.name : stem_of(p.path));
   }
 
-  void heading(const char* text) const { std::printf("%s\n", text); }
+  void heading(const char* text) const { print("%s\n", text); }
   template <class Cell>
   void row(const std::string& name, Cell&& cell) const {
     std::vector<std::string> cells;
@@ -108,10 +110,10 @@ class PlanTable {
 
  private:
   void line(const std::string& name, const std::vector<std::string>& cells) const {
-    std::printf("  %-*s", first_column_, name.c_str());
+    print("  %-*s", first_column_, printable(name).c_str());
     for (size_t i = 0; i < cells.size(); ++i)
-      std::printf(" %*s", int(std::max<size_t>(16, names_[i].size() + 1)), cells[i].c_str());
-    std::printf("\n");
+      print(" %*s", int(std::max<size_t>(16, names_[i].size() + 1)), printable(cells[i]).c_str());
+    print("\n");
   }
 
   const std::vector<Planned>& plans_;

@@ -317,7 +317,7 @@ compare different points of the learning rate's schedule.</p>
 def write(path, data):
     """Whole or not at all, and to this folder, wherever a link of that name leads."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)  # of a killed process; and what is a link would be written through
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -4,6 +4,7 @@
 
 #include "app/print_json.h"
 #include "app/print_plans.h"
+#include "app/terminal.h"
 #include "metrics/progress.h"
 #include "train/compare_text.h"
 
@@ -47,13 +48,12 @@ void print_heading(const ComparePlan& plan) {
                             : plan.budget == Budget::flops ? human_count(plan.budget_value) + " FLOPs"
                                                            : human_count(plan.budget_value) + " tokens";
   const size_t runs = plan.seeds.size() * plan.variants.size();
-  std::printf("comparison: %zu variants under one budget, %s per run; seeds %s: %zu runs; baseline %s\n",
-              plan.variants.size(), value.c_str(), seeds.c_str(), runs, plan.base().name.c_str());
-  std::printf("data: %s\n", one_line(plan.data).c_str());
+  print("comparison: %zu variants under one budget, %s per run; seeds %s: %zu runs; baseline %s\n",
+        plan.variants.size(), value.c_str(), seeds.c_str(), runs, plan.base().name.c_str());
+  print("data: %s\n", one_line(plan.data).c_str());
   for (const VariantPlan& variant : plan.variants)
     if (!has_steps(plan, variant)) {
-      std::printf(
-          "steps, tokens and FLOPs of a run are not known before speeds are measured, at the start\n");
+      print("steps, tokens and FLOPs of a run are not known before speeds are measured, at the start\n");
       break;
     }
 }

@@ -4,17 +4,20 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/terminal.h"
+#include "core/printable.h"
+
 namespace saslm {
 
 namespace {
 
 void print_alone(const StepsAlone& steps, const std::string& here, const std::string& there) {
   if (steps.within > 0)
-    std::printf("steps on record in %s but not in %s: %lld, the first is %lld\n", here.c_str(), there.c_str(),
-                static_cast<long long>(steps.within), static_cast<long long>(steps.first));
+    print("steps on record in %s but not in %s: %lld, the first is %lld\n", here.c_str(), there.c_str(),
+          static_cast<long long>(steps.within), static_cast<long long>(steps.first));
   if (steps.beyond > 0)
-    std::printf("steps of %s before or after all that are on record in %s: %lld, not compared\n",
-                here.c_str(), there.c_str(), static_cast<long long>(steps.beyond));
+    print("steps of %s before or after all that are on record in %s: %lld, not compared\n", here.c_str(),
+          there.c_str(), static_cast<long long>(steps.beyond));
 }
 
 }  // namespace
@@ -43,28 +46,28 @@ nlohmann::ordered_json to_json(const StateDifference& d) {
   return j;
 }
 
-void print(const StateDifference& d, const std::string& a, const std::string& b) {
+void print(const StateDifference& d, const std::string& path_a, const std::string& path_b) {
+  const std::string a = printable(path_a), b = printable(path_b);
   if (d.none())
-    std::printf("the same, bit for bit: %lld records, %zu checkpoints compared\n",
-                static_cast<long long>(d.steps_compared), d.checkpoints_compared.size());
+    print("the same, bit for bit: %lld records, %zu checkpoints compared\n",
+          static_cast<long long>(d.steps_compared), d.checkpoints_compared.size());
   print_alone(d.only_a, a, b);
   print_alone(d.only_b, b, a);
   if (d.metric)
-    std::printf("first differing record: %s %lld, %s: %s in %s, %s in %s\n", d.metric->event.c_str(),
-                static_cast<long long>(d.metric->step), d.metric->field.c_str(), d.metric->a.c_str(),
-                a.c_str(), d.metric->b.c_str(), b.c_str());
+    print("first differing record: %s %lld, %s: %s in %s, %s in %s\n", printable(d.metric->event).c_str(),
+          static_cast<long long>(d.metric->step), printable(d.metric->field).c_str(),
+          printable(d.metric->a).c_str(), a.c_str(), printable(d.metric->b).c_str(), b.c_str());
   if (d.tensors.empty()) return;
-  std::printf("first differing checkpoint: step %lld\n",
-              static_cast<long long>(d.checkpoints_compared.back()));
+  print("first differing checkpoint: step %lld\n", static_cast<long long>(d.checkpoints_compared.back()));
   constexpr size_t kShown = 10;
   for (size_t i = 0; i < std::min(kShown, d.tensors.size()); ++i) {
     const TensorDifference& t = d.tensors[i];
-    std::printf("  %-44s %lld of %lld differ, the first at %lld: %.9g, %.9g\n", t.name.c_str(),
-                static_cast<long long>(t.differing), static_cast<long long>(t.elements),
-                static_cast<long long>(t.first), double(t.a), double(t.b));
+    print("  %-44s %lld of %lld differ, the first at %lld: %.9g, %.9g\n", printable(t.name).c_str(),
+          static_cast<long long>(t.differing), static_cast<long long>(t.elements),
+          static_cast<long long>(t.first), double(t.a), double(t.b));
   }
   if (d.tensors.size() > kShown)
-    std::printf("  and %zu more tensors (--json lists all)\n", d.tensors.size() - kShown);
+    print("  and %zu more tensors (--json lists all)\n", d.tensors.size() - kShown);
 }
 
 }  // namespace saslm

@@ -9,7 +9,10 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "app/print_json.h"
+#include "app/terminal.h"
 #include "core/error.h"
+#include "core/printable.h"
 #include "data/tokenize.h"
 #include "data/tokenize_raw.h"
 #include "metrics/progress.h"
@@ -32,7 +35,8 @@ class LiveLine {
     shown_ = true, last_ = now;
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     const double rate = double(p.bytes_read - p.resumed_from) / std::max(seconds, 1e-3);
-    std::cerr << "\r\033[2K" << human_bytes(p.bytes_read);
+    clear_line();
+    std::cerr << human_bytes(p.bytes_read);
     if (p.bytes_total > 0)
       std::cerr << " of " << human_bytes(p.bytes_total) << " (" << 100 * p.bytes_read / p.bytes_total
                 << " %)";
@@ -42,7 +46,7 @@ class LiveLine {
     std::cerr << std::flush;
   }
   void clear() {
-    if (shown_) std::cerr << "\r\033[2K";
+    if (shown_) clear_line();
   }
 
  private:
@@ -88,14 +92,14 @@ InputFormat input_format_of(const std::string& word) {
 void print_text(const TokenizeResult& result) {
   const ShardInfo& info = result.info;
   if (result.info_path.empty()) {
-    std::printf(
+    print(
         "%lld tokens in %zu shards, from %s on; without a tokenizer's name: --tokenizer checks every token\n",
-        static_cast<long long>(info.tokens), info.files.size(), info.files.front().c_str());
+        static_cast<long long>(info.tokens), info.files.size(), printable(info.files.front()).c_str());
     return;
   }
-  std::printf("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n",
-              static_cast<long long>(info.tokens), static_cast<long long>(info.documents),
-              human_bytes(info.bytes).c_str(), info.files.size(), result.info_path.c_str());
+  print("%lld tokens of %lld documents (%s of text) in %zu shards: %s\n", static_cast<long long>(info.tokens),
+        static_cast<long long>(info.documents), human_bytes(info.bytes).c_str(), info.files.size(),
+        printable(result.info_path).c_str());
 }
 
 int tokenize(const Options& o) {
@@ -122,7 +126,7 @@ int tokenize(const Options& o) {
     std::cerr << "warning: the text itself holds " << result.boundaries_in_text
               << " tokens that read as document boundaries (for bytes: NUL); they were kept\n";
   if (o.json) {
-    std::cout << to_json(result.info);
+    std::cout << json_for_terminals(to_json(result.info));
   } else {
     print_text(result);
   }

@@ -7,6 +7,7 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "app/show_difference.h"
+#include "core/printable.h"
 #include "train/replay.h"
 
 namespace saslm {
@@ -41,7 +42,8 @@ int verify(const Options& o) {
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   const ReplayPlan plan = plan_replay(options, overrides);
   const Device device = choose_device(plan.config.runtime);
-  for (const std::string& line : plan.skipped) std::cerr << "warning: skipped checkpoint " << line << "\n";
+  for (const std::string& line : plan.skipped)
+    std::cerr << "warning: skipped checkpoint " << printable(line) << "\n";
   std::cerr << "replaying steps " << plan.from << " to " << plan.to << " on " << device.description << "\n";
   const StateDifference difference = on_device(device, [&](const auto& ops) {
     tell_what_differs(plan, computed_by(ops));

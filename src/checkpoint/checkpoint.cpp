@@ -107,7 +107,7 @@ void verify_file(const std::string& dir, const FileSum& wanted) {
 // The text whose checksum was just verified, or else an error: never a third thing.
 std::string verified_text(const std::string& dir, const FileSum& wanted) {
   verify_file(dir, wanted);
-  std::string text = read_file(dir + "/" + wanted.name);
+  std::string text = read_file(dir + "/" + wanted.name, kMaxStateTextBytes);
   if (hash_hex(bytes_of(text)) != wanted.xxh3)
     throw IoError(dir + "/" + wanted.name + " changed while being read");
   return text;
@@ -205,7 +205,7 @@ Checkpoint verify_checkpoint(const std::string& path) {
   if (!path_exists(manifest_path)) {
     throw CheckpointError(manifest_path + " is missing: not a checkpoint, or one that was never finished");
   }
-  const std::string manifest_text = read_file(manifest_path);
+  const std::string manifest_text = read_file(manifest_path, kMaxManifestBytes);
   const Manifest manifest = parse_manifest(manifest_text, manifest_path);
   Checkpoint checkpoint;
   checkpoint.path_ = path;

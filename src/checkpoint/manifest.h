@@ -21,6 +21,9 @@ inline constexpr const char* kStateFile = "state.json";
 inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kManifestFile = "manifest.json";
 
+constexpr int64_t kMaxManifestBytes = int64_t(64) << 20;   // a hundred bytes a tensor
+constexpr int64_t kMaxStateTextBytes = int64_t(16) << 20;  // state.json, config.json: as config files
+
 enum FileIndex : size_t { kModel, kOptimizer, kState, kConfig };  // into Manifest::files
 
 struct Manifest {

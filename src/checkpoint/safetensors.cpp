@@ -269,7 +269,6 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, int64_t data_b
 }
 
 SafetensorsReader::SafetensorsReader(const std::string& path) : file_(path, O_RDONLY) {
-  if (std::filesystem::is_directory(path)) throw CheckpointError(path + ": wanted a file, got a folder");
   const int64_t size = file_.size();
   if (size < kLengthBytes) {
     throw CheckpointError(path + ": wanted a safetensors file, got " + std::to_string(size) + " bytes");

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <type_traits>
 
+#include "config/advice.h"
 #include "config/fields.h"
 #include "config/json_text.h"
 #include "config/model_block.h"
@@ -196,24 +197,6 @@ class Reader {
   const std::string& path_;
 };
 
-// Everywhere that there is a key of this name.
-void find_places(const std::string& key, const json& schema, const std::string& path,
-                 std::vector<std::string>& places) {
-  if (!schema.contains("properties")) return;
-  for (const auto& property : schema["properties"].items()) {
-    const std::string at = join(path, property.key());
-    if (property.key() == key) places.push_back(at);
-    find_places(key, property.value(), at, places);
-  }
-}
-
-// The nearest key of the block, unless one of this very name is in another place, and in one only.
-std::string advice_on(const std::string& key, const std::vector<std::string>& valid) {
-  std::vector<std::string> places;
-  find_places(key, json::parse(config_schema()), "", places);
-  return places.size() == 1 ? "; did you mean " + places[0] + "?" : advice(key, valid);
-}
-
 template <class T>
 void read_block(const json& value, const std::string& path, T& out) {
   if (!value.is_object()) throw ConfigError(path + ": wanted an object, got " + describe(value));
@@ -222,7 +205,7 @@ void read_block(const json& value, const std::string& path, T& out) {
   for (const auto& entry : value.items())
     if (std::find(valid.keys.begin(), valid.keys.end(), entry.key()) == valid.keys.end())
       throw ConfigError("unknown key " + shorten(join(path, entry.key())) +
-                        advice_on(shorten(entry.key()), valid.keys));
+                        advice_on_key(shorten(entry.key()), path, valid.keys));
   Reader reader(value, path);
   visit_fields(reader, out);
 }
@@ -265,6 +248,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 
 ModelConfig load_model_config(const std::string& path) {
   return naming(path, [&] {
+    require_file(path);
     const json root = read_json_object(path);
     if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (what is trained)");
     return read_model_block(root["model"]);

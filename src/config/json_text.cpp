@@ -7,13 +7,14 @@
 #include <filesystem>
 #include <memory>
 #include <new>
-#include <numeric>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "config/foreign_model.h"
 #include "config/json_dialect.h"
 #include "core/error.h"
+#include "core/nearest.h"
 
 namespace saslm {
 namespace {
@@ -100,21 +101,6 @@ std::string reason(const json::exception& error) {
   return shorten(tag_end == std::string::npos ? text : text.substr(tag_end + 2));
 }
 
-// Fewest insertions, deletions and replacements of one character that turn a into b (Levenshtein 1966).
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
 json parse_guarded(const std::string& text) {
   const size_t zero = text.find('\0');  // which the library would take for the end of the text
   if (zero != std::string::npos)
@@ -134,12 +120,10 @@ json parse_guarded(const std::string& text) {
 }  // namespace
 
 std::string advice(const std::string& key, const std::vector<std::string>& valid) {
-  const auto distance = [&](const std::string& other) { return edit_distance(key, other); };
-  const std::string& nearest = *std::min_element(
-      valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
   std::string list;
   for (const std::string& other : valid) list += (list.empty() ? "" : ", ") + other;
-  return "; did you mean " + nearest + "? Valid here: " + list;
+  const std::optional<std::string> meant = nearest(key, valid);
+  return (meant ? "; did you mean " + *meant + "? " : ". ") + "Valid here: " + list;
 }
 
 std::string shorten(const std::string& text) {
@@ -191,6 +175,13 @@ json read_json_object(const std::string& path) {
     const std::string dialect = dialect_of(text);
     throw ConfigError(dialect.empty() ? reason(error) : dialect);
   }
+}
+
+void require_file(const std::string& path) {
+  std::error_code unknown;
+  const auto status = std::filesystem::status(path, unknown);
+  const bool told_by_opening = !exists(status) || is_directory(status);
+  if (!told_by_opening && !is_regular_file(status)) throw ConfigError("not a regular file");
 }
 
 void set_node(json& root, const std::string& path, json value) {

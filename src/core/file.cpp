@@ -40,8 +40,40 @@ std::string parent_of(const std::string& path) {
 }  // namespace
 
 File::File(std::string path, int flags, unsigned mode) : path_(std::move(path)) {
+  const bool folder = (flags & O_DIRECTORY) != 0, written = (flags & O_ACCMODE) != O_RDONLY;
+  if (!folder) flags |= O_NONBLOCK | O_NOCTTY;  // nothing to a regular file; others must not be waited for
+  if (written) flags |= O_NOFOLLOW;
+  open(flags, mode);
+  if (!folder) require_regular();
+}
+
+File File::stream(std::string path) {
+  File file;
+  file.path_ = std::move(path);
+  file.open(O_RDONLY, 0);
+  return file;
+}
+
+void File::open(int flags, unsigned mode) {
   fd_ = retry_interrupted([&] { return ::open(path_.c_str(), flags | O_CLOEXEC, mode); });
-  if (fd_ < 0) throw IoError::from_errno("open", path_);
+  if (fd_ >= 0) return;
+  const int code = errno;
+  std::error_code unknown;
+  if (code == ELOOP && (flags & O_NOFOLLOW) && fs::is_symlink(path_, unknown))
+    throw WrongKindError(
+        path_ + ": not a regular file but a symbolic link, through which nothing is written; remove it");
+  if (code == ENXIO && (flags & O_NONBLOCK))  // to be written, and nobody reads it
+    throw WrongKindError(path_ + ": not a regular file but a pipe or a socket");
+  errno = code;
+  throw IoError::from_errno("open", path_);
+}
+
+void File::require_regular() const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) throw IoError::from_errno("stat", path_);
+  if (S_ISREG(info.st_mode)) return;
+  const char* kind = S_ISDIR(info.st_mode) ? "a folder" : S_ISFIFO(info.st_mode) ? "a pipe" : "a device";
+  throw WrongKindError(path_ + ": not a regular file but " + kind);
 }
 
 File::File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
@@ -131,9 +163,13 @@ void File::sync() {
   if (retry_interrupted([&] { return ::fsync(fd_); }) != 0) throw IoError::from_errno("fsync", path_);
 }
 
-std::string read_file(const std::string& path) {
+std::string read_file(const std::string& path, int64_t max_bytes) {
   const File file(path, O_RDONLY);
-  std::string text(size_t(file.size()), '\0');
+  const int64_t size = file.size();
+  if (size > max_bytes)
+    throw SizeError(path + ": wanted at most " + std::to_string(max_bytes) + " bytes, got " +
+                    std::to_string(size) + "; it cannot be what its name says");
+  std::string text(size_t(size), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
   return text;
 }
@@ -141,7 +177,8 @@ std::string read_file(const std::string& path) {
 void atomic_write_file(const std::string& path, std::string_view bytes) {
   const std::string temp = path + std::string(kTempMark) + std::to_string(::getpid());
   try {
-    File file(temp, O_WRONLY | O_CREAT | O_TRUNC);
+    ::unlink(temp.c_str());  // of a killed process of the same number, or put there by someone else
+    File file(temp, O_WRONLY | O_CREAT | O_EXCL);
     file.write_all(bytes_of(bytes));
     file.sync();
     rename_path(temp, path);

@@ -4,22 +4,38 @@
 // What a power cut leaves behind is only what was fsynced: the bytes by File::sync, the name by fsync_dir
 // of the folder that holds it. A failed fsync cannot be repeated (the kernel may have dropped the dirty pages
 // and report success next time): write the bytes again, to a new file.
+//
+// A name may stand for something else than was put there. Only regular files are opened, so that a FIFO hangs
+// nobody; what is opened for writing is never reached through a symbolic link of that name (folders on the
+// way may be links). Anything else is a WrongKindError, which is for the user to mend.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
+
 namespace saslm {
+
+struct WrongKindError : UserError {  // a folder, pipe, device or link where a file belongs
+  using UserError::UserError;
+};
+struct SizeError : UserError {  // a file far larger than what it should be
+  using UserError::UserError;
+};
 
 class File {
  public:
   File() = default;
   // open(2) with these flags and O_CLOEXEC; `mode` counts when the file is created.
   File(std::string path, int flags, unsigned mode = 0666);
+  // What can be read from start to end, whatever it is: a pipe waits for its writer. For what the user names.
+  static File stream(std::string path);
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
   ~File();
@@ -45,6 +61,9 @@ class File {
   void sync();  // fsync(2)
 
  private:
+  void open(int flags, unsigned mode);
+  void require_regular() const;
+
   std::string path_;
   int fd_ = -1;
 };
@@ -53,7 +72,12 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
-std::string read_file(const std::string& path);  // the whole file
+constexpr int64_t kMaxTextBytes = int64_t(256)
+                                  << 20;  // far above any text that is read whole, but for metrics
+constexpr int64_t kAnySize = std::numeric_limits<int64_t>::max();
+
+// The whole file; SizeError when it has more bytes than what it should be could have.
+std::string read_file(const std::string& path, int64_t max_bytes = kMaxTextBytes);
 
 // Replaces `path` by `bytes`: whatever happens, a reader finds the old content or the new, whole.
 void atomic_write_file(const std::string& path, std::string_view bytes);

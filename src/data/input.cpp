@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "core/error.h"
 
@@ -14,9 +15,12 @@ static_assert(sizeof(off_t) == 8, "offsets must be 64-bit");
 
 namespace {
 
-File open_for_reading(const std::string& path, int flags) {
+template <class Open>
+File open_for_reading(const std::string& path, Open open) {
   try {
-    return File(path, O_RDONLY | flags);
+    return open();
+  } catch (const WrongKindError& error) {
+    throw DataError(error.what());
   } catch (const IoError&) {
     switch (errno) {
       case ENOENT:
@@ -44,16 +48,15 @@ mode_t kind_of(const File& file) {
 }  // namespace
 
 File open_regular(const std::string& path) {
-  File file = open_for_reading(path, O_NONBLOCK);  // a FIFO must not hang the open
-  if (S_ISDIR(kind_of(file)))
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown))
     throw DataError(path + ": is a folder, not a regular file; name the files in it by a pattern, as " +
                     path + "/*.bin");
-  if (!S_ISREG(kind_of(file))) throw DataError(path + ": not a regular file");
-  return file;
+  return open_for_reading(path, [&] { return File(path, O_RDONLY); });
 }
 
 File open_stream(const std::string& path) {
-  File file = open_for_reading(path, 0);
+  File file = open_for_reading(path, [&] { return File::stream(path); });
   if (S_ISDIR(kind_of(file))) throw DataError(path + ": is a directory, wanted a file");
   return file;
 }

@@ -85,6 +85,11 @@ TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
   if (status.st_nlink == 0)
     throw DataError(file_.path() + ": another `saslm tokenize` has just finished this output");
 
+  if (file_.size() > kMaxTextBytes)
+    throw DataError(
+        file_.path() +
+        ": too large for what an unfinished `saslm tokenize` leaves; remove it and its .tmp shards "
+        "to start anew");
   std::string text(size_t(file_.size()), '\0');
   file_.pread_all(std::as_writable_bytes(std::span(text)), 0);
   size_t whole = 0;  // bytes

@@ -53,7 +53,7 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
 MetricsLog::MetricsLog(std::string path) : file_(open_to_append(path)) {}
 
 ResumeReport MetricsLog::resume(int64_t step) {
-  const std::string path = file_.path(), text = read_file(path);
+  const std::string path = file_.path(), text = read_file(path, kAnySize);  // as long as the run
   ResumeReport report;
   std::string kept;
   for (size_t at = 0; at < text.size();) {

@@ -282,7 +282,7 @@ CompareResults compile_results(const ComparePlan& plan, const std::vector<std::v
 
 RunRecord read_run_in(const std::string& dir, const VariantPlan& variant, uint64_t seed) {
   const std::string path = dir + "/runs/" + run_name(variant, seed) + "/metrics.jsonl";
-  return read_run(path_exists(path) ? read_file(path) : "", variant.config.train);
+  return read_run(path_exists(path) ? read_file(path, kAnySize) : "", variant.config.train);
 }
 
 std::vector<std::vector<RunRecord>> read_runs(const ComparePlan& plan, const std::string& dir) {

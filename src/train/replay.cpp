@@ -73,7 +73,7 @@ std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> st
     if (step ? entry->step != *step : entry->step >= before) continue;
     try {
       return verify_checkpoint(entry->path);
-    } catch (const CheckpointError& e) {
+    } catch (const UserError& e) {
       if (step) throw;
       skipped.push_back(entry->path + ": " + e.what());
     }
@@ -84,7 +84,7 @@ std::optional<Checkpoint> find(const std::string& dir, std::optional<int64_t> st
 // Where the run went on with other settings, between the two steps.
 std::vector<std::string> changes_between(const std::string& run, int64_t from, int64_t to) {
   std::vector<std::string> lines;
-  const std::string path = run + "/metrics.jsonl", text = path_exists(path) ? read_file(path) : "";
+  const std::string path = run + "/metrics.jsonl", text = path_exists(path) ? read_file(path, kAnySize) : "";
   for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     const json event = json::parse(text.begin() + long(at), text.begin() + long(end), nullptr, false);
     if (!event.is_object() || event.value("event", json()) != "start") continue;
@@ -97,8 +97,8 @@ std::vector<std::string> changes_between(const std::string& run, int64_t from, i
 }
 
 std::string list(const std::vector<std::string>& skipped) {
-  std::string text = skipped.empty() ? "" : "; damaged:";
-  for (const std::string& line : skipped) text += "\n  " + line;
+  std::string text;
+  for (const std::string& line : skipped) text += "; damaged: " + line;
   return text;
 }
 

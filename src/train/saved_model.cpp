@@ -20,8 +20,8 @@ std::string model_folder(const std::string& path, std::vector<std::string>& skip
     skipped.push_back(where + ": " + why);
   };
   if (const auto newest = find_newest_valid(checkpoints, note)) return newest->path();
-  std::string damaged = skipped.empty() ? "" : "; damaged:";
-  for (const std::string& line : skipped) damaged += "\n  " + line;
+  std::string damaged;
+  for (const std::string& line : skipped) damaged += "; damaged: " + line;
   throw CheckpointError(path +
                         ": no model here: wanted a checkpoint, a run directory, or a folder with "
                         "model.safetensors and config.json" +

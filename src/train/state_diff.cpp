@@ -26,7 +26,7 @@ Records read_records(const std::string& run) {
   Records records;
   const std::string path = run + "/metrics.jsonl";
   if (!path_exists(path)) return records;
-  const std::string text = read_file(path);
+  const std::string text = read_file(path, kAnySize);
   for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     json record = json::parse(text.begin() + long(at), text.begin() + long(end), nullptr, false);
     if (!record.is_object()) continue;

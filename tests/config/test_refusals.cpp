@@ -35,6 +35,13 @@ const std::vector<Row> kModelRows = {
     {in("model", R"("mlp":{"hiden":4})"), "unknown key model.mlp.hiden; did you mean hidden?"},
     {sas(R"(,"kernel":3)"),
      "unknown key model.attention.sas.kernel; did you mean kernel_size? Valid here: simulate, n_sim_head"},
+    // words of other trainers: tests/config/test_synonyms.cpp
+    {in("optim", R"("learning_rate":1e-3)"),
+     "unknown key optim.learning_rate; did you mean lr? Valid here: kind"},
+    {in("model", R"("dim":64)"), "unknown key model.dim; did you mean d_model?"},
+    {R"({"learning_rate":1e-3})", "unknown key learning_rate; did you mean optim.lr?"},
+    {in("model", R"("dropout":0.1)"), "unknown key model.dropout: nothing is dropped out here; remove it"},
+    {in("optim", R"("qqq":1)"), "unknown key optim.qqq. Valid here: kind, lr"},
     // missing keys
     {R"({"model":null})", "model is missing; wanted an object"},
     {R"({"data":null})", "data is missing"},
@@ -158,7 +165,8 @@ const std::vector<Row> kRunRows = {
     {in("eval", R"("max_sequences":-1)"), "eval.max_sequences"},
     {in("checkpoint", R"("keep_last":0)"), "checkpoint.keep_last"},
     {in("checkpoint", R"("every":5)"),
-     "unknown key checkpoint.every; did you mean keep_every? Valid here: every_steps, keep_last, keep_every"},
+     "unknown key checkpoint.every; did you mean every_steps? Valid here: every_steps, keep_last, "
+     "keep_every"},
     {in("runtime", R"("threads":1025)"), "runtime.threads: wanted an integer from 0 to 1024, got 1025"},
     {in("runtime", R"("device":"gpu")"), R"(runtime.device: wanted one of "auto", "cpu", "cuda", got "gpu")"},
     {in("runtime", R"("precision":"fp16")"), R"(wanted one of "auto", "bf16", "fp32", got "fp16")"},

@@ -47,6 +47,60 @@ TEST_F(FileTest, MissingFileIsAnIoErrorWithCallPathAndReason) {
   }
 }
 
+std::string refusal_of(const std::string& path, int flags) {
+  try {
+    const File file(path, flags);
+    return "opened";
+  } catch (const WrongKindError& e) {
+    return e.what();
+  }
+}
+
+TEST_F(FileTest, WhatIsNoRegularFileIsRefusedAtOnce) {
+  ASSERT_EQ(::mkfifo((dir + "/pipe").c_str(), 0600), 0);  // without a writer: opening it plainly would hang
+  const std::string not_regular = ": not a regular file but a ";
+  for (const int flags : {O_RDONLY, O_RDWR, O_RDWR | O_CREAT | O_APPEND})
+    EXPECT_EQ(refusal_of(dir + "/pipe", flags), dir + "/pipe" + not_regular + "pipe");
+  const std::string written = refusal_of(dir + "/pipe", O_WRONLY);  // which some kernels refuse by themselves
+  EXPECT_TRUE(written.starts_with(dir + "/pipe" + not_regular + "pipe")) << written;
+  EXPECT_EQ(refusal_of(dir, O_RDONLY), dir + not_regular + "folder");
+  EXPECT_EQ(refusal_of("/dev/null", O_RDONLY), "/dev/null" + not_regular + "device");
+  EXPECT_THROW(read_file(dir + "/pipe"), WrongKindError);
+}
+
+TEST_F(FileTest, NothingIsWrittenThroughALink) {
+  atomic_write_file(dir + "/others", "precious");
+  std::filesystem::create_symlink(dir + "/others", dir + "/link");
+  std::filesystem::create_symlink(dir + "/absent", dir + "/dangling");
+  const std::string through_a_link =
+      ": not a regular file but a symbolic link, through which nothing is written; remove it";
+  for (const int flags :
+       {O_WRONLY | O_CREAT | O_TRUNC, O_RDWR | O_CREAT, O_WRONLY, O_RDWR | O_CREAT | O_APPEND})
+    for (const char* name : {"/link", "/dangling"})
+      EXPECT_EQ(refusal_of(dir + name, flags), dir + name + through_a_link);
+  EXPECT_FALSE(std::filesystem::exists(dir + "/absent"));
+  EXPECT_EQ(read_file(dir + "/link"), "precious");  // reading may follow one
+}
+
+TEST_F(FileTest, AtomicWriteReplacesALinkAndFollowsNone) {
+  atomic_write_file(dir + "/others", "precious");
+  std::filesystem::create_symlink(dir + "/others", dir + "/a");
+  std::filesystem::create_symlink(dir + "/others", dir + "/a.tmp_" + std::to_string(::getpid()));
+  atomic_write_file(dir + "/a", "text");
+  EXPECT_EQ(read_file(dir + "/others"), "precious");
+  EXPECT_EQ(read_file(dir + "/a"), "text");
+  EXPECT_FALSE(std::filesystem::is_symlink(dir + "/a"));
+  EXPECT_EQ(list_dir(dir), (std::vector<std::string>{"a", "others"}));
+}
+
+TEST_F(FileTest, AFileThatIsFarTooLargeIsNotRead) {
+  atomic_write_file(dir + "/a", "12345");
+  EXPECT_EQ(read_file(dir + "/a", 5), "12345");
+  EXPECT_THROW(read_file(dir + "/a", 4), SizeError);
+  std::filesystem::resize_file(dir + "/a", uintmax_t(3) << 30);  // sparse
+  EXPECT_THROW(read_file(dir + "/a"), SizeError);
+}
+
 TEST_F(FileTest, ReadingPastTheEndIsAnIoError) {
   atomic_write_file(dir + "/a", "12345");
   const File file(dir + "/a", O_RDONLY);
@@ -69,14 +123,17 @@ TEST_F(FileTest, ShortAndInterruptedWritesAreCompleted) {
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     ::pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
-    const File pipe(dir + "/pipe", O_RDONLY);
+    const File pipe = File::stream(dir + "/pipe");
     std::array<char, 65536> part;
     for (ssize_t n; (n = ::read(pipe.fd(), part.data(), part.size())) > 0; ::usleep(4000)) {
       got.append(part.data(), size_t(n));
     }
   });
   {
-    File pipe(dir + "/pipe", O_WRONLY);
+    File pipe(dir + "/stand_in", O_WRONLY | O_CREAT);  // nobody writes to pipes by File, which refuses them
+    const int writer = ::open((dir + "/pipe").c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_GE(::dup2(writer, pipe.fd()), 0);
+    ::close(writer);
     const itimerval every = {{0, 1000}, {0, 1000}}, never = {};
     ::setitimer(ITIMER_REAL, &every, nullptr);
     pipe.write_all(bytes_of(sent));
