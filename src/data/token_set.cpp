@@ -129,8 +129,8 @@ void TokenSet::open_shards(const std::vector<std::string>& patterns) {
 }
 
 std::string TokenSet::too_short() const {
-  const std::string needs = "one sample of " + std::to_string(seq_len_) + " needs " +
-                            std::to_string(seq_len_ + 1) + " tokens";
+  const std::string needs =
+      "one sample of " + std::to_string(seq_len_) + " needs " + std::to_string(seq_len_ + 1) + " tokens";
   const std::string remedy = "add data or shorten the samples (train.seq_len, eval --seq-len)";
   if (shards_.empty()) return "the data is too short: there is no shard, and " + needs + "; " + remedy;
   const auto longest = std::max_element(shards_.begin(), shards_.end(), [](const auto& a, const auto& b) {
@@ -138,8 +138,8 @@ std::string TokenSet::too_short() const {
   });
   const std::string which =
       shards_.size() == 1 ? "" : ", the longest of " + std::to_string(shards_.size()) + " shards,";
-  return "the data is too short: " + longest->path() + which + " has " +
-         std::to_string(longest->n_tokens()) + " tokens, and " + needs + "; " + remedy;
+  return "the data is too short: " + longest->path() + which + " has " + std::to_string(longest->n_tokens()) +
+         " tokens, and " + needs + "; " + remedy;
 }
 
 void TokenSet::check_tokens(int64_t most_checked) {

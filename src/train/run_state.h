@@ -47,7 +47,7 @@ struct RunState {
   int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
   std::string eval_sample;  // EvalSample::fingerprint; "" without, and in checkpoints from before it was kept
-  TokenizerIdentity tokenizer;                     // its files, if they are to be had, lie beside this
+  TokenizerIdentity tokenizer;  // its files, if they are to be had, lie beside this
   Origin origin;
 };
 

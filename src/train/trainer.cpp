@@ -318,7 +318,8 @@ void Trainer<T>::log_start() {
   if (val_set_) {
     observer_.note("data.val: " + val_set_->description() + "; an evaluation " + eval_sample_.description());
     if (!tokenizer_)
-      observer_.note("no bits per byte: which tokenizer made the tokens is not known, or its files are not there");
+      observer_.note(
+          "no bits per byte: which tokenizer made the tokens is not known, or its files are not there");
   }
   observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
