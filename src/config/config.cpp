@@ -237,7 +237,7 @@ Config config_of(const json& root, const std::string& path, int64_t ranks) {
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides, int64_t ranks) {
-  json root = naming(path, [&] { return read_json_object(path); });
+  json root = naming(path, [&] { return read_config_object(path); });
   std::string source = path;
   for (const std::string& argument : overrides) {
     apply_override(root, argument);
@@ -249,7 +249,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 ModelConfig load_model_config(const std::string& path) {
   return naming(path, [&] {
     require_file(path);
-    const json root = read_json_object(path);
+    const json root = read_config_object(path);
     if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (what is trained)");
     return read_model_block(root["model"]);
   });

@@ -168,13 +168,18 @@ json read_json_object(const std::string& path) {
   try {
     json root = parse_guarded(text);
     if (!root.is_object()) throw ConfigError("wanted one JSON object, got " + describe(root));
-    if (const std::string what = hugging_face_model(root); !what.empty())
-      throw ConfigError("this is the config of " + what + ", not of saslm; " + how_to_import());
     return root;
   } catch (const json::parse_error& error) {
     const std::string dialect = dialect_of(text);
     throw ConfigError(dialect.empty() ? reason(error) : dialect);
   }
+}
+
+json read_config_object(const std::string& path) {
+  json root = read_json_object(path);
+  if (const std::string what = hugging_face_model(root); !what.empty())
+    throw ConfigError("this is the config of " + what + ", not of saslm; " + how_to_import());
+  return root;
 }
 
 void require_file(const std::string& path) {

@@ -12,6 +12,8 @@ namespace saslm {
 
 // The one object in the file. Messages do not repeat `path`, save when the file cannot be read at all.
 nlohmann::json read_json_object(const std::string& path);
+// The same of a config of ours: one of a Hugging Face model is refused as that.
+nlohmann::json read_config_object(const std::string& path);
 
 // A config that a user names may be a pipe (train <(jq ...)). One that lies in a folder of ours is a file: a
 // pipe there would hang who opens it.

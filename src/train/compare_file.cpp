@@ -179,7 +179,7 @@ CompareFile read_compare_file(const json& root, const std::string& path) {
   if (file.base.is_string()) {
     const auto folder = std::filesystem::path(path).parent_path();
     file.base_path = (folder / file.base.get<std::string>()).string();
-    file.base = naming("base: " + file.base_path, [&] { return read_json_object(file.base_path); });
+    file.base = naming("base: " + file.base_path, [&] { return read_config_object(file.base_path); });
   } else if (!file.base.is_object()) {
     fail("base: wanted a config, or the path of one, got " + describe(file.base));
   }
@@ -214,14 +214,14 @@ const char* name_of(Budget budget) {
 
 bool is_compare_file(const std::string& path) {
   return naming(path, [&] {
-    const json root = read_json_object(path);
+    const json root = read_config_object(path);
     return !root.contains("model") && (root.contains("variants") || root.contains("base"));
   });
 }
 
 CompareFile load_compare_file(const std::string& path, const std::vector<std::string>& overrides) {
   return naming(path, [&] {
-    json root = read_json_object(path);
+    json root = read_config_object(path);
     for (const std::string& argument : overrides)
       if (is_comparison_key(key_of(argument))) apply_override(root, argument);
     CompareFile file = read_compare_file(root, path);

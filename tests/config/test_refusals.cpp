@@ -211,7 +211,8 @@ TEST_F(Refusals, BadTextIsNamed) {
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"", "empty"},
       {"  \n", "line 2, column 1"},
-      {"{\n  \"a\": 1,\n}", "line 3, column 1"},
+      {"{\n  \"a\": 1,\n}", "a comma before a closing bracket (line 2)"},
+      {"{\n  \"a\": 1\n  \"b\"}", "line 3, column 5"},
       {"{'a': 1}", "line 1, column 2"},
       {"{\"a\": 1} x", "line 1, column 10"},
       {"{} {}", "line 1, column 4"},
@@ -250,13 +251,13 @@ TEST_F(Refusals, TheSameKeyInTwoObjectsIsFine) {
 
 TEST_F(Refusals, AFileThatCannotBeReadIsNamedWithTheReason) {
   const std::map<std::string, std::string> rows = {{folder_ / "none.json", "No such file or directory"},
-                                                   {folder_, "Is a directory"},
+                                                   {folder_, "this is a folder"},
                                                    {"", "No such file"}};
   for (const auto& [name, reason] : rows) {
     for (const bool model_only : {false, true}) {
       const std::string got = refusal_of(
           [&, file = name] { model_only ? void(load_model_config(file)) : void(load_config(file)); });
-      expect_contains(got, name + ": cannot ");
+      expect_contains(got, name + (name == folder_ ? ": this " : ": cannot "));
       expect_contains(got, reason);
     }
   }

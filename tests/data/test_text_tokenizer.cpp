@@ -15,6 +15,7 @@ const std::string kFixtures = SASLM_FIXTURES_DIR;
 std::string info_json(const std::string& tokenizer, const std::string& fingerprint) {
   ShardInfo info;
   info.tokenizer = tokenizer, info.vocab_size = 639, info.tokens = 4, info.bytes = 4, info.documents = 1;
+  info.files = {"t_000000.bin"};
   info.fingerprint = fingerprint;
   return to_json(info);
 }
