@@ -30,9 +30,8 @@ make_root() {
 
 mount_in() {
   local root=$1 nvcc toolkit
-  mount -t proc proc "$root/proc"
-  mount --rbind /dev "$root/dev"
-  mount --rbind /sys "$root/sys"
+  mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" ||
+    none "proc, dev and sys cannot be mounted"
   nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc) || { echo "fresh root: without CUDA, as this machine"; return; }
   toolkit=$(dirname "$(dirname "$(realpath "$nvcc")")")
   [ "$toolkit" != /usr ] || { echo "fresh root: without CUDA, which is part of /usr here"; return; }

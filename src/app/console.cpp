@@ -70,7 +70,7 @@ bool Console::line_is_due(Clock::time_point since) {
 }
 
 void Console::show(const std::string& line) {
-  if (!terminal_) return spdlog::info(line);
+  if (!terminal_) return spdlog::info(printable(line));
   clear_line();
   std::cerr << line.substr(0, size_t(terminal_width() - 1)) << std::flush;
   live_ = true;

@@ -53,7 +53,7 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   const char* const number = std::getenv("OMP_NUM_THREADS");
   const bool said = runtime.threads > 0 || (number != nullptr && *number != '\0');
   const int ranks_here = !said || launched.listener >= 0 ? launched.local_size : 1;  // that share the CPUs
-  const int useful = std::max(1, usable_cpus() / ranks_here);
+  const int useful = std::max(1, std::min(usable_cpus() / ranks_here, omp_get_thread_limit()));
   if (!said && (launched.local_size > 1 || omp_get_max_threads() > useful)) omp_set_num_threads(useful);
   if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
   const int wanted = omp_get_max_threads();

@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import statistics
 import sys
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def mean_curve(curves):
     """The mean where every curve has a point at the same x."""
     tables = [dict(curve) for curve in curves]
     shared = sorted(set(tables[0]).intersection(*tables[1:])) if tables else []
-    return [(x, statistics.fmean(table[x] for table in tables)) for x in shared]
+    return [(x, sum(table[x] / len(tables) for table in tables)) for x in shared]
 
 
 # ---- Plots.
@@ -210,8 +209,9 @@ def spread(summary, digits):
         return "–"
     if summary["sd"] is None:
         return figure_text(summary["mean"], digits)
-    if summary["sd"] > 0:
-        digits = min(12, max(digits, 1 - math.floor(math.log10(summary["sd"]))))
+    if summary["sd"] <= 1e-9 * max(1, abs(summary["mean"])):  # rounding
+        return figure_text(summary["mean"], digits) + " (no spread)"
+    digits = min(12, max(digits, 1 - math.floor(math.log10(summary["sd"]))))
     return f"{figure_text(summary['mean'], digits)} ± {summary['sd']:.{digits}f}"
 
 

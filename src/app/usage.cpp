@@ -1,6 +1,8 @@
 #include "app/usage.h"
 
 #include <CLI/CLI.hpp>
+#include <cctype>
+#include <cstdint>
 #include <optional>
 
 #include "config/advice.h"
@@ -30,6 +32,7 @@ std::string question(const std::optional<std::string>& meant) {
 
 // "--rundir" of "--rundir=x"; "" when the word is no long option.
 std::string option_in(const std::string& word) {
+  if (word.size() == 2 && word[0] == '-' && std::isalpha(uint8_t(word[1])) != 0) return word;
   if (!word.starts_with("--") || word.size() == 2) return "";
   return word.substr(0, word.find('='));
 }
@@ -52,6 +55,7 @@ std::optional<std::string> unknown_option(const CLI::App& command, const std::ve
 }
 
 std::string advice_on_option(const CLI::App& command, const std::string& name) {
+  if (!name.starts_with("--")) return "";
   std::vector<std::string> there;
   for (const CLI::Option* option : command.get_options())
     for (const std::string& known : option->get_lnames()) there.push_back(known);

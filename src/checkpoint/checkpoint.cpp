@@ -105,9 +105,9 @@ void verify_file(const std::string& dir, const FileSum& wanted) {
 }
 
 // The text whose checksum was just verified, or else an error: never a third thing.
-std::string verified_text(const std::string& dir, const FileSum& wanted) {
+std::string verified_text(const std::string& dir, const FileSum& wanted, int64_t max_bytes) {
   verify_file(dir, wanted);
-  std::string text = read_file(dir + "/" + wanted.name, kMaxStateTextBytes);
+  std::string text = read_file(dir + "/" + wanted.name, max_bytes);
   if (hash_hex(bytes_of(text)) != wanted.xxh3)
     throw IoError(dir + "/" + wanted.name + " changed while being read");
   return text;
@@ -214,10 +214,10 @@ Checkpoint verify_checkpoint(const std::string& path) {
   checkpoint.files_ = manifest.files;
   verify_file(path, manifest.files[kModel]);
   verify_file(path, manifest.files[kOptimizer]);
-  checkpoint.state_json_ = verified_text(path, manifest.files[kState]);
-  checkpoint.config_json_ = verified_text(path, manifest.files[kConfig]);
+  checkpoint.state_json_ = verified_text(path, manifest.files[kState], kMaxStateTextBytes);
+  checkpoint.config_json_ = verified_text(path, manifest.files[kConfig], kMaxStateTextBytes);
   for (size_t i = kConfig + 1; i < manifest.files.size(); ++i)
-    checkpoint.carried_[manifest.files[i].name] = verified_text(path, manifest.files[i]);
+    checkpoint.carried_[manifest.files[i].name] = verified_text(path, manifest.files[i], kMaxCarriedBytes);
   return checkpoint;
 }
 

@@ -22,6 +22,7 @@ inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kManifestFile = "manifest.json";
 
 constexpr int64_t kMaxManifestBytes = int64_t(64) << 20;   // a hundred bytes a tensor
+constexpr int64_t kMaxCarriedBytes = int64_t(256) << 20;   // as a tokenizer's file may have
 constexpr int64_t kMaxStateTextBytes = int64_t(16) << 20;  // state.json, config.json: as config files
 
 enum FileIndex : size_t { kModel, kOptimizer, kState, kConfig };  // into Manifest::files

@@ -126,15 +126,21 @@ class Meeting {
                      .port = uint32_t(own_end(listener_).port),
                      .token = token_};
     const auto wait = [&] { heed("rank " + std::to_string(rank) + " to answer at " + at.text()); };
+    bool connected = false;
     for (auto pause = milliseconds(5);; pause = std::min(2 * pause, milliseconds(200))) {
       wait();
       Socket socket = connect_to(at, deadline_, wait);
+      connected = connected || socket;
       if (socket && send_all(socket, bytes_in(mine), deadline_) && (complete_ || confirmed(socket)))
         return socket;
       if (Clock::now() + pause > deadline_)
         throw CommError(
-            "nobody answers at " + at.text() + ", where rank " + std::to_string(rank) +
-            " should listen, within " + seconds_of(limit_) + "; start all " + std::to_string(as_.size) +
+            (connected
+                 ? "who listens at " + at.text() + " lets this rank go without a word (give all ranks one " +
+                       kTokenVariable + "): it is not known to be rank 0, and nobody answers there"
+                 : "nobody answers at " + at.text()) +
+            ", where rank " + std::to_string(rank) + " should listen, within " + seconds_of(limit_) +
+            "; start all " + std::to_string(as_.size) +
             " ranks, with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and let no firewall "
             "part them" +
             why_several());

@@ -73,7 +73,8 @@ BpeTokenizer::BpeTokenizer(BpeFile file)
   }
   if (file_.stages.characters)
     for (const int32_t id : file_.byte_ids) added_ids_[size_t(id)] = no_text_[size_t(id)] = false;
-  if (const auto id = find_boundary()) no_text_[size_t(*id)] = true;
+  boundary_ = find_boundary();
+  if (boundary_) no_text_[size_t(*boundary_)] = true;
 }
 
 std::optional<int32_t> BpeTokenizer::find_boundary() const {
@@ -88,7 +89,7 @@ std::optional<int32_t> BpeTokenizer::find_boundary() const {
 }
 
 int32_t BpeTokenizer::boundary() const {
-  if (const auto id = find_boundary()) return *id;
+  if (boundary_) return *boundary_;
   throw DataError(
       file_.path +
       ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
@@ -141,6 +142,17 @@ std::string BpeTokenizer::word(int32_t id) const {
 int64_t BpeTokenizer::text_bytes(int32_t id) const {
   const std::string& word = checked_word(id);
   return no_text_[size_t(id)] ? 0 : int64_t(word.size());
+}
+
+int64_t BpeTokenizer::text_bytes_after(int32_t before, int32_t id) const {
+  const int64_t bytes = text_bytes(id);
+  checked_word(before);
+  const SpacePrefix prefix = file_.stages.prefix;
+  if (prefix == SpacePrefix::none || bytes == 0 || added_ids_[size_t(id)]) return bytes;
+  const bool text_begins =
+      before == boundary_ ||
+      (added_ids_[size_t(before)] && (prefix == SpacePrefix::segment || prefix == SpacePrefix::piece));
+  return text_begins && file_.words[size_t(id)].starts_with(' ') ? bytes - 1 : bytes;
 }
 
 }  // namespace saslm

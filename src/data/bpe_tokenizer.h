@@ -36,6 +36,7 @@ class BpeTokenizer : public Tokenizer {
   std::string word(int32_t id) const override;
   bool keeps_text() const;  // whether any bytes come back exactly as they were
   int64_t text_bytes(int32_t id) const override;
+  int64_t text_bytes_after(int32_t before, int32_t id) const override;
 
  private:
   class BpeEncoder;
@@ -50,6 +51,7 @@ class BpeTokenizer : public Tokenizer {
   AddedTokens added_;
   std::vector<bool> added_ids_;  // but for those that stand for bytes
   std::vector<bool> no_text_;    // per id: special, or the boundary
+  std::optional<int32_t> boundary_;
 };
 
 }  // namespace saslm

@@ -26,15 +26,14 @@ TextTokenizer find_text_tokenizer(const TokenSet& set, const std::vector<std::st
 }
 
 void check_made_by(const TokenSet& set, const Tokenizer& tokenizer) {
-  if (!set.tokenizer().empty() && !same_tokenizer(tokenizer.name(), tokenizer.fingerprint(), set.tokenizer(),
-                                                  set.tokenizer_fingerprint()))
-    throw DataError(
-        "the tokenizer " + tokenizer.name() + " is not the one that made the data, " + set.tokenizer() +
-        (set.tokenizer_fingerprint().empty()
-             ? ""
-             : " (fingerprint " + set.tokenizer_fingerprint() + ", given " + tokenizer.fingerprint() + ")") +
-        ", so bytes of text cannot be counted with it; give the one that made it, or tokenize "
-        "the text again");
+  const std::string &made_by = set.tokenizer_of_some(), &fingerprint = set.fingerprint_of_some();
+  if (!made_by.empty() && !same_tokenizer(tokenizer.name(), tokenizer.fingerprint(), made_by, fingerprint))
+    throw DataError("the tokenizer " + tokenizer.name() + " is not the one that made the data, " + made_by +
+                    (fingerprint.empty()
+                         ? ""
+                         : " (fingerprint " + fingerprint + ", given " + tokenizer.fingerprint() + ")") +
+                    ", so bytes of text cannot be counted with it; give the one that made it, or tokenize "
+                    "the text again");
   check_holds(set, tokenizer);
 }
 

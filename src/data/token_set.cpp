@@ -191,10 +191,12 @@ void TokenSet::read_infos() {
                       tokenizer + "\"; one data set needs one tokenizer");
     }
     check_described(*info, path, shard, parts_[s].max_token);
-    tokenizer = info->tokenizer, tokenizer_fingerprint = info->fingerprint, named_by = path;
+    if (named_by.empty() || !info->fingerprint.empty())
+      tokenizer = info->tokenizer, tokenizer_fingerprint = info->fingerprint, named_by = path;
   }
   for (const auto& [path, info] : infos)
     if (info) check_total(*info, path, shards_);
+  some_tokenizer_ = tokenizer, some_fingerprint_ = tokenizer_fingerprint;
   if (!complete) return;
   tokenizer_ = tokenizer, tokenizer_fingerprint_ = tokenizer_fingerprint;
 }

@@ -47,7 +47,10 @@ class TokenSet {
   const std::string& tokenizer() const { return tokenizer_; }  // empty unless every shard's .json says it
   const std::string& tokenizer_fingerprint() const {
     return tokenizer_fingerprint_;
-  }                                 // same; "" if not known
+  }  // same; "" if not known
+  // Of the shards whose .json says it, though others have none; "" where no .json says it.
+  const std::string& tokenizer_of_some() const { return some_tokenizer_; }
+  const std::string& fingerprint_of_some() const { return some_fingerprint_; }
   std::string description() const;  // one line for logs
 
   // inputs[0..T-1] and targets[0..T-1] are set (=). Any thread; nothing is allocated while the shard is open.
@@ -67,7 +70,7 @@ class TokenSet {
   std::vector<ShardPart> parts_;             // of each shard
   std::vector<int64_t> first_sample_ = {0};  // of each shard, and last the number of samples
   int64_t n_tokens_ = 0, max_token_ = 0;
-  std::string fingerprint_, tokenizer_, tokenizer_fingerprint_;
+  std::string fingerprint_, tokenizer_, tokenizer_fingerprint_, some_tokenizer_, some_fingerprint_;
 };
 
 // TokenSet::n_samples(), from the shards' headers alone: tokens are not looked at. Errors as TokenSet's.

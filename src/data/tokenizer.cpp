@@ -32,6 +32,10 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
+int64_t Tokenizer::text_bytes_after(int32_t, int32_t id) const {
+  return text_bytes(id);
+}
+
 std::unique_ptr<Encoder> ByteTokenizer::make_encoder() const {
   return std::make_unique<ByteEncoder>();
 }

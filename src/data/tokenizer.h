@@ -41,6 +41,9 @@ class Tokenizer {
   // How many bytes of text a token stands for: none where it is special, the boundary, or an id without a
   // word. DataError when it is outside the vocabulary.
   virtual int64_t text_bytes(int32_t id) const = 0;
+  // The same of a token that follows another: a space that the tokenizer itself put before a text, which then
+  // begins here, is none of it.
+  virtual int64_t text_bytes_after(int32_t before, int32_t id) const;
 
   std::vector<int32_t> encode(std::string_view text) const;  // all of it
 };

@@ -21,7 +21,7 @@ File open_to_append(const std::string& path) {
 enum class Fate { keep, drop, invalid };
 
 // What becomes of one line when the run goes on from `step`; notes evaluations and checkpoints that stay.
-Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
+Fate fate_of(std::string_view line, int64_t step, bool other_evaluations, ResumeReport& report) {
   // A power cut may leave zeros, which the library takes for the end: what follows would go unseen.
   if (line.find('\0') != line.npos) return Fate::invalid;
   const json event = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -32,7 +32,7 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
   if (kind == "start" || kind == "resume") return Fate::keep;
   if (at == event.end()) return kind == "step" || kind == "eval" ? Fate::invalid : Fate::keep;
   if (!at->is_number_unsigned()) return Fate::invalid;
-  const int64_t last = kind == "step" ? step - 1 : step;
+  const int64_t last = kind == "step" || (kind == "eval" && other_evaluations) ? step - 1 : step;
   if (last < 0 || at->get<uint64_t>() > uint64_t(last)) return Fate::drop;
   if (kind == "checkpoint") {
     report.last_checkpoint_step = at->get<int64_t>();
@@ -52,7 +52,7 @@ Fate fate_of(std::string_view line, int64_t step, ResumeReport& report) {
 
 MetricsLog::MetricsLog(std::string path) : file_(open_to_append(path)) {}
 
-ResumeReport MetricsLog::resume(int64_t step) {
+ResumeReport MetricsLog::resume(int64_t step, bool other_evaluations) {
   const std::string path = file_.path(), text = read_file(path, kAnySize);  // as long as the run
   ResumeReport report;
   std::string kept;
@@ -60,7 +60,7 @@ ResumeReport MetricsLog::resume(int64_t step) {
     const size_t end = text.find('\n', at);
     const bool torn = end == std::string::npos;  // even if it parses: "step":12 may have been 120
     const std::string_view line = std::string_view(text).substr(at, torn ? end : end - at);
-    const Fate fate = torn ? Fate::invalid : fate_of(line, step, report);
+    const Fate fate = torn ? Fate::invalid : fate_of(line, step, other_evaluations, report);
     if (fate == Fate::keep) (kept += line) += '\n';
     ++(fate == Fate::keep ? report.kept : fate == Fate::drop ? report.dropped : report.invalid);
     at = torn ? text.size() : end + 1;

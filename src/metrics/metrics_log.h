@@ -72,7 +72,8 @@ class MetricsLog {
   // "step" events before it, "end" events not, other events that carry a step up to and with it, all others.
   // kNoCheckpoint: the run begins anew; of what was, only events without a step remain.
   static constexpr int64_t kNoCheckpoint = -1;
-  ResumeReport resume(int64_t step);
+  // Where `other_evaluations` are wanted than those on record, that of the checkpoint itself goes, too.
+  ResumeReport resume(int64_t step, bool other_evaluations = false);
 
   void log_step(const StepRecord& record);
   void log_eval(const EvalRecord& record);

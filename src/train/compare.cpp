@@ -28,6 +28,7 @@ bool is_record(const ordered_json& record) {
     return at(ordered_json::json_pointer("/config/runtime")).is_object() &&
            (eval.is_null() || eval.is_object()) &&
            at(ordered_json::json_pointer("/tokens_per_s")).is_number() &&
+           (rounds.is_null() || rounds.is_array()) &&
            std::all_of(rounds.begin(), rounds.end(), [](const ordered_json& one) { return one.is_number(); });
   };
   return record.is_object() && record.contains("version") && record.contains("seeds") &&
@@ -68,10 +69,11 @@ ComparePlan settle(ComparePlan plan, const CompareFile& file, const std::string&
   set_steps<T>(file, plan);
   if (record.is_null()) return plan;
   std::string changes;
-  for (const std::string& change : changes_since(record, to_json(plan))) changes += "\n  " + change;
+  for (const std::string& change : changes_since(record, to_json(plan)))
+    changes += (changes.empty() ? " " : "; ") + change;
   if (!changes.empty())
     throw ConfigError(dir + " holds another comparison than " + file.path + " now asks for:" + changes +
-                      "\nrestore these, or choose another --run-dir (seeds and variants may be added)");
+                      "; restore these, or choose another --run-dir (seeds and variants may be added)");
   return plan;
 }
 

@@ -112,13 +112,18 @@ bool is_loss(const json& event, const char* key) {
   return value != event.end() && (value->is_number() || value->is_null());
 }
 
+// Nothing else can be a step's time, of which speeds are made.
+bool is_step_time(double ms) {
+  return ms >= 1e-6 && ms < 1e12;
+}
+
 class RunReader {
  public:
   explicit RunReader(const TrainConfig& train) : train_(train) {}
 
   void read(std::string_view line) {
     run_.status = RunRecord::Status::partial;
-    if (StepLine step; scan_step(line, step)) return add(step, false);
+    if (StepLine step; scan_step(line, step) && is_step_time(step.step_ms)) return add(step, false);
     // A power cut may leave zeros, which the library takes for the end.
     const json event = line.find('\0') == line.npos ? json::parse(line, nullptr, false) : json();
     if (!event.is_object() || !read(event)) ++run_.unreadable;
@@ -153,6 +158,7 @@ class RunReader {
     StepLine step{.step = step_of(event)};
     if (step.step < 0 || ms == event.end() || !ms->is_number() || !is_loss(event, "loss")) return false;
     step.step_ms = ms->get<double>();
+    if (!is_step_time(step.step_ms)) return false;
     if (event["loss"].is_number()) step.loss = event["loss"].get<double>();
     add(step, event.contains("skipped"));
     return true;

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "data/text_tokenizer.h"
+#include "train/run_tokenizer.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -78,6 +80,11 @@ void open_data(const Config& config, ComparePlan& plan) {
   const TokenSet train(config.data.train, vocab_size, seq_len);
   const std::optional<TokenSet> val(std::in_place, config.data.val, vocab_size, seq_len);
   check_tokenizer(config, train, val);
+  const std::string& named = config.data.tokenizer.empty() ? train.tokenizer() : config.data.tokenizer;
+  if (!named.empty() && tokenizer_exists(named)) {
+    const RunTokenizer run = run_tokenizer(config, train, {}, "");
+    if (run.tokenizer) check_holds(*val, *run.tokenizer);
+  }
   plan.train_fingerprint = train.fingerprint();
   plan.val_fingerprint = val->fingerprint();
   plan.data = "trained on " + train.description() + "; validated on " + val->description();

@@ -20,6 +20,8 @@ constexpr std::array kEqual = {"tokens", "FLOPs", "time"};  // by Budget
 std::string mean_sd(const Summary& summary, int decimals) {
   if (summary.n == 0) return kNothing;
   if (!summary.sd || !std::isfinite(*summary.sd)) return decimal(summary.mean, decimals);
+  if (*summary.sd <= 1e-9 * std::max(1.0, std::abs(summary.mean)))  // rounding
+    return decimal(summary.mean, decimals) + " (no spread)";
   decimals = decimals_for(*summary.sd, decimals);
   return decimal(summary.mean, decimals) + " ± " + decimal(*summary.sd, decimals);
 }

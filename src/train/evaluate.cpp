@@ -55,7 +55,8 @@ class Evaluation {
         B > 0 ? engine_.loss({.B = B, .T = T_, .inputs = inputs_.data(), .targets = targets_.data()}) : 0;
     if (options_.tokenizer == nullptr) return {loss, std::numeric_limits<double>::quiet_NaN()};
     int64_t bytes = 0;
-    for (int64_t i = 0; i < B * T_; ++i) bytes += options_.tokenizer->text_bytes(targets_[size_t(i)]);
+    for (int64_t i = 0; i < B * T_; ++i)
+      bytes += options_.tokenizer->text_bytes_after(inputs_[size_t(i)], targets_[size_t(i)]);
     return {loss, double(bytes)};
   }
 

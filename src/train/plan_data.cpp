@@ -1,6 +1,7 @@
 #include "train/plan_data.h"
 
 #include "core/error.h"
+#include "data/text_tokenizer.h"
 #include "train/run_tokenizer.h"
 
 namespace saslm {
@@ -20,6 +21,7 @@ PlanData look_at_data(const Config& config) {
     if (!config.data.val.empty()) val.emplace(config.data.val, vocab_size, seq_len, kMostChecked);
     found.notes = check_tokenizer(config, train, val);
     RunTokenizer run = run_tokenizer(config, train, {}, "");
+    if (val && run.tokenizer) check_holds(*val, *run.tokenizer);
     found.notes.insert(found.notes.end(), run.warnings.begin(), run.warnings.end());
     for (const auto& [name, text] : run.copy.files) found.tokenizer_bytes += int64_t(text.size());
   } catch (const DataError& error) {

@@ -144,15 +144,13 @@ StateDifference replay(const ReplayOptions& options, const ReplayPlan& plan, con
   const WorkDir work(options.work_dir);
   if (!plan.from_path.empty()) work.bring(plan.from_path);
   UntilStep until(plan.from);
-  Trainer<T> trainer(
-      plan.config,
-      {.run_dir = work.run(),
-       .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
-       .init_from = plan.init_from,
-       .tokenizer =
-           plan.from_path.empty() && plan.tokenizer.known() ? std::optional(plan.tokenizer) : std::nullopt,
-       .stop = [&] { return until.done >= plan.to; }},
-      ops, until);
+  Trainer<T> trainer(plan.config,
+                     {.run_dir = work.run(),
+                      .resume = plan.from_path.empty() ? ResumeMode::automatic : ResumeMode::must,
+                      .init_from = plan.init_from,
+                      .tokenizer = plan.from_path.empty() ? std::optional(plan.tokenizer) : std::nullopt,
+                      .stop = [&] { return until.done >= plan.to; }},
+                     ops, until);
   trainer.run();
   std::vector<std::string> none;
   const auto saved = find(work.run() + "/checkpoints", plan.to, 0, none);

@@ -178,7 +178,7 @@ std::vector<std::string> check_resumable(const std::string& saved_config, const 
     const std::string line = dotted(pointer) + ": " + before + " in the checkpoint, " + now + " now";
     switch (rule_of(pointer)) {
       case Rule::fixed:
-        refused += "\n  " + line;
+        refused += (refused.empty() ? " " : "; ") + line;
         break;
       case Rule::noted:
         noted.push_back(line);
@@ -189,7 +189,7 @@ std::vector<std::string> check_resumable(const std::string& saved_config, const 
   }
   if (!refused.empty())
     throw CheckpointError(where + ": this run cannot be resumed with a config that differs in" + refused +
-                          "\nrestore these, or start another run with another --run-dir (weights alone: "
+                          "; restore these, or start another run with another --run-dir (weights alone: "
                           "--init-from)");
   return noted;
 }

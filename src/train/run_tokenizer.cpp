@@ -1,12 +1,19 @@
 #include "train/run_tokenizer.h"
 
 #include "core/error.h"
+#include "data/text_tokenizer.h"
 
 namespace saslm {
 namespace {
 
 TokenizerOf of_data(const std::string& whose, const TokenSet& set) {
   return {whose, set.tokenizer(), set.tokenizer_fingerprint()};
+}
+
+// The shards that are known, where others are not.
+TokenizerOf of_known_data(const std::string& whose, const TokenSet& set) {
+  return {set.tokenizer().empty() ? "a part of " + whose : whose, set.tokenizer_of_some(),
+          set.fingerprint_of_some()};
 }
 
 TokenizerOf of_copy(const std::string& whose, const TokenizerCopy& copy) {
@@ -41,11 +48,11 @@ RunTokenizer find_named(const Config& config, const TokenSet& train, bool resumi
   }
   try {
     TokenizerCopy copy = copy_tokenizer(name);
-    require_same_tokenizer(of_data("data.train", train), of_copy(name + " now", copy),
+    require_same_tokenizer(of_known_data("data.train", train), of_copy(name + " now", copy),
                            "put back the file that it was, name its present place in data.tokenizer, or "
                            "tokenize the text again");
     found.tokenizer = make_tokenizer(copy);
-    if (!resuming) check_vocabulary(config, *found.tokenizer);
+    if (!resuming) check_vocabulary(config, *found.tokenizer), check_holds(train, *found.tokenizer);
     found.copy = std::move(copy);
   } catch (const DataError& error) {
     if (!resuming) throw;
@@ -60,13 +67,18 @@ std::vector<std::string> check_tokenizer(const Config& config, const TokenSet& t
                                          const std::optional<TokenSet>& val) {
   std::vector<std::string> notes;
   const auto compare = [&](const TokenizerOf& other, const std::string& advice) {
+    require_same_tokenizer(of_known_data("data.train", train), other, advice);
     const std::string note = require_same_tokenizer(of_data("data.train", train), other, advice);
     if (!note.empty()) notes.push_back(note);
   };
-  if (val) compare(of_data("data.val", *val), "tokenize both with the same one");
+  if (val) {
+    const std::string advice = "tokenize both with the same one";
+    require_same_tokenizer(of_known_data("data.train", train), of_known_data("data.val", *val), advice);
+    compare(of_data("data.val", *val), advice);
+  }
   const std::string name = tokenizer_name(config.data.tokenizer);
   // A run that was moved away from its tokenizer has a copy of it.
-  if (name.empty() || (name == train.tokenizer() && !tokenizer_exists(name))) return notes;
+  if (name.empty() || (!train.tokenizer().empty() && !tokenizer_exists(name))) return notes;
   compare(of_copy("data.tokenizer", copy_tokenizer(name)),
           "put back the file that the data was made with, name it, or tokenize the text again");
   return notes;
@@ -77,10 +89,11 @@ RunTokenizer run_tokenizer(const Config& config, const TokenSet& train, const To
   if (!carried.known()) return find_named(config, train, !where.empty());
   const std::string advice =
       "give the run the data and the tokenizer that it began with, or start another run";
-  require_same_tokenizer(of_copy(where, carried), of_data("data.train", train), advice);
+  require_same_tokenizer(of_copy(where, carried), of_known_data("data.train", train), advice);
   RunTokenizer run;
   run.copy = carried;
-  const std::string& named = config.data.tokenizer;
+  const std::string& named =
+      config.data.tokenizer.empty() && !carried.complete() ? carried.name : config.data.tokenizer;
   if (!named.empty() && tokenizer_exists(named)) {
     TokenizerCopy now = copy_tokenizer(named);
     require_same_tokenizer(of_copy(where, carried), of_copy("data.tokenizer", now), advice);

@@ -41,6 +41,16 @@ void find_tokenizer(SavedModel& model) {
   if (manifest.files.size() > kConfig + 1) model.tokenizer = tokenizer_name(model.path);
 }
 
+// Of a model from before fingerprints were kept: the file that it names, as it is now; nothing where that is
+// gone.
+TokenizerOf identity_of(const SavedModel& model) {
+  const TokenizerOf own{model.path, model.tokenizer_name, model.tokenizer_fingerprint};
+  if (!own.fingerprint.empty() || own.name.empty() || own.name == "bytes") return own;
+  if (!tokenizer_exists(own.name)) return {model.path, "", ""};
+  const TokenizerCopy now = copy_tokenizer(own.name);
+  return {model.path, now.name, now.fingerprint};
+}
+
 }  // namespace
 
 SavedModel find_saved_model(const std::string& path) {
@@ -75,7 +85,7 @@ TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
     throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
                       ", which is not there (any more); name its present place with --tokenizer FILE");
   TokenizerCopy copy = copy_tokenizer(name);
-  const TokenizerOf model_s{model.path, model.tokenizer_name, model.tokenizer_fingerprint};
+  const TokenizerOf model_s = identity_of(model);
   const TokenizerOf taken{given.empty() ? name + " now" : "--tokenizer " + given, copy.name,
                           copy.fingerprint};
   if (!given.empty() || !model.tokenizer_fingerprint.empty()) {
@@ -93,10 +103,13 @@ TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
 }
 
 std::string check_data_of(const SavedModel& model, const TokenSet& data) {
-  return require_same_tokenizer({model.path, model.tokenizer_name, model.tokenizer_fingerprint},
-                                {"the data", data.tokenizer(), data.tokenizer_fingerprint()},
-                                "tokenize the text with the model's own tokenizer" +
-                                    (model.tokenizer.empty() ? "" : ", --tokenizer " + model.tokenizer));
+  const std::string advice = "tokenize the text with the model's own tokenizer" +
+                             (model.tokenizer.empty() ? "" : ", --tokenizer " + model.tokenizer);
+  const TokenizerOf own = identity_of(model);
+  if (data.tokenizer().empty() && !data.tokenizer_of_some().empty())
+    require_same_tokenizer(own, {"a part of the data", data.tokenizer_of_some(), data.fingerprint_of_some()},
+                           advice);
+  return require_same_tokenizer(own, {"the data", data.tokenizer(), data.tokenizer_fingerprint()}, advice);
 }
 
 template <class T>

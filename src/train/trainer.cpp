@@ -175,7 +175,8 @@ void Trainer<T>::restore() {
     start_anew(options_.init_from);
   atomic_write_file(options_.run_dir + "/config.json", to_json(config_));
   metrics_ = std::make_unique<MetricsLog>(options_.run_dir + "/metrics.jsonl");
-  const ResumeReport report = metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint);
+  const ResumeReport report =
+      metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint, other_evaluations_);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
   if (found) tell_of_record(report, *found);
@@ -266,6 +267,27 @@ void Trainer<T>::start_anew(const std::string& init_from) {
   observer_.note("began with " + describe(state_.origin));
 }
 
+// Whether the checkpoint's evaluation, and those before it, can be compared with those from here on.
+template <class T>
+void Trainer<T>::compare_evaluations(const Checkpoint& checkpoint, const RunState& saved) {
+  const bool other_data = saved.val_fingerprint != state_.val_fingerprint;
+  // A checkpoint from before samples were spread read the first ones: the same where both are all.
+  const auto config = nlohmann::json::parse(checkpoint.config_json());
+  const auto most = config.value(nlohmann::json::json_pointer("/eval/max_sequences"), int64_t(0));
+  const bool all_then = saved.eval_sample.empty() && (most == 0 || most >= eval_sample_.of());
+  const bool all_now = eval_sample_.sequences() == eval_sample_.of();
+  const bool same_sample = saved.eval_sample == state_.eval_sample || (all_then && all_now);
+  if (other_data)
+    observer_.warning(
+        "data.val is not what it was when the checkpoint was saved: validation losses before and "
+        "after cannot be compared");
+  else if (!same_sample)
+    observer_.warning(
+        "evaluations read other sequences of data.val than before the checkpoint: validation losses before "
+        "and after cannot be compared");
+  other_evaluations_ = val_set_ && (other_data || !same_sample);
+}
+
 template <class T>
 void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   changes_ = check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path());
@@ -281,15 +303,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
                     saved.train_fingerprint + ", now " + state_.train_fingerprint +
                     "); give it the same shards in the same order, or start another run");
-  if (saved.val_fingerprint != state_.val_fingerprint)
-    observer_.warning(
-        "data.val is not what it was when the checkpoint was saved: validation losses before and "
-        "after cannot be compared");
-  else if (saved.eval_sample != state_.eval_sample &&
-           !(saved.eval_sample.empty() && eval_sample_.sequences() == eval_sample_.of()))
-    observer_.warning(
-        "evaluations read other sequences of data.val than before the checkpoint: validation losses before "
-        "and after cannot be compared");
+  compare_evaluations(checkpoint, saved);
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
     changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
   for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
@@ -308,7 +322,11 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
   state_ = saved;
   detector_.restore(saved.detector);
-  saved_at_ = state_.step;
+  resumed_at_ = state_.step;
+  // Where a run is now to end at a step that it once passed, that checkpoint is saved anew, as an end.
+  const bool now_an_end = state_.step >= config_.train.steps &&
+                          nlohmann::json::parse(checkpoint.config_json())["train"]["steps"] > state_.step;
+  if (!now_an_end) saved_at_ = state_.step;
   observer_.note("resumed from " + checkpoint.path());
 }
 
@@ -323,7 +341,7 @@ void Trainer<T>::log_start() {
   }
   observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
-  const bool resumed = saved_at_ >= 0;
+  const bool resumed = resumed_at_ >= 0;
   metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
                           {"origin", to_json(state_.origin)},
                           {"changed", changes_},

@@ -68,6 +68,7 @@ class Trainer {
   void follow_first();                          // the others' restore
   void start_anew(const std::string& init_from);
   void resume_from(const Checkpoint& checkpoint);
+  void compare_evaluations(const Checkpoint& checkpoint, const RunState& saved);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);    // as run_tokenizer
   void tell_of_record(const ResumeReport& report, const Checkpoint& checkpoint);  // what it lacks
   void log_start();
@@ -104,6 +105,8 @@ class Trainer {
   std::map<std::string, std::string> carried_;  // its files, in every checkpoint
   std::vector<std::string> changes_;            // since the checkpoint it went on from
   int64_t evaluated_at_ = -1, saved_at_ = -1;   // steps; saved: or on its way to be
+  int64_t resumed_at_ = -1;                     // likewise; -1: not
+  bool other_evaluations_ = false;  // than the checkpoint's: of other data or other sequences of it
   std::optional<double> last_val_loss_;
   double started_at_s_ = 0;     // monotonic
   std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing

@@ -154,8 +154,8 @@ class UnknownTokenizer(EvaluationTest):
 
     def test_without_the_file_there_is_no_figure_and_the_reason(self):
         folder = self.copy()
+        (folder / "tokenizer.json").rename(folder / "moved.json")  # before the run could take its bytes
         run = self.train(self.config_in(folder))
-        (folder / "tokenizer.json").rename(folder / "moved.json")
         evaluate = ["eval", "--checkpoint", run, "--data", folder / "greek_*.bin"]
         found = self.run_json(*evaluate)
         self.assertIsNone(found["bits_per_byte"])
@@ -165,6 +165,15 @@ class UnknownTokenizer(EvaluationTest):
         self.assertIn("no bits per byte: ", said)
         moved = self.run_json(*evaluate, "--tokenizer", folder / "moved.json")
         self.assertAlmostEqual(moved["bits_per_byte"], self.evaluate("greek", run=run)["bits_per_byte"], delta=1e-9)
+
+    def test_a_run_that_carries_it_needs_no_file(self):
+        folder = self.copy()
+        run = self.train(self.config_in(folder))
+        evaluate = ["eval", "--checkpoint", run, "--data", folder / "greek_*.bin"]
+        before = self.run_json(*evaluate)
+        self.assertIsNotNone(before["bits_per_byte"])
+        (folder / "tokenizer.json").unlink()
+        self.assertEqual(self.run_json(*evaluate), before)
 
     def test_a_run_without_it_says_so_and_logs_null(self):
         folder = self.copy()
@@ -185,7 +194,8 @@ class UnknownTokenizer(EvaluationTest):
         first, second = list(vocab)[300:302]
         vocab[first], vocab[second] = vocab[second], vocab[first]
         (folder / "tokenizer.json").write_text(json.dumps(file))
-        for more in ([], ["--tokenizer", folder / "tokenizer.json"], ["--tokenizer", "bytes"]):
+        self.assertIsNotNone(self.run_json(*evaluate)["bits_per_byte"])  # by the run's own copy
+        for more in (["--tokenizer", folder / "tokenizer.json"], ["--tokenizer", "bytes"]):
             with self.subTest(more=more):
                 done = saslm(*evaluate, *more)
                 self.assertEqual((done.code, done.out), (USER, ""), done.err)

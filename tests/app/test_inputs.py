@@ -297,7 +297,7 @@ class Shards(AppTest):
         result = saslm("train", self.write_config(tiny_config(data={"train": str(folder / "t_*.bin")})), "--run-dir",
                        self.fresh())
         self.assertEqual(result.code, USER)
-        self.assertIn(f"({folder}/t_1.bin) has 11 tokens", result.err)
+        self.assertIn(f"{folder}/t_1.bin, the longest of 2 shards, has 11 tokens", result.err)
         self.assertIn(f"{folder}/t_0.bin", result.err)
 
 

@@ -65,7 +65,7 @@ class FileSize(LimitsTest):
         text.write_text("abc " * 20000)
         for command in (("train", self.config, "--run-dir", self.fresh()),
                         ("tokenize", "--input", text, "--tokenizer", "bytes", "--out", self.fresh()),
-                        ("export", "--checkpoint", run, "--out", self.fresh()),
+                        ("export", "--checkpoint", run, "--no-tokenizer", "--out", self.fresh()),
                         ("train", self.config, "--run-dir", self.fresh(), "--ranks", 2, "--set", "train.grad_accum=1")):
             with self.subTest(command[0]):
                 self.one_word(limited(*command, FSIZE=200), MACHINE, "File too large", "a file may have 200 bytes here")

@@ -122,6 +122,11 @@ TEST_F(Checkpoints, WhatIsCarriedComesBackAndCounts) {
   EXPECT_TRUE(verify_checkpoint(dir + "/step_00000002").carried().empty());
 }
 
+TEST_F(Checkpoints, WhatIsCarriedMayBeAsLargeAsATokenizersFile) {
+  const std::map<std::string, std::string> large = {{"tokenizer.json", std::string(size_t{17} << 20, ' ')}};
+  EXPECT_EQ(verify_checkpoint(save_tiny(dir, 1, 7, large)).carried(), large);
+}
+
 TEST_F(Checkpoints, EveryFlippedBitAndTruncationOfWhatIsCarriedIsDetected) {
   const std::string path = save_tiny(dir, 1, 7, kCarried);
   for (const char* name : {"tokenizer.json", "manifest.json"}) {

@@ -64,6 +64,20 @@ TEST(TextBytes, OfSpecialTokensAreNoneAndOfOtherAddedOnesTheirText) {
   EXPECT_DATA_ERROR(tokenizer.text_bytes(int32_t(tokenizer.vocab_size())), "outside the vocabulary");
 }
 
+// Llama-2's kind puts a space before every text, which is none of the text's.
+TEST(TextBytes, OfASpaceThatTheTokenizerPutBeforeATextAreNone) {
+  const auto tokenizer = make_tokenizer(kFixtures + "/characters.json");
+  const std::string first = "no king", second = " of the sea";
+  std::vector<int32_t> ids = tokenizer->encode(first);
+  ids.push_back(tokenizer->boundary());
+  for (const int32_t id : tokenizer->encode(second)) ids.push_back(id);
+  int64_t bytes = 0;
+  int32_t before = tokenizer->boundary();
+  for (const int32_t id : ids) bytes += tokenizer->text_bytes_after(before, id), before = id;
+  EXPECT_EQ(bytes, int64_t(first.size() + second.size()));
+  EXPECT_GT(bytes_of(*tokenizer, ids), bytes);
+}
+
 TEST(TextTokenizer, IsTheFirstThatIsThere) {
   const OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3, 4}));

@@ -148,6 +148,26 @@ TEST(TokenSet, MetadataGivesTheTokenizer) {
   EXPECT_EQ(TokenSet({dir / "*.bin"}, 50, 1).tokenizer(), "");
 }
 
+TEST(TokenSet, WhatSomeShardsSayIsKnownOfThoseAndOneWithoutAFingerprintHidesNone) {
+  OwnFolder dir;
+  const auto describe = [&](const std::string& name, const std::string& fingerprint) {
+    write_bytes(dir / (name + "_000000.bin"), test::llmc_u16({1, 2, 3}));
+    ShardInfo info{"bpe", 256, 3, 3, 1, {name + "_000000.bin"}};
+    info.fingerprint = fingerprint;
+    write_bytes(dir / (name + ".json"), to_json(info));
+  };
+  write_bytes(dir / "bare.bin", test::llmc_u16({3, 2, 1}));
+  describe("a", std::string(32, 'a'));
+  const TokenSet partly({dir / "*.bin"}, 256, 1);
+  EXPECT_EQ(partly.tokenizer(), "");
+  EXPECT_EQ(partly.tokenizer_of_some(), "bpe");
+  EXPECT_EQ(partly.fingerprint_of_some(), std::string(32, 'a'));
+  describe("b", "");
+  EXPECT_EQ(TokenSet({dir / "*.bin"}, 256, 1).fingerprint_of_some(), std::string(32, 'a'));
+  describe("c", std::string(32, 'c'));
+  EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 256, 1), "one tokenizer");
+}
+
 TEST(TokenSet, BrokenMetadataIsRefused) {
   OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3}));
