@@ -52,6 +52,7 @@ constexpr Synonym kSynonyms[] = {
     {"depth", "model.n_layer"},
     {"layers", "model.n_layer"},
     {"block_size", "model.max_seq_len"},
+    {"block_size", "train.seq_len"},
     {"max_position_embeddings", "model.max_seq_len"},
     {"n_positions", "model.max_seq_len"},
     {"n_ctx", "model.max_seq_len"},

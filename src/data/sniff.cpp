@@ -151,6 +151,9 @@ Sniffed by_its_bytes(std::string_view head) {
 
 Sniffed sniff(std::string_view head) {
   head = head.substr(0, kSniffBytes);
+  // zstd's skippable frames, of 16 kinds: pzstd puts one before each other frame.
+  if (head.size() >= 8 && (uint8_t(head[0]) & 0xf0) == 0x50 && head.substr(1, 3) == "\x2a\x4d\x18"sv)
+    return {Content::zstd, "zstd", ""};
   for (const Magic& magic : kMagics)
     if (matches(magic, head)) return {magic.content, std::string(magic.what), std::string(magic.advice)};
   if (head.size() >= 12 && head.starts_with("RIFF") &&

@@ -50,7 +50,10 @@ void check_input(const std::string& path, TokenType type) {
                             "a parquet file", "a safetensors file", "an Arrow"})
     if (text || found.what.starts_with(other))
       throw DataError(path + ": " + (text ? "text" : found.what) + ", not bare " + word_of(type) +
-                      " token ids; " + (text ? "leave out --raw to tokenize it" : found.advice));
+                      " token ids; " +
+                      (text                   ? "leave out --raw to tokenize it"
+                       : found.advice.empty() ? "decompress it first"
+                                              : found.advice));
   if (size % width != 0)
     throw DataError(path + ": " + std::to_string(size) + " bytes are no whole number of " + word_of(type) +
                     " ids of " + std::to_string(width) + " bytes; it is cut short or something else");

@@ -79,6 +79,7 @@ json read(const std::string& path) {
     throw ConfigError(
         path + ": there is none; wanted a folder of a model as transformers' save_pretrained writes it");
   try {
+    require_file(path);
     return read_json_object(path);
   } catch (const ConfigError& error) {
     throw ConfigError(path + ": " + error.what());
@@ -156,7 +157,8 @@ void HfConfig::check_rest() {
     const bool plain =
         is_nothing(value) || all_full_attention(key, value) || (key == "partial_rotary_factor" && value == 1);
     if (known != std::end(kNotComputed) && plain) continue;
-    if (known != std::end(kNotComputed)) refuse(key, "none: saslm computes no " + std::string(known->second));
+    if (known != std::end(kNotComputed))
+      refuse(key, "none: saslm does not compute " + std::string(known->second));
     refuse(shorten(key),
            "a key that saslm knows: it cannot say that it computes this model exactly (if the key changes no "
            "logit, remove "

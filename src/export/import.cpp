@@ -151,7 +151,9 @@ void shorten_context(ImportForm& form, int64_t wanted) {
 
 std::string config_text(const ImportResult& result) {
   nlohmann::ordered_json config = {{"model", nlohmann::ordered_json::parse(to_json(result.model))}};
-  if (!result.tokenizer.empty()) config["data"] = {{"tokenizer", result.tokenizer}};
+  if (!result.tokenizer.empty())
+    config["data"] = {{"tokenizer", result.tokenizer},
+                      {"tokenizer_fingerprint", result.tokenizer_fingerprint}};
   return config.dump(2) + "\n";
 }
 
@@ -173,6 +175,7 @@ ImportResult import_model(const ImportRequest& request) {
   ImportResult result{
       .out = out, .architecture = form.architecture, .model = form.model, .tokenizer = tokenizer.name};
   result.notes = tokenizer.notes;
+  result.tokenizer_fingerprint = tokenizer.fingerprint;
   std::vector<ConstNamedTensor> tensors;
   for (const Piece& piece : form.pieces) {
     tensors.push_back({piece.ours, piece.shape, {}});

@@ -24,7 +24,7 @@ struct ImportResult {
   std::string out;  // absolute
   std::string architecture;
   ModelConfig model;
-  std::string tokenizer;  // "" when none was written
+  std::string tokenizer, tokenizer_fingerprint;  // "" when none was written
   int64_t tensors = 0, parameters = 0;
   std::vector<std::string> files;  // names, sorted
   std::vector<std::string> notes;  // what a person should know

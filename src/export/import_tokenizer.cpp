@@ -56,10 +56,12 @@ ImportedTokenizer import_tokenizer(const std::string& from, const std::string& o
     return result;
   }
   const std::string json_path = from + "/tokenizer.json";
-  if (path_exists(json_path) && is_byte_tokenizer(read_file(json_path))) return {.name = "bytes"};
+  if (path_exists(json_path) && is_byte_tokenizer(read_file(json_path)))
+    return {.name = "bytes", .fingerprint = "bytes"};
   try {
     const auto tokenizer = make_tokenizer(from);
     take_files(result, *tokenizer, out);
+    result.fingerprint = tokenizer->fingerprint();  // the files are written as they are
     if (tokenizer->vocab_size() > model.vocab_size)
       result.notes.push_back("the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
                              " tokens, the model only " + std::to_string(model.vocab_size) +

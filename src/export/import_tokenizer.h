@@ -9,7 +9,7 @@
 namespace saslm {
 
 struct ImportedTokenizer {
-  std::string name;  // as config.json says it: "bytes", a file in `out`, or "" for none
+  std::string name, fingerprint;  // as config.json says them: "bytes", a file in `out`, or "" for none
   std::map<std::string, std::string> files;  // name, bytes: as they are
   std::vector<std::string> notes;            // what a person should know
 };

@@ -432,6 +432,8 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         prompt = 0 if inputs_embeds is None else inputs_embeds.shape[1]
         counted = position_ids if attention_mask is None else attention_mask
         total = prompt + input_ids.shape[1] if counted is None else counted.shape[1]
+        if total <= length_of(cache):  # a chunk of a prompt, with its own positions alone
+            total = length_of(cache) + input_ids.shape[1]
         new = total - length_of(cache)
         given = {name: kwargs[name] for name in ("logits_to_keep", "output_attentions", "output_hidden_states") if name in kwargs}
         given |= {"attention_mask": attention_mask, CACHE: cache}

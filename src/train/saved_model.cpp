@@ -1,5 +1,6 @@
 #include "train/saved_model.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
@@ -70,6 +71,14 @@ SavedModel find_saved_model(const std::string& path) {
   const auto seq_len = at("/train/seq_len"_json_pointer), tokenizer = at("/data/tokenizer"_json_pointer);
   if (seq_len.is_number_integer() && seq_len > 0 && seq_len <= model.seq_len) model.seq_len = seq_len;
   if (tokenizer.is_string()) model.tokenizer = model.tokenizer_name = tokenizer;
+  // A folder that `import` made has its tokenizer beside the weights, wherever it is moved.
+  if (const auto own = at("/data/tokenizer_fingerprint"_json_pointer);
+      tokenizer.is_string() && own.is_string()) {
+    model.tokenizer_fingerprint = own;
+    const std::string beside =
+        model.path + "/" + std::filesystem::path(model.tokenizer_name).filename().string();
+    if (model.tokenizer_name != "bytes" && path_exists(beside)) model.tokenizer = beside;
+  }
   find_tokenizer(model);
   return model;
 }

@@ -53,6 +53,37 @@ TEST(Bpe, IdsAreThoseOfTheLibrary) {
   }
 }
 
+// Unicode 17 has 13 numbers more: the library's Digits splits at them, while its patterns still go by
+// Unicode 16.
+TEST(Bpe, DigitsKnowTheNumbersOfUnicode17) {
+  constexpr int kMerged = 256;  // 's, one piece only where a number ends before it
+  json vocab;
+  for (int byte = 0; byte < 256; ++byte) vocab[byte_character(byte)] = byte;
+  vocab["'s"] = kMerged;
+  const OwnFolder dir;
+  const std::string path = dir / "tokenizer.json";
+  for (const bool individual : {false, true}) {
+    const json digits = {{"type", "Digits"}, {"individual_digits", individual}};
+    const json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
+    const json model = {
+        {"type", "BPE"}, {"vocab", vocab}, {"merges", json::array({json::array({"'", "s"})})}};
+    const json split = {{"type", "Sequence"}, {"pretokenizers", json::array({digits, byte_level})}};
+    write_bytes(path, json{{"pre_tokenizer", split}, {"model", model}}.dump());
+    const auto tokenizer = make_tokenizer(path);
+    const auto ids = [&](const std::string& text) { return tokenizer->encode(text); };
+    using Ids = std::vector<int32_t>;
+    EXPECT_EQ(ids("\U00011de0's"), (Ids{0xf0, 0x91, 0xb7, 0xa0, kMerged}));
+    EXPECT_EQ(ids("\U00011de9's"), (Ids{0xf0, 0x91, 0xb7, 0xa9, kMerged}));
+    EXPECT_EQ(ids("\U00016ff4's"), (Ids{0xf0, 0x96, 0xbf, 0xb4, kMerged}));
+    EXPECT_EQ(ids("\U00016ff6's"), (Ids{0xf0, 0x96, 0xbf, 0xb6, kMerged}));
+    // Their neighbours are no numbers, and end no piece.
+    EXPECT_EQ(ids("\U00011ddf's"), (Ids{0xf0, 0x91, 0xb7, 0x9f, '\'', 's'}));
+    EXPECT_EQ(ids("\U00011dea's"), (Ids{0xf0, 0x91, 0xb7, 0xaa, '\'', 's'}));
+    EXPECT_EQ(ids("\U00016ff3's"), (Ids{0xf0, 0x96, 0xbf, 0xb3, '\'', 's'}));
+    EXPECT_EQ(ids("\U00016ff7's"), (Ids{0xf0, 0x96, 0xbf, 0xb7, '\'', 's'}));
+  }
+}
+
 TEST(Bpe, GptTwosPairIsReadByEitherFileOrTheFolder) {
   const json cases = read_json("cases.json");
   for (const char* name : {"", "/encoder.json", "/vocab.bpe"}) {

@@ -88,14 +88,14 @@ TEST_F(Metrics, TheCheckpointsOwnEvaluationGoesWhereOthersAreWanted) {
   const std::string before = R"({"event":"eval","step":0,"val_loss":3.0})"
                              "\n" +
                              step_line(0);
-  const std::string own = R"({"event":"eval","step":1,"val_loss":2.0})"
-                          "\n";
-  write(before + own);
+  const std::string last = R"({"event":"eval","step":1,"val_loss":2.0})"
+                           "\n";
+  write(before + last);
   EXPECT_EQ(MetricsLog(path).resume(1, true).last_eval_step, 0);
   EXPECT_EQ(read_file(path), before);
-  write(before + own);
+  write(before + last);
   EXPECT_EQ(MetricsLog(path).resume(1).last_eval_step, 1);
-  EXPECT_EQ(read_file(path), before + own);
+  EXPECT_EQ(read_file(path), before + last);
 }
 
 TEST_F(Metrics, ResumeWithoutACheckpointKeepsNoStep) {
