@@ -213,6 +213,10 @@ const char* name_of(Budget budget) {
 }
 
 bool is_compare_file(const std::string& path) {
+  std::error_code unknown;
+  const auto status = std::filesystem::status(path, unknown);
+  if (exists(status) && !is_regular_file(status) && !is_directory(status))
+    return false;  // a pipe's text comes but once, and is a run's config
   return naming(path, [&] {
     const json root = read_config_object(path);
     return !root.contains("model") && (root.contains("variants") || root.contains("base"));

@@ -37,7 +37,8 @@ struct CompareFile {
   int64_t ranks = 1;                   // that share each run's steps; said on the command line
 };
 
-// Whether the file at `path` asks for a comparison, and not for a run. ConfigError when it cannot be read.
+// Whether the file at `path` asks for a comparison, and not for a run. ConfigError when it cannot be read. A
+// pipe is not read, and never one.
 bool is_compare_file(const std::string& path);
 
 // `overrides` are those of --set: a key of the comparison (seeds=[1]), or one of the base's config
