@@ -75,7 +75,7 @@ class Stack(LimitsTest):
     """ulimit -s"""
 
     def test_too_little_is_said(self):
-        for bytes in (16 * KIB, 64 * KIB, 512 * KIB):
+        for bytes in (48 * KIB, 64 * KIB, 512 * KIB):
             for command in (("train", self.config, "--run-dir", self.fresh()), ("schema",)):
                 with self.subTest(bytes=bytes, command=command[0]):
                     self.one_word(limited(*command, STACK=bytes), USER, f"the stack may have {bytes // KIB} KiB (ulimit -s)",
@@ -85,7 +85,7 @@ class Stack(LimitsTest):
         for env in {}, {"GOMP_SPINCOUNT": "100"}:
             for threads in "1", "2":
                 done = limited("train", self.config, "--run-dir", self.fresh(), env={**env, "OMP_NUM_THREADS": threads},
-                               STACK=(16 * KIB, 8 * MIB))
+                               STACK=(48 * KIB, 8 * MIB))
                 self.assertEqual(done.code, DONE, done.err)
 
     def test_what_is_let_pass_is_enough(self):
