@@ -139,14 +139,15 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("tokenize", "Turn text files into token shards");
   sub->add_option("--input", o->work.inputs,
-                  "Files of text, each a document, or of JSON lines (.jsonl), each line a document; also "
-                  "compressed by "
-                  "gzip, zstd or xz; folders of them; patterns; - is standard input")
+                  "Files of text, each a document, or of JSON lines (.jsonl), each line a document, also "
+                  "compressed by gzip, zstd or xz; parquet, each row a document, where saslm was built with "
+                  "Arrow; folders of them; patterns; - is standard input")
       ->required();
   sub->add_option("--tokenizer", o->tokenizer,
                   "bytes (the default), a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder "
                   "that holds them");
-  sub->add_option("--field", o->field, "The text of JSON lines: text unless told; a.b is b within a");
+  sub->add_option("--field", o->field,
+                  "The text of JSON lines and the column of parquet: text unless told; a.b is b within a");
   sub->add_option(
          "--format", o->input_format,
          "auto (by name and first bytes), text, jsonl, or bytes: taken as they are, whatever they hold")

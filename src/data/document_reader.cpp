@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "data/json_line.h"
+#include "data/parquet.h"
 
 namespace saslm {
 
@@ -12,6 +13,14 @@ namespace {
 
 constexpr size_t kChunkBytes = 1 << 18;
 constexpr size_t kMaxLineBytes = size_t(1) << 30;  // held in memory as a whole
+
+// The rest, from `skip` on, of the text that begins at `begin`.
+void hand_on_rest(DocumentSink& sink, std::string_view text, int64_t skip, int64_t begin) {
+  for (size_t at = size_t(skip); at < text.size(); at += kChunkBytes) {
+    const std::string_view piece = text.substr(at, kChunkBytes);
+    sink.add_text(piece, {.offset = begin, .in_document = true, .skipped = int64_t(at + piece.size())});
+  }
+}
 
 class TextDocuments : public DocumentReader {
  public:
@@ -115,10 +124,7 @@ class JsonLines : public DocumentReader {
       if (!found.problem.empty()) refuse(found.problem);
       const std::string_view text = found.text;
       if (size_t(skip_) > text.size()) refuse("shorter than when it was read before");
-      for (size_t at = size_t(skip_); at < text.size(); at += kChunkBytes) {
-        const std::string_view piece = text.substr(at, kChunkBytes);
-        sink.add_text(piece, {.offset = begin, .in_document = true, .skipped = int64_t(at + piece.size())});
-      }
+      hand_on_rest(sink, text, skip_, begin);
     }
     skip_ = 0;
     ++lines_;
@@ -154,6 +160,35 @@ class JsonLines : public DocumentReader {
   int64_t held_offset_ = 0;   // of held_ in the input
 };
 
+class ParquetDocuments : public DocumentReader {
+ public:
+  ParquetDocuments(const std::string& path, const std::string& field, const TextPosition& begin)
+      : path_(path),
+        texts_(open_parquet(path, field, begin.offset)),
+        row_(begin.offset),
+        skip_(begin.skipped) {}
+
+  bool read(DocumentSink& sink) override {
+    const auto text = texts_->next();
+    if (!text) return false;
+    if (size_t(skip_) > text->size())
+      throw ContentError(path_ + ": row " + std::to_string(row_ + 1) +
+                         ": shorter than when it was read before");
+    hand_on_rest(sink, *text, skip_, row_);
+    skip_ = 0;
+    sink.end_document({.offset = ++row_});
+    return true;
+  }
+
+  int64_t file_position(int64_t offset) const override { return texts_->file_position(offset); }
+
+ private:
+  std::string path_;
+  std::unique_ptr<ParquetTexts> texts_;
+  int64_t row_;   // to be read next; the first is 0
+  int64_t skip_;  // of its text
+};
+
 }  // namespace
 
 TextPosition before(TextPosition position, int64_t n) {
@@ -164,6 +199,7 @@ TextPosition before(TextPosition position, int64_t n) {
 std::unique_ptr<DocumentReader> read_documents(const std::string& path, const DocumentFormat& format,
                                                const TextPosition& begin) {
   TextInput input(path, format.input);
+  if (input.is_parquet()) return std::make_unique<ParquetDocuments>(path, format.field, begin);
   if (format.note && !input.remark().empty()) format.note(input.remark());
   if (input.is_jsonl())
     return std::make_unique<JsonLines>(std::move(input), format.input, format.field, begin);

@@ -2,6 +2,7 @@
 //
 // Text: the whole input is a document, and a line that consists of the separator ends it and begins another.
 // JSON lines: every line is a document, its text a field of the line's object. Blank lines are skipped.
+// Parquet: every row is a document, its text that of a column.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,9 +17,9 @@ namespace saslm {
 
 struct TextPosition {  // in the inputs: where a unit ends and reading may start again
   int64_t input = 0;
-  int64_t offset = 0;  // in the decompressed input; JSON lines: of a line's beginning
+  int64_t offset = 0;  // in the decompressed input; JSON lines: of a line's beginning; parquet: rows
   bool in_document = false;
-  int64_t skipped = 0;  // JSON lines: bytes of the line's text that lie before the position
+  int64_t skipped = 0;  // JSON lines, parquet: bytes of the line's text that lie before the position
 };
 
 // The position `n` bytes earlier in the same document.

@@ -19,11 +19,6 @@ std::string joined(const std::vector<std::string>& keys) {
   return field;
 }
 
-// For messages: in quotes, without anything a terminal obeys.
-std::string in_quotes(const std::string& text) {
-  return json(text).dump(-1, ' ', true, json::error_handler_t::replace);
-}
-
 // Looks for the field as the library parses, so that nothing else of the line is kept.
 class FieldFinder : public nlohmann::json_sax<json> {
  public:
@@ -134,6 +129,10 @@ class FieldFinder : public nlohmann::json_sax<json> {
 };
 
 }  // namespace
+
+std::string in_quotes(const std::string& text) {
+  return json(text).dump(-1, ' ', true, json::error_handler_t::replace);
+}
 
 std::vector<std::string> field_keys(const std::string& field) {
   std::vector<std::string> keys;

@@ -14,6 +14,9 @@ struct LineText {
   std::string problem;  // why there is none: what was wanted, and what the line holds; "" when there is
 };
 
+// For messages: in quotes, without anything a terminal obeys.
+std::string in_quotes(const std::string& text);
+
 // Never throws for what is in the line.
 LineText text_of_line(std::string_view line, const std::vector<std::string>& keys);
 

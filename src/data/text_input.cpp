@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
-#include "data/sniff.h"
+#include "data/parquet.h"
 
 namespace saslm {
 
@@ -26,6 +27,8 @@ TextInput::TextInput(std::string path, InputFormat format) : path_(std::move(pat
   if (format == InputFormat::bytes) return;
   head_.resize(kSniffBytes);
   head_.resize(bytes_->read(head_));
+  parquet_ = holds_parquet(format, source.compression);
+  if (parquet_) return;
   refuse_what_is_no_text(source.compression);
   if (head_.starts_with(kByteOrderMark)) {
     head_.erase(0, kByteOrderMark.size());
@@ -41,13 +44,42 @@ void TextInput::refuse_what_is_no_text(const std::string& compression) const {
   if (found.content == Content::text) return;
   if (found.content != Content::other)
     throw ContentError(shown(path_) + ": compressed twice (" + found.what + inside + "); decompress it once");
+  throw ContentError(shown(path_) + ": " + found.what + inside +
+                     "; wanted UTF-8 text: " + advice_for(found, compression));
+}
+
+std::string TextInput::advice_for(const Sniffed& found, const std::string& compression) const {
+  const bool parquet = head_.starts_with(kParquetMagic);
+  if (parquet && reads_parquet())
+    return compression.empty() ? "leave out --format, and a column of it is read (--field)"
+                               : "decompress it first, and a column of it is read (--field)";
   std::string advice = found.advice;
-  if (const size_t at = advice.find("FILE"); at != advice.npos && inside.empty() && path_ != kStandardInput)
+  if (const size_t at = advice.find("FILE");
+      at != advice.npos && compression.empty() && path_ != kStandardInput)
     advice.replace(at, 4, found.what.find("UTF") == found.what.npos ? "\"" + path_ + "\"" : shown(path_));
   const std::string raw = path_.ends_with(".bin") ? raw_type_of(head_, int64_t(head_.size())) : "";
   if (!raw.empty() && found.what.find("UTF") != found.what.npos)
     advice += "; or, for token ids, --raw " + raw;
-  throw ContentError(shown(path_) + ": " + found.what + inside + "; wanted UTF-8 text: " + advice);
+  if (parquet) advice += ". This build of saslm has no Arrow, by which others read parquet themselves";
+  return advice;
+}
+
+bool TextInput::holds_parquet(InputFormat format, const std::string& compression) const {
+  if (format != InputFormat::automatic || !compression.empty()) return false;
+  std::error_code unknown;
+  if (!head_.starts_with(kParquetMagic)) {
+    if (path_.ends_with(".parquet") && sniff(head_).content == Content::text)
+      throw ContentError(
+          path_ +
+          ": called .parquet, but it does not begin as such a file does; fetch it again, or say "
+          "--format text or jsonl if it is that");
+    return false;
+  }
+  if (!reads_parquet()) return false;
+  if (path_ == kStandardInput || !std::filesystem::is_regular_file(path_, unknown))
+    throw ContentError(shown(path_) +
+                       ": a parquet file, which is read from its end and so not from a pipe; name the file");
+  return true;
 }
 
 bool TextInput::holds_json_lines(InputFormat format) {

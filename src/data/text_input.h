@@ -1,5 +1,6 @@
 // One input of `saslm tokenize`, opened: its text or lines of JSON, decompressed, without a byte order mark.
-// Whatever else it is, by its first bytes, is refused (ContentError) with its name and what to do.
+// Of a parquet file it only says that it is one, where the build reads such (parquet.h). Whatever else it is,
+// by its first bytes, is refused (ContentError) with its name and what to do.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "data/byte_source.h"
+#include "data/sniff.h"
 
 namespace saslm {
 
@@ -23,6 +25,7 @@ class TextInput {
 
   const std::string& path() const { return path_; }
   bool is_jsonl() const { return jsonl_; }
+  bool is_parquet() const { return parquet_; }  // then read by open_parquet
   // What a user should be told: a dropped byte order mark, what was taken for JSON lines. "" for nothing.
   const std::string& remark() const { return remark_; }
 
@@ -35,13 +38,15 @@ class TextInput {
 
  private:
   void refuse_what_is_no_text(const std::string& compression) const;
+  std::string advice_for(const Sniffed& found, const std::string& compression) const;
+  bool holds_parquet(InputFormat format, const std::string& compression) const;
   bool holds_json_lines(InputFormat format);
   void remark(const std::string& what);
 
   std::string path_, head_;  // head_: read, and not given out yet
   std::unique_ptr<ByteSource> bytes_;
   int64_t offset_ = 0;
-  bool jsonl_ = false;
+  bool jsonl_ = false, parquet_ = false;
   std::string remark_;
 };
 

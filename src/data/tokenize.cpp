@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "data/find_inputs.h"
 #include "data/json_line.h"
+#include "data/parquet.h"
 #include "data/text_units.h"
 #include "data/tokenize_journal.h"
 #include "data/tokenize_output.h"
@@ -137,32 +138,34 @@ class Stitcher {
   std::vector<int32_t> ids_;
 };
 
+DocumentFormat document_format(const TokenizeOptions& options) {
+  DocumentFormat format{.input = options.input_format, .separator = options.separator, .note = options.note};
+  if (options.field) format.field = *options.field;
+  return format;
+}
+
 // Before any work: everything that can be opened without losing what it holds is, and its first bytes looked
 // at.
 void check_inputs(const TokenizeOptions& options) {
-  bool json_lines = false, pipes = false;
+  bool fields = false, pipes = false;
+  if (options.field) field_keys(*options.field);
   for (const std::string& path : options.inputs) {
     std::error_code unknown;
     if (path == kStandardInput || std::filesystem::is_fifo(path, unknown)) {
       pipes = true;
     } else {
-      json_lines |= TextInput(path, options.input_format).is_jsonl();
+      const TextInput input(path, options.input_format);
+      if (input.is_parquet()) open_parquet(path, document_format(options).field);
+      fields |= input.is_jsonl() || input.is_parquet();
     }
   }
-  if (options.field) field_keys(*options.field);
-  if (options.field && !json_lines && !pipes)
+  if (options.field && !fields && !pipes)
     throw DataError(
         "--field " + *options.field +
-        " names a key of JSON lines, but no input is of that kind (.jsonl, .ndjson); say --format "
-        "jsonl if they are");
+        " names a key of JSON lines or a column of parquet, but no input is of that kind (.jsonl, .ndjson, "
+        ".parquet); say --format jsonl if they are lines of JSON");
   if (pipes && options.note)
     options.note("standard input and pipes cannot be read twice: if this is interrupted, it begins anew");
-}
-
-DocumentFormat document_format(const TokenizeOptions& options) {
-  DocumentFormat format{.input = options.input_format, .separator = options.separator, .note = options.note};
-  if (options.field) format.field = *options.field;
-  return format;
 }
 
 // All that the shards depend on.

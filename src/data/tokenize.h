@@ -1,10 +1,10 @@
 // Text -> token shards and the .json that describes them.
 //
 // Inputs are files, folders, patterns, pipes or standard input (find_inputs.h): text or JSON lines, also
-// compressed (byte_source.h). Every input of text is a document, and a line that consists of the separator
-// splits it into several and is itself dropped; every JSON line is a document. Between two documents stands
-// one boundary token, also between files; none before the first or after the last, so one plain document
-// becomes exactly its own tokens. Empty documents are skipped.
+// compressed (byte_source.h), or parquet (parquet.h). Every input of text is a document, and a line that
+// consists of the separator splits it into several and is itself dropped; every JSON line and every row is a
+// document. Between two documents stands one boundary token, also between files; none before the first or
+// after the last, so one plain document becomes exactly its own tokens. Empty documents are skipped.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -31,7 +31,7 @@ struct TokenizeOptions {
   std::string prefix = "tokens";            // OUT/PREFIX_000000.bin, ... and OUT/PREFIX.json
   std::string separator = "<|endoftext|>";  // "" = text is never split
   InputFormat input_format = InputFormat::automatic;
-  std::optional<std::string> field = {};  // of JSON lines: "text" unless told
+  std::optional<std::string> field = {};  // of JSON lines and parquet: "text" unless told
   int64_t tokens_per_shard = 100'000'000;
   std::optional<ShardFormat> format = {};  // default: the narrowest that holds the vocabulary
   int threads = 0;                         // 0 = as many as there are cores; the shards do not depend on it
@@ -47,8 +47,8 @@ struct TokenizeResult {
   int64_t resumed_from = 0;        // bytes of the inputs that an interrupted run had done
 };
 
-// Runs in memory that depends on the number of threads, on the longest word and on the longest JSON line, not
-// on the files' sizes.
+// Runs in memory that depends on the number of threads, on the longest word, on the longest JSON line and on
+// the largest page of a parquet file's column, not on the files' sizes.
 //
 // Shards get their final names once all text is written, and the .json comes last. Until then
 // OUT/PREFIX.journal says how far the work has come. A run that was killed, or that an error stopped, goes on
