@@ -37,7 +37,8 @@ constexpr int kColumnsShown = 12;
   throw ContentError(path + ": " + problem);
 }
 
-[[noreturn]] void refuse_damaged(const std::string& path, const std::string& why) {
+[[noreturn]] void refuse_damaged(const std::string& path, std::string why) {
+  why.erase(why.find_last_not_of(" \n") + 1);  // Arrow's own may end so
   refuse(path, "a parquet file that is damaged, cut short, or of a kind that this Arrow does not read (" +
                    why + "); fetch or write it again");
 }

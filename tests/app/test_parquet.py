@@ -152,13 +152,15 @@ class WithArrow(ParquetTest):
             damaged = bytearray(whole)
             for _ in range(8):
                 damaged[draw.randrange(4, len(whole) * 9 // 10)] ^= 1 << draw.randrange(8)
-            self.refused(self.write("a.parquet", bytes(damaged)), words=["damaged, cut short"])
+            said = self.refused(self.write("a.parquet", bytes(damaged)), words=["damaged, cut short"])
+            self.assertNotIn("\\x0A)", said)
         for at in range(8, 600, 12):  # the footer: anything but a crash
             damaged = bytearray(whole)
             damaged[-at] ^= 1 << draw.randrange(8)
             done = subprocess.run(_command(["tokenize", "--out", self.fresh("out"), "--input",
                                             self.write("a.parquet", bytes(damaged))]), capture_output=True, timeout=PATIENCE_S)
             self.assertIn(done.returncode, (DONE, USER), f"{at}: {done.stderr}")
+            self.assertNotIn(b"\\x0A)", done.stderr)
 
     def test_folders_patterns_pipes_and_formats(self):
         folder = self.parquet({"text": ["one"]}, "b.parquet").parent
