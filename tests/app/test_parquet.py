@@ -4,6 +4,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import unittest
 
 from harness import AppTest, DONE, PATIENCE_S, USER, _command, _environment, main
@@ -71,10 +72,11 @@ class ByName(ParquetTest):
 class WithArrow(ParquetTest):
     @classmethod
     def setUpClass(cls):
-        if not reads_parquet():
-            raise unittest.SkipTest("this build has no Arrow")
-        if pyarrow is None:
-            raise unittest.SkipTest("python3 has no pyarrow, which writes the files")
+        why_not = "this build has no Arrow" if not reads_parquet() else \
+            "python3 has no pyarrow, which writes the files" if pyarrow is None else ""
+        if why_not:
+            print(f"Not run, all of WithArrow: {why_not}", file=sys.stderr)
+            raise unittest.SkipTest(why_not)
         super().setUpClass()
 
     def parquet(self, columns, name="a.parquet", **options):
