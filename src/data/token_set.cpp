@@ -149,8 +149,9 @@ void TokenSet::check_tokens(int64_t most_checked) {
   int64_t bad_token = 0;
   for (size_t s = 0; s < shards_.size(); ++s) {
     const ShardFile& shard = shards_[s];
-    const auto share = int64_t(double(most_checked) / double(n_tokens_) * double(shard.n_tokens()));
-    const ShardScan scan = all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, share);
+    const double share = double(shard.n_tokens()) / double(n_tokens_);
+    const ShardScan scan =
+        all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, int64_t(double(most_checked) * share));
     parts_[s].content = scan.hash;
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     parts_[s].max_token = scan.max_token;
