@@ -51,6 +51,9 @@ void print_heading(const ComparePlan& plan) {
   print("comparison: %zu variants under one budget, %s per run; seeds %s: %zu runs; baseline %s\n",
         plan.variants.size(), value.c_str(), seeds.c_str(), runs, plan.base().name.c_str());
   print("data: %s\n", one_line(plan.data).c_str());
+  for (size_t v = 0; v < plan.variants.size(); ++v)
+    if (const std::string note = parameters_note(plan, v); !note.empty())
+      print("note: %s\n", one_line(note).c_str());
   for (const VariantPlan& variant : plan.variants)
     if (!has_steps(plan, variant)) {
       print("steps, tokens and FLOPs of a run are not known before speeds are measured, at the start\n");

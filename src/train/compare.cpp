@@ -200,6 +200,8 @@ CompareOutcome run_comparison(const CompareFile& file, const CompareOptions& opt
     lock.emplace(options.dir);
     remove_abandoned_writes(options.dir);
     observer.note(plan.data);
+    for (size_t v = 0; v < plan.variants.size(); ++v)
+      if (const std::string note = parameters_note(plan, v); !note.empty()) observer.warning(note);
   }
   if (plan.budget == Budget::seconds && !measure_speeds(plan, ops, comm, observer, options.stop))
     return {TrainEnd::stopped, Runs<T>(plan, options, ops, observer, comm).results()};

@@ -186,6 +186,30 @@ CompareFile read_compare_file(const json& root, const std::string& path) {
   return file;
 }
 
+std::string described(const AttentionConfig& attention) {
+  std::string text = std::string("kind \"") + name_of(attention.kind) + '"';
+  if (attention.sas && attention.kind != AttentionKind::sas) text += " with a sas block";
+  if (attention.moh && attention.kind != AttentionKind::moh) text += " with a moh block";
+  return text;
+}
+
+// A variant that is called by the word of a kind is of that kind, and has no other stage: a base of kind sas
+// whose variant "mha" sets nothing would be SAS under MHA's name.
+void check_is_what_it_is_called(const std::string& name, const AttentionConfig& attention) {
+  using enum AttentionKind;
+  for (const AttentionKind kind : {mha, mqa, gqa, sas, mla, tpa, mhe, moh}) {
+    if (name != name_of(kind)) continue;
+    const bool of_stage = (kind == sas && attention.sas) || (kind == moh && attention.moh);
+    const bool is = (attention.kind == kind || of_stage) && attention.sas.has_value() == (kind == sas) &&
+                    attention.moh.has_value() == (kind == moh);
+    if (!is)
+      fail("its model's attention is of " + described(attention) +
+           ", so that its results would stand under the name of another; let its \"set\" replace the base's "
+           "\"model.attention\" as a whole, or choose another name than \"" +
+           name + '"');
+  }
+}
+
 std::string key_of(const std::string& override_argument) {
   return override_argument.substr(0, override_argument.find('='));
 }
@@ -240,7 +264,9 @@ Config variant_config(const CompareFile& file, const CompareVariant& variant, st
     json root = file.base;
     for (const auto& entry : variant.set.items()) set_node(root, entry.key(), entry.value());
     if (steps) set_node(root, "train.steps", *steps);
-    return config_of(root, file.base_path, file.ranks);
+    Config config = config_of(root, file.base_path, file.ranks);
+    check_is_what_it_is_called(variant.name, config.model.attention);
+    return config;
   });
 }
 

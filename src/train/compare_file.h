@@ -45,7 +45,8 @@ bool is_compare_file(const std::string& path);
 // (optim.lr=1e-3), which is refused when a variant sets it itself and so would not hear of it.
 CompareFile load_compare_file(const std::string& path, const std::vector<std::string>& overrides = {});
 
-// What a variant runs, with the base's number of steps or with this one.
+// What a variant runs, with the base's number of steps or with this one. ConfigError also for a variant that
+// is called mha, gqa, sas, ... and whose model is another.
 Config variant_config(const CompareFile& file, const CompareVariant& variant,
                       std::optional<int64_t> steps = {});
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -17,6 +18,7 @@ using nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
 constexpr double kMaxSteps = 1e9;
+constexpr double kSameParameters = 0.01;  // beyond, a difference may be that of the sizes
 
 // In these a comparison would measure something else than its variants.
 constexpr std::array kCommonKeys = {"/data/", "/model/vocab_size", "/train/seq_len", "/eval/max_sequences",
@@ -72,6 +74,10 @@ VariantPlan plan_of(const CompareFile& file, const std::string& name, Config con
   variant.plan = make_plan<T>(on_one_rank(variant.config));
   for (const auto& [part, count] : variant.plan.parameters_by_part)
     if (part == "attention" || part == "sas") variant.attention_parameters += count;
+  constexpr int64_t kWider = 64;  // keeps what a width may have to be a multiple of
+  Config wider = on_one_rank(variant.config);
+  wider.model.mlp.hidden += kWider;
+  variant.parameters_per_hidden = (make_plan<T>(wider).parameters - variant.plan.parameters) / kWider;
   return variant;
 }
 
@@ -151,6 +157,23 @@ void set_steps(const CompareFile& file, ComparePlan& plan) {
     after.speed_rounds = before.speed_rounds;
     plan.variants[v] = std::move(after);
   }
+}
+
+std::string parameters_note(const ComparePlan& plan, size_t v) {
+  const VariantPlan &variant = plan.variants[v], &base = plan.base();
+  const int64_t more = variant.plan.parameters - base.plan.parameters;
+  const double share = double(more) / double(base.plan.parameters);
+  if (!(std::abs(share) > kSameParameters)) return "";
+  char percent[16];
+  std::snprintf(percent, sizeof percent, "%.1f %%", 100 * std::abs(share));
+  std::string text = variant.name + " has " + percent + (more > 0 ? " more" : " fewer") +
+                     " parameters than " + base.name + ": a difference in loss is one of sizes, too";
+  const int64_t hidden = variant.config.model.mlp.hidden;
+  const int64_t same = hidden - std::llround(double(more) / double(variant.parameters_per_hidden));
+  if (variant.parameters_per_hidden > 0 && same > 0)
+    text += "; with \"model.mlp.hidden\": " + std::to_string(same) + " instead of " + std::to_string(hidden) +
+            " they would agree";
+  return text;
 }
 
 ordered_json to_json(const ComparePlan& plan) {

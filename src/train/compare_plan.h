@@ -15,9 +15,10 @@ struct VariantPlan {
   std::string name;
   Config config;  // resolved; steps and eval.every_steps are the comparison's, the seed is each run's
   Plan plan;      // for those steps, on one rank, whatever their number: results do not depend on it
-  int64_t attention_parameters = 0;  // projections and simulation
-  double tokens_per_s = 0;           // as measured before the first run; only where seconds are budgeted
-  std::vector<double> speed_rounds;  // likewise, of each of the rounds it is the median of
+  int64_t attention_parameters = 0;   // projections and simulation
+  int64_t parameters_per_hidden = 0;  // by how many model.mlp.hidden + 1 has more
+  double tokens_per_s = 0;            // as measured before the first run; only where seconds are budgeted
+  std::vector<double> speed_rounds;   // likewise, of each of the rounds it is the median of
 
   double tokens() const { return double(plan.tokens_total); }
   double flops() const { return tokens() * plan.flops_per_token; }
@@ -54,6 +55,10 @@ ComparePlan check_variants(const CompareFile& file, int64_t available_bytes, int
 // tokens_per_s keeps those it has.
 template <class T>
 void set_steps(const CompareFile& file, ComparePlan& plan);
+
+// "" where variant v has as many parameters as the baseline to within 1 %; else by how much they differ, and
+// the model.mlp.hidden with which they would agree.
+std::string parameters_note(const ComparePlan& plan, size_t v);
 
 // DIR/comparison.json: all that decides what the runs compute, and the measured speeds.
 nlohmann::ordered_json to_json(const ComparePlan& plan);

@@ -187,6 +187,8 @@ std::vector<std::string> notes(const CompareResults& results) {
       "Time is that of training steps alone, at each run's median step; tokens/s likewise. Memory is the "
       "run's "
       "one allocation.");
+  for (size_t v = 0; v < results.variants.size(); ++v)
+    if (const std::string note = parameters_note(results.plan, v); !note.empty()) lines.push_back(note + ".");
   const int64_t batch = results.plan.base().plan.tokens_per_step;
   for (const VariantPlan& variant : results.plan.variants)
     if (variant.plan.tokens_per_step != batch)

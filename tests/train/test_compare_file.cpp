@@ -180,6 +180,39 @@ TEST_F(CompareFileTest, LossesOnDifferentThingsAreNotCompared) {
   }
 }
 
+TEST_F(CompareFileTest, AVariantIsWhatItIsCalled) {
+  json root = valid();
+  const json sas = root["variants"][1]["set"]["model.attention"];
+  root["base"]["model"]["attention"] = sas;
+  expect_contains(refusal_of([&] { plan(root); }), "variant mha: its model's attention is of kind \"sas\"");
+  for (const char* name : {"mha_of_sas", "baseline"}) {
+    root["variants"][0]["name"] = name;
+    root["baseline"] = name;
+    EXPECT_NO_THROW(plan(root)) << name;
+  }
+  root["variants"][0] = {{"name", "gqa"},
+                         {"set", {{"model.attention.kind", "gqa"}, {"model.attention.n_kv_head", 1}}}};
+  root["baseline"] = "gqa";
+  expect_contains(refusal_of([&] { plan(root); }),
+                  "variant gqa: its model's attention is of kind \"gqa\" with a sas block");
+  root["variants"][0]["name"] = root["baseline"] = "sas";
+  root["variants"][1]["name"] = "other";
+  EXPECT_NO_THROW(plan(root));  // SAS over gqa is SAS
+}
+
+TEST_F(CompareFileTest, SaysWhereSizesDifferAndWhichWidthEvensThem) {
+  json root = valid();
+  root["variants"][1]["set"]["model.mlp.hidden"] = 64;
+  const ComparePlan unlike = plan(root);
+  EXPECT_EQ(parameters_note(unlike, 0), "");
+  const std::string note = parameters_note(unlike, 1);
+  expect_contains(note, "more parameters than mha: a difference in loss is one of sizes, too");
+  const size_t at = note.find("\"model.mlp.hidden\": ");
+  ASSERT_NE(at, std::string::npos) << note;
+  root["variants"][1]["set"]["model.mlp.hidden"] = std::stoll(note.substr(at + 20));
+  EXPECT_EQ(parameters_note(plan(root), 1), "") << note;
+}
+
 // ---- Budgets
 
 VariantPlan costing(int64_t tokens_per_step, double flops_per_token, double tokens_per_s) {
