@@ -1,5 +1,5 @@
 // SAS simulation: widen heads and features of q, k or v, token by token (Zheng et al., "SAS: Simulated
-// Attention Score", arXiv 2507.07694; DESIGN section 2). Heads are channels, a head's features are the line.
+// Attention Score", arXiv 2507.07694). Heads are channels, a head's features are the line.
 //
 //   Z1 = conv1(x)                        H -> Hs channels, K taps, stride 1, zero padding (K-1)/2     [Hs, D]
 //   Z2 = Z1 + conv2(relu(Z1))            Hs -> Hs                                                    [Hs, D]

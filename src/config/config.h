@@ -29,7 +29,7 @@ enum class Recompute { none, sim, block };
 enum class MatmulChoice { ranked, timed };
 enum class RankSum { fixed, library };
 
-// Simulated attention (DESIGN section 2, arXiv 2507.07694): a stage between projection and attention core.
+// Simulated attention (arXiv 2507.07694): a stage between projection and attention core.
 struct SasConfig {
   int64_t n_sim_head = 0;    // Hs, a multiple of n_head; = n_head when heads are not simulated
   int64_t sim_head_dim = 0;  // Ds, query/key width after simulation; = head_dim when features are not

@@ -65,7 +65,7 @@ struct Init {
 };
 
 struct ParamSpec {
-  std::string name;            // as in checkpoints: DESIGN section 1
+  std::string name;            // as in checkpoints: docs/formats.md
   std::vector<int64_t> shape;  // row-major
   Init init;
   std::string part;    // what `plan` counts it under: "attention", "sas", "mlp", ...

@@ -1,5 +1,5 @@
-// The decoder-only Transformer: embed, blocks, head. Forward runs down the list, backward up (DESIGN section
-// 1).
+// The decoder-only Transformer: embed, blocks, head. Forward runs down the list, backward up
+// (docs/architecture.md follows a batch and a gradient through it).
 //
 //   x = embed[token] (+ pos_embed[t])
 //   for each layer:  x += attention(norm(x));  x += mlp(norm(x))

@@ -5,7 +5,7 @@
 
 namespace saslm {
 
-// AdamW with global-norm clipping (DESIGN section 3; kernels/adamw.h has the formula). Decay applies to
+// AdamW with global-norm clipping (kernels/adamw.h has the formula). Decay applies to
 // tensors with two or more dimensions.
 template <class T>
 class AdamWOptimizer {

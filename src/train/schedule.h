@@ -1,4 +1,4 @@
-// Step -> learning rate (DESIGN section 3). Pure.
+// Step -> learning rate. Pure.
 //
 //   warmup (s < warmup_steps)   peak (s+1)/warmup_steps
 //   then f = (s+1-warmup)/(steps-warmup), in (0, 1]:
