@@ -120,6 +120,56 @@ def loss_figure(variants, budget):
                          "validation loss (nats)", budget)
 
 
+def equal_reading(info, budget):
+    return info["timing"]["at_equal_seconds"] if budget == "seconds" else info["at_equal_" + budget]
+
+
+def paired_differences(variant, baseline):
+    """Of final losses, by seed."""
+    losses = {run["seed"]: run["val_loss"] for run in baseline.finished()}
+    return [run["val_loss"] - losses[run["seed"]] for run in variant.finished()
+            if run["val_loss"] is not None and losses.get(run["seed"]) is not None]
+
+
+def summary_figure(variants, budget):
+    """One picture to show: the curves under the budget, and what they come to with its interval."""
+    baseline = next(v for v in variants if v.info["baseline"])
+    others = [v for v in variants if v is not baseline]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, max(3.6, 1.4 + 0.45 * len(others))),
+                                         gridspec_kw={"width_ratios": (1.2, 1)})
+    axis, label, unit = next(one for one in AXES if one[0] == budget)
+    for variant in variants:
+        plot_lines(left, variant, [run["evals"] for run in variant.curves if run["evals"]], variant.scale(axis))
+    dress(left, axis, label, unit)
+    show_what_counts(left, [run["evals"] for v in variants for run in v.curves if run["evals"]], from_share=0.2)
+    left.set_ylabel("validation loss (nats)")
+    left.set_title("thin: single seeds, bold: their mean")
+    left.legend(frameon=False)
+    for y, variant in enumerate(others):
+        difference, style = equal_reading(variant.info, budget).get("difference"), variant.style
+        right.scatter(paired_differences(variant, baseline), [y] * len(paired_differences(variant, baseline)), s=22,
+                      color=style["color"], alpha=0.45, zorder=2)
+        if not difference or difference["mean"] is None:
+            right.text(0.5, y, "no figure", transform=right.get_yaxis_transform(), va="center", color="#a00")
+            continue
+        right.errorbar(difference["mean"], y, xerr=difference["half_width_95"] or 0, color=style["color"],
+                       marker=style["marker"], markersize=8, capsize=5, linewidth=2, zorder=3)
+        text = f"{difference['mean']:+.{difference['decimals']}f}"
+        if difference["half_width_95"] is not None:
+            text += f" ± {difference['half_width_95']:.{difference['decimals']}f}"
+        right.annotate(text, (difference["mean"], y), xytext=(0, 9), textcoords="offset points", ha="center",
+                       color=style["color"])
+    right.axvline(0, color="black", linewidth=2, zorder=1)
+    right.set_yticks(range(len(others)), [variant.name for variant in others])
+    right.set_ylim(len(others) - 0.4, -0.7)
+    right.margins(x=0.15)
+    right.xaxis.set_major_locator(MaxNLocator(5))
+    right.grid(axis="y", visible=False)
+    right.set_title(f"at equal {label}: bars are 95 % intervals, dots seeds")
+    right.set_xlabel(f"validation loss − {baseline.name}'s (nats); left of 0 is better")
+    return figure
+
+
 def train_figure(variants, budget):
     return row_of_panels(variants, lambda v: [run["training"] for run in v.curves if run["training"]],
                          "training loss, smoothed (nats)", budget)
@@ -188,6 +238,11 @@ th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom;
 th:first-child, td:first-child { text-align: left; } tr.baseline td { background: #f1f1f1; font-weight: 600; }
 td.note { white-space: normal; text-align: left; } td.set { background: #fdf6e3; } td.shown { font-weight: 700; } .bad { color: #a00; }
 img { width: 100%; height: auto; } img.narrow { width: 62%; } .scroll { overflow-x: auto; }
+@media (max-width: 700px) {  /* a picture of three panels is scrolled, not shrunk until nothing can be read */
+  body { margin: 1em auto; padding: 0 0.8em; } img.narrow { width: 100%; }
+  .wide { overflow-x: auto; } .wide img:not(.narrow) { width: 900px; }
+  .budget { overflow-wrap: anywhere; }
+}
 .notes, .what { color: #444; font-size: 0.9em; } .swatch { font-weight: 900; }
 """
 
@@ -216,7 +271,7 @@ def spread(summary, digits):
 
 
 def difference_cell(info, budget, chosen):
-    reading = info["timing"]["at_equal_seconds"] if budget == "seconds" else info["at_equal_" + budget]
+    reading = equal_reading(info, budget)
     difference = reading.get("difference")
     text, classes = "baseline" if info["baseline"] else "–", ["set"] if budget == chosen else []
     if difference and difference["pairs"]:
@@ -273,12 +328,12 @@ def runs_table(results):
                     f"<td>{run['steps_done']}</td><td>{loss}</td><td>{ppl}</td>"
                     f"<td class=note>{html.escape(run['note'] or '')}</td></tr>")
     heads = "".join(f"<th>{head}</th>" for head in ("run", "status", "steps", "validation loss", "perplexity", "note"))
-    return f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
+    return f"<div class=scroll><table><tr>{heads}</tr>{''.join(rows)}</table></div>"
 
 
 def image(svg, what, kind=""):
     data = base64.b64encode(svg).decode()
-    return f"<img class='{kind}' alt='{html.escape(what)}' src='data:image/svg+xml;base64,{data}'>"
+    return f"<div class=wide><img class='{kind}' alt='{html.escape(what)}' src='data:image/svg+xml;base64,{data}'></div>"
 
 
 def report(results, variants, pictures):
@@ -291,17 +346,19 @@ def report(results, variants, pictures):
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in results["notes"] + results["timing"]["notes"])
     title = " · ".join(html.escape(v.name) for v in variants)
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style></head><body>
 <h1>{title}</h1>
 <p class=budget>{value} {unit} per run · seeds {seeds} · {html.escape(results['data'])}</p>
 {unfinished}{verdicts}
-{image(pictures['final_ppl'], 'final validation perplexity per variant', 'narrow')}
+{image(pictures['summary'], 'validation loss under the budget, and the difference to the baseline with its interval')}
 <h2>All figures</h2>
 {table(variants, results['budget'])}
 <div class=notes>{notes}</div>
 <h2>Validation loss</h2>
 <p class=what>Thin lines are seeds, bold ones their mean; the first fifth of a run may lie above the picture.</p>
 {image(pictures['val_loss'], 'validation loss against tokens, FLOPs and time')}
+<h2>Final perplexity</h2>
+{image(pictures['final_ppl'], 'final validation perplexity per variant', 'narrow')}
 <h2>Difference to the baseline</h2>
 <p class=what>Paired by seed, finished runs only, beginnings may leave the picture; curves at equal FLOPs or time
 compare different points of the learning rate's schedule.</p>
@@ -329,7 +386,8 @@ def main():
         sys.exit(__doc__)
     folder = Path(sys.argv[1])
     results, variants = load(folder)
-    figures = {"val_loss": loss_figure(variants, results["budget"]),
+    figures = {"summary": summary_figure(variants, results["budget"]),
+               "val_loss": loss_figure(variants, results["budget"]),
                "difference": difference_figure(variants, results["budget"]),
                "train_loss": train_figure(variants, results["budget"]),
                "final_ppl": perplexity_figure(variants)}

@@ -474,8 +474,11 @@ class Plots(CompareTest):
         self.assertEqual(done.code, DONE)
         self.assertIn("report.html", done.err)
         report = (self.reference / "report.html").read_text()
-        self.assertEqual(report.count("<img"), 4)
-        self.assertEqual(report.count("src='data:image/svg+xml;base64,"), 4)
+        drawn = sorted(path.name for path in (self.reference / "plots").glob("*.svg"))
+        self.assertEqual(drawn, ["difference.svg", "final_ppl.svg", "summary.svg", "train_loss.svg", "val_loss.svg"])
+        self.assertEqual(report.count("<img"), len(drawn))
+        self.assertEqual(report.count("src='data:image/svg+xml;base64,"), len(drawn))
+        self.assertIn("<meta name=\"viewport\"", report)
         for outside in ("http:", "https:", "<script", "<link", "url("):
             self.assertNotIn(outside, report)
         for variant in json.loads((self.reference / "results.json").read_text())["variants"]:
