@@ -157,6 +157,7 @@ def summary_figure(variants, budget):
         text = f"{difference['mean']:+.{difference['decimals']}f}"
         if difference["half_width_95"] is not None:
             text += f" ± {difference['half_width_95']:.{difference['decimals']}f}"
+        text += " (no spread)" if difference["suspicious"] else " (one seed)" if difference["pairs"] == 1 else ""
         right.annotate(text, (difference["mean"], y), xytext=(0, 9), textcoords="offset points", ha="center",
                        color=style["color"])
     right.axvline(0, color="black", linewidth=2, zorder=1)
