@@ -319,8 +319,8 @@ def report(results, variants, pictures):
 <p class=what>Thin lines are seeds, bold ones their mean; the first fifth of a run may lie above the picture.</p>
 {image(pictures['val_loss'], 'validation loss against tokens, FLOPs and time')}
 <h2>Difference to the baseline</h2>
-<p class=what>Paired by seed, finished runs only, beginnings may leave the picture. Bars are the 95 % intervals of the table. Curves at equal FLOPs or time
-compare different points of the learning rate's schedule.</p>
+<p class=what>Paired by seed, finished runs only, beginnings may leave the picture. Bars are the 95 % intervals of the
+table. Curves at equal FLOPs or time compare different points of the learning rate's schedule.</p>
 {image(pictures['difference'], 'difference of validation loss to the baseline')}
 <h2>Training loss</h2>
 {image(pictures['train_loss'], 'smoothed training loss against tokens, FLOPs and time')}

@@ -486,7 +486,7 @@ class Plots(CompareTest):
             self.skipTest("python3-matplotlib is not installed")
         self.assertEqual(self.draw().code, DONE)
         picture = (self.reference / "plots" / "difference.svg").read_text()
-        mha, sas = json.loads((self.reference / "results.json").read_text())["variants"]
+        _, sas = json.loads((self.reference / "results.json").read_text())["variants"]
         self.assertIsNotNone(sas["at_equal_tokens"]["difference"]["half_width_95"])
         self.assertIn('id="interval-tokens-sas"', picture)
         self.assertNotIn("interval-tokens-mha", picture)  # of itself a baseline has none
