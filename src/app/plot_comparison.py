@@ -47,6 +47,10 @@ class Variant:
         tokens = self.info["tokens_per_step"]
         return {"tokens": tokens, "flops": tokens * self.info["flops_per_token"], "seconds": self.step_s}[axis]
 
+    def reading(self, axis):
+        """What the table says of this variant at equal tokens, FLOPs or time, and where that was read."""
+        return self.info["timing"]["at_equal_seconds"] if axis == "seconds" else self.info["at_equal_" + axis]
+
     def label(self):
         return self.name + (" (baseline)" if self.info["baseline"] else "")
 
@@ -120,10 +124,6 @@ def loss_figure(variants, budget):
                          "validation loss (nats)", budget)
 
 
-def equal_reading(info, budget):
-    return info["timing"]["at_equal_seconds"] if budget == "seconds" else info["at_equal_" + budget]
-
-
 def paired_differences(variant, baseline):
     """Of final losses, by seed."""
     losses = {run["seed"]: run["val_loss"] for run in baseline.finished()}
@@ -146,7 +146,7 @@ def summary_figure(variants, budget):
     left.set_title("thin: single seeds, bold: their mean")
     left.legend(frameon=False)
     for y, variant in enumerate(others):
-        difference, style = equal_reading(variant.info, budget).get("difference"), variant.style
+        difference, style = variant.reading(budget).get("difference"), variant.style
         right.scatter(paired_differences(variant, baseline), [y] * len(paired_differences(variant, baseline)), s=22,
                       color=style["color"], alpha=0.45, zorder=2)
         if not difference or difference["mean"] is None:
@@ -176,6 +176,18 @@ def train_figure(variants, budget):
                          "training loss, smoothed (nats)", budget)
 
 
+def show_interval(ax, variant, axis):
+    """The table's 95 % interval as a bar, at the amount it holds for; returns its ends."""
+    reading = variant.reading(axis)
+    difference = reading.get("difference")
+    if not difference or difference["half_width_95"] is None:
+        return []
+    mean, half = difference["mean"], difference["half_width_95"]
+    bar = ax.errorbar(reading["at"], mean, yerr=half, color=variant.style["color"], capsize=5, linewidth=2, zorder=3)
+    bar.lines[2][0].set_gid(f"interval-{axis}-{variant.name}")
+    return [mean - half, mean + half]
+
+
 def difference_figure(variants, budget):
     baseline = next(v for v in variants if v.info["baseline"])
     figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), sharey=True)
@@ -186,7 +198,7 @@ def difference_figure(variants, budget):
             if variant is not baseline:
                 curves = [run["difference"][axis] for run in variant.curves if run["difference"][axis]]
                 plot_lines(ax, variant, curves, 1)
-                drawn += curves
+                drawn += curves + [[(1, end)] for end in show_interval(ax, variant, axis)]
         dress(ax, axis, label, unit)
         if axis == "seconds" and any(variant.info["timing"]["unsteady"] for variant in variants):
             ax.text(0.5, 0.03, "not all speeds are steady: see the notes", transform=ax.transAxes, ha="center",
@@ -194,7 +206,7 @@ def difference_figure(variants, budget):
         ax.set_title("at equal " + label + (" (the budget)" if axis == budget else ""),
                      fontweight="bold" if axis == budget else "normal")
     show_what_counts(panels[0], drawn + [[(1, 0.0)]], from_share=0.5)
-    panels[0].set_ylabel(f"validation loss − {baseline.name}'s\n(nats; below 0 is better)")
+    panels[0].set_ylabel(f"validation loss − {baseline.name}'s\n(nats; below 0 is better; bars: 95 %)")
     if drawn:
         panels[0].legend(frameon=False)
     return figure
@@ -271,10 +283,10 @@ def spread(summary, digits):
     return f"{figure_text(summary['mean'], digits)} ± {summary['sd']:.{digits}f}"
 
 
-def difference_cell(info, budget, chosen):
-    reading = equal_reading(info, budget)
+def difference_cell(variant, budget, chosen):
+    reading = variant.reading(budget)
     difference = reading.get("difference")
-    text, classes = "baseline" if info["baseline"] else "–", ["set"] if budget == chosen else []
+    text, classes = "baseline" if variant.info["baseline"] else "–", ["set"] if budget == chosen else []
     if difference and difference["pairs"]:
         text = figure_text(difference["mean"], difference["decimals"], "+")
         if difference["half_width_95"] is not None:
@@ -314,7 +326,7 @@ def table(variants, chosen):
         name = f"<td>{swatch} {html.escape(variant.name)}</td>"
         rows.append(f"<tr class='{'baseline' if info['baseline'] else ''}'>" + name
                     + "".join(f"<td>{cell}</td>" for cell in cells)
-                    + "".join(difference_cell(info, axis, chosen) for axis, _, _ in AXES) + "</tr>")
+                    + "".join(difference_cell(variant, axis, chosen) for axis, _, _ in AXES) + "</tr>")
     return ("<div class=scroll><table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>" + "".join(rows)
             + "</table></div>")
 
@@ -361,8 +373,8 @@ def report(results, variants, pictures):
 <h2>Final perplexity</h2>
 {image(pictures['final_ppl'], 'final validation perplexity per variant', 'narrow')}
 <h2>Difference to the baseline</h2>
-<p class=what>Paired by seed, finished runs only, beginnings may leave the picture; curves at equal FLOPs or time
-compare different points of the learning rate's schedule.</p>
+<p class=what>Paired by seed, finished runs only, beginnings may leave the picture. Bars are the 95 % intervals of the
+table. Curves at equal FLOPs or time compare different points of the learning rate's schedule.</p>
 {image(pictures['difference'], 'difference of validation loss to the baseline')}
 <h2>Training loss</h2>
 {image(pictures['train_loss'], 'smoothed training loss against tokens, FLOPs and time')}

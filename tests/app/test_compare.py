@@ -484,6 +484,16 @@ class Plots(CompareTest):
         for variant in json.loads((self.reference / "results.json").read_text())["variants"]:
             self.assertIn(variant["sentence"], report)
 
+    def test_the_picture_of_differences_has_the_tables_intervals(self):
+        if not self.has_matplotlib():
+            self.skipTest("python3-matplotlib is not installed")
+        self.assertEqual(self.draw().code, DONE)
+        picture = (self.reference / "plots" / "difference.svg").read_text()
+        _, sas = json.loads((self.reference / "results.json").read_text())["variants"]
+        self.assertIsNotNone(sas["at_equal_tokens"]["difference"]["half_width_95"])
+        self.assertIn('id="interval-tokens-sas"', picture)
+        self.assertNotIn("interval-tokens-mha", picture)  # of itself a baseline has none
+
 
 if __name__ == "__main__":
     harness.main()
