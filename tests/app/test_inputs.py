@@ -76,6 +76,17 @@ class Tokenize(AppTest):
         for words in (f"{path}: line 1", '"text"', '"content"', "--field"):
             self.assertIn(words, said)
 
+    def test_zstd_that_begins_with_a_skippable_frame(self):
+        """As pzstd writes it, which puts one before each other frame."""
+        for kind in range(16):
+            skip = bytes([0x50 + kind]) + b"\x2a\x4d\x18" + struct.pack("<I", 4) + b"size"
+            data = skip + zstd(b"pla") + skip + zstd(b"in")
+            out, _ = self.tokenize("--input", self.write("a.txt", data))
+            self.assertEqual(text_of(out)[0], b"plain")
+        self.assertEqual(text_of(self.tokenize("--input", "-", stdin=data)[0])[0], b"plain")
+        _, said = self.tokenize("--input", self.write("a.txt", skip + zstd(b"plain")[:-2]), code=USER)
+        self.assertIn("zstd data is cut short", said)
+
     def test_standard_input_also_compressed(self):
         for data in (b"through a pipe", gzip.compress(b"through a pipe"), b'{"text": "through a pipe"}\n'):
             out, said = self.tokenize("--input", "-", stdin=data)
