@@ -65,10 +65,10 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   const bool fewer = wanted > limit || wanted > std::max(kFewThreads, 2 * useful);
   if (fewer) omp_set_num_threads(useful);
   if (launched.rank != 0) return;
-  const std::string why =
-      limit < cpus ? "OMP_THREAD_LIMIT allows " + std::to_string(limit)
-                   : (ranks_here > 1 ? "each rank" : "this process") + (" may use " + std::to_string(cpus)) +
-                         (cpus == 1 ? " CPU" : " CPUs") + " (affinity, control group)";
+  const std::string why = limit < cpus ? "OMP_THREAD_LIMIT allows " + std::to_string(limit)
+                                       : (ranks_here > 1 ? "each rank" : "this process") +
+                                             (" may use " + std::to_string(cpus)) +
+                                             (cpus == 1 ? " CPU" : " CPUs") + " (affinity, control group)";
   std::cerr << std::string("warning: ") +
                    (runtime.threads > 0 ? "runtime.threads is " : "OMP_NUM_THREADS is ") +
                    std::to_string(wanted) + ", but " + why + ": " +

@@ -95,7 +95,8 @@ TEST(ReadRun, AStepTimeThatIsNoneCostsTheTimeAlone) {
   for (const char* ms : {"-2.0", "0", "1e300", "1e-9", "null", "\"fast\"", "[2.0]"})
     for (const char* rest : {",\"tokens_per_s\":1.0,\"mfu\":null}\n", "}\n"}) {
       const std::string bad =
-          "{\"event\":\"step\",\"step\":1,\"loss\":2.0,\"grad_norm\":1.0,\"lr\":0.1,\"tokens\":8,\"step_ms\":";
+          "{\"event\":\"step\",\"step\":1,\"loss\":2.0,\"grad_norm\":1.0,\"lr\":0.1,\"tokens\":8,\"step_"
+          "ms\":";
       const RunRecord run =
           read_run(eval(0, "5.0") + step(0) + bad + ms + rest + eval(2, "4.0") + kEnd, two_steps());
       EXPECT_EQ(run.status, Status::finished) << ms;
