@@ -53,7 +53,8 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   const char* const number = std::getenv("OMP_NUM_THREADS");
   const bool said = runtime.threads > 0 || (number != nullptr && *number != '\0');
   const int ranks_here = !said || launched.listener >= 0 ? launched.local_size : 1;  // that share the CPUs
-  const int useful = std::max(1, std::min(usable_cpus() / ranks_here, omp_get_thread_limit()));
+  const int cpus = std::max(1, usable_cpus() / ranks_here), limit = omp_get_thread_limit();
+  const int useful = std::min(cpus, limit);
   if (!said && (launched.local_size > 1 || omp_get_max_threads() > useful)) omp_set_num_threads(useful);
   if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
   const int wanted = omp_get_max_threads();
@@ -61,16 +62,18 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
     throw ConfigError("OMP_NUM_THREADS asks for " + std::to_string(wanted) + " threads; wanted 1 to " +
                       std::to_string(kMaxThreads));
   if (wanted <= useful) return;
-  const bool harmful = wanted > std::max(kFewThreads, 2 * useful);
-  if (harmful) omp_set_num_threads(useful);
-  if (launched.rank == 0)
-    std::cerr << std::string("warning: ") +
-                     (runtime.threads > 0 ? "runtime.threads is " : "OMP_NUM_THREADS is ") +
-                     std::to_string(wanted) + ", but " + (ranks_here > 1 ? "each rank" : "this process") +
-                     " may use " + std::to_string(useful) + (useful == 1 ? " CPU" : " CPUs") +
-                     " (affinity, control group): " +
-                     (harmful ? "it computes with " + std::to_string(useful) : "more threads are slower") +
-                     "; results are the same\n";
+  const bool fewer = wanted > limit || wanted > std::max(kFewThreads, 2 * useful);
+  if (fewer) omp_set_num_threads(useful);
+  if (launched.rank != 0) return;
+  const std::string why = limit < cpus ? "OMP_THREAD_LIMIT allows " + std::to_string(limit)
+                                       : (ranks_here > 1 ? "each rank" : "this process") +
+                                             (" may use " + std::to_string(cpus)) +
+                                             (cpus == 1 ? " CPU" : " CPUs") + " (affinity, control group)";
+  std::cerr << std::string("warning: ") +
+                   (runtime.threads > 0 ? "runtime.threads is " : "OMP_NUM_THREADS is ") +
+                   std::to_string(wanted) + ", but " + why + ": " +
+                   (fewer ? "it computes with " + std::to_string(useful) : "more threads are slower") +
+                   "; results are the same\n";
 }
 
 }  // namespace

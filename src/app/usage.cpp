@@ -30,7 +30,7 @@ std::string question(const std::optional<std::string>& meant) {
   return meant ? "; did you mean " + *meant + "?" : "";
 }
 
-// "--rundir" of "--rundir=x"; "" when the word is no long option.
+// "--rundir" of "--rundir=x", "-n"; "" when the word is neither.
 std::string option_in(const std::string& word) {
   if (word.size() == 2 && word[0] == '-' && std::isalpha(uint8_t(word[1])) != 0) return word;
   if (!word.starts_with("--") || word.size() == 2) return "";

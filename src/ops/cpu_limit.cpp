@@ -6,6 +6,8 @@
 #include <cmath>
 #include <fstream>
 
+#include "ops/control_groups.h"
+
 namespace saslm {
 namespace {
 
@@ -20,7 +22,8 @@ double quota_of_2(const std::string& folder) {
                                                                                           : 0;
 }
 
-double quota_of_1(const std::string& folder) {  // -1 where there is none
+// The first file says -1 where there is none.
+double quota_of_1(const std::string& folder) {
   double quota = 0, period = 0;
   return std::ifstream(folder + "/cpu.cfs_quota_us") >> quota &&
                  std::ifstream(folder + "/cpu.cfs_period_us") >> period && quota > 0 && period > 0
@@ -28,30 +31,12 @@ double quota_of_1(const std::string& folder) {  // -1 where there is none
              : 0;
 }
 
-// `group` is "/a/b": in its folder under `root`, in that of /a, in the root.
-double least_upwards(const std::string& root, std::string group, double (*quota)(const std::string&)) {
-  for (double all = 0;;) {
-    all = least(all, quota(root + group));
-    if (group.empty()) return all;
-    const size_t parent = group.rfind('/');
-    group.resize(parent == std::string::npos ? 0 : parent);
-  }
-}
-
 }  // namespace
 
 int group_cpu_limit(const std::string& proc, const std::string& sys) {
-  const std::string root = sys + "/fs/cgroup";
-  std::ifstream groups(proc + "/self/cgroup");  // lines as "0::/a/b", and in version 1 "4:cpu,cpuacct:/a/b"
   double all = 0;
-  for (std::string number, controllers, group; std::getline(groups, number, ':') &&
-                                               std::getline(groups, controllers, ':') &&
-                                               std::getline(groups, group);) {
-    if (controllers.empty())
-      all = least(all, least_upwards(root, group, quota_of_2));
-    else if (("," + controllers + ",").find(",cpu,") != std::string::npos)
-      all = least(all, least_upwards(root + "/cpu", group, quota_of_1));
-  }
+  for (const auto& [folder, version] : control_groups("cpu", proc, sys))
+    all = least(all, version == 2 ? quota_of_2(folder) : quota_of_1(folder));
   return int(std::ceil(std::min(all, 1e6)));
 }
 

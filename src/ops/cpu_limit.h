@@ -8,8 +8,8 @@
 
 namespace saslm {
 
-// How many CPUs' time the least quota gives, rounded up, of the group that PROC/self/cgroup names and of all
-// groups that it is in, mounted as ops/memory_limit.h says; 0 where there is none.
+// How many CPUs' time the least quota of the groups that hold this process (ops/control_groups.h) gives,
+// rounded up; 0 where there is none.
 int group_cpu_limit(const std::string& proc = "/proc", const std::string& sys = "/sys");
 
 // How many threads of this process can run at the same time: the CPUs it may be placed on, and that limit.

@@ -13,9 +13,7 @@ inline int64_t tighter(int64_t a, int64_t b) {
   return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-// The least limit of the group that PROC/self/cgroup names and of all groups that it is in, as they are
-// mounted under SYS/fs/cgroup; 0 where there is none. A container may see no group but its own, mounted as
-// the root, under a path that it cannot see: the root counts in any case.
+// The least limit of the groups that hold this process (ops/control_groups.h); 0 where there is none.
 //
 // What the group already uses is not taken off. The kernel counts the files it has read and written among
 // that, which give way when memory is asked for: after some copying hardly anything would seem to be left.

@@ -123,7 +123,7 @@ class RunReader {
 
   void read(std::string_view line) {
     run_.status = RunRecord::Status::partial;
-    if (StepLine step; scan_step(line, step) && is_step_time(step.step_ms)) return add(step, false);
+    if (StepLine step; scan_step(line, step)) return add(step, false);
     // A power cut may leave zeros, which the library takes for the end.
     const json event = line.find('\0') == line.npos ? json::parse(line, nullptr, false) : json();
     if (!event.is_object() || !read(event)) ++run_.unreadable;
@@ -156,9 +156,8 @@ class RunReader {
   bool read_step(const json& event) {
     const auto ms = event.find("step_ms");
     StepLine step{.step = step_of(event)};
-    if (step.step < 0 || ms == event.end() || !ms->is_number() || !is_loss(event, "loss")) return false;
-    step.step_ms = ms->get<double>();
-    if (!is_step_time(step.step_ms)) return false;
+    if (step.step < 0 || ms == event.end() || !is_loss(event, "loss")) return false;
+    if (ms->is_number()) step.step_ms = ms->get<double>();
     if (event["loss"].is_number()) step.loss = event["loss"].get<double>();
     add(step, event.contains("skipped"));
     return true;
@@ -166,7 +165,10 @@ class RunReader {
 
   void add(const StepLine& step, bool refused) {
     run_.steps_done = step.step + 1;
-    step_ms_.push_back(step.step_ms);
+    if (is_step_time(step.step_ms))
+      step_ms_.push_back(step.step_ms);
+    else
+      ++run_.untimed;
     if (step.loss) losses_.emplace_back(double(step.step + 1), *step.loss);
     refused_in_row_ = refused ? refused_in_row_ + 1 : 0;
   }

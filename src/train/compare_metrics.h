@@ -27,10 +27,11 @@ struct RunRecord {
   int64_t steps_done = 0;
   LossCurve evals;                      // (updates done, validation loss), finite ones, each step once
   std::optional<double> bits_per_byte;  // of the last of them, where the run says so
-  std::optional<RunSpeed> speed;        // when there are steps
-  double seconds = 0;                   // of all steps
+  std::optional<RunSpeed> speed;        // when there are timed steps
+  double seconds = 0;                   // of all of these
   LossCurve training;                   // (steps done, training loss), smoothed, a few hundred points
   int64_t unreadable = 0;               // lines
+  int64_t untimed = 0;                  // steps whose step_ms can be no time; all else of them counts
   bool last_eval_lost = false;          // it came to its end, but what it came to is not on record
 
   bool finished() const { return status == Status::finished; }

@@ -217,6 +217,9 @@ std::string run_note(const CompareResults& results, size_t v, size_t s, bool clo
   if (run.unreadable > 0)
     add(note, std::to_string(run.unreadable) + " unreadable line" + (run.unreadable > 1 ? "s" : "") +
                   " of metrics.jsonl left out.");
+  if (run.untimed > 0)
+    add(note, "step_ms of " + std::to_string(run.untimed) + " step" + (run.untimed > 1 ? "s" : "") +
+                  " can be no time, and is left out.");
   if (run.last_eval_lost)
     add(note, "The evaluation of its last step is not on record; saslm compare makes it again.");
   const int64_t vocab_size = results.plan.variants[v].config.model.vocab_size;

@@ -104,7 +104,7 @@ TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
                       : "leave --tokenizer out, or name the model's own");
     if (!note.empty()) notes.push_back(note);
   }
-  if (model.tokenizer_fingerprint.empty() && name != "bytes" && model.tokenizer_name == copy.name)
+  if (model.tokenizer_fingerprint.empty() && name != "bytes" && model_s.name == copy.name)
     notes.push_back(name +
                     " is taken for the model's tokenizer by its name alone: whether it is the file that " +
                     model.path + " was trained with is not on record");

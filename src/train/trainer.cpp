@@ -9,8 +9,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -45,19 +43,6 @@ std::string budget_of(const Config& config, const Plan& plan, int64_t samples) {
   return "a step: " + std::to_string(config.train.global_batch) + " samples, " +
          std::to_string(plan.tokens_per_step) + " tokens; " + std::to_string(config.train.steps) +
          " steps: " + epochs + " epochs";
-}
-
-std::string checkpoints_dir(const TrainOptions& options) {
-  return options.run_dir + "/checkpoints";
-}
-
-// A checkpoint that could not be read may be readable next time. By then the record of the steps before it is
-// cut to the older one that the run goes on from, so it must not be found again.
-void set_aside(const std::string& checkpoint) {
-  const std::filesystem::path path = checkpoint;
-  std::string aside = path.parent_path() / ("skipped_" + path.filename().string());
-  while (path_exists(aside)) aside += "_again";
-  rename_path(checkpoint, aside);
 }
 
 std::optional<TokenSet> open_val_set(const Config& config) {
@@ -96,7 +81,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   restore();
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
   saver_.emplace(comm, observer,
-                 SaverOptions{.dir = checkpoints_dir(options_),
+                 SaverOptions{.dir = checkpoints_dir(options_.run_dir),
                               .config = config_.checkpoint,
                               .carried = carried_,
                               .lock = lock_.get(),
@@ -138,37 +123,10 @@ std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
 }
 
 template <class T>
-std::optional<Checkpoint> Trainer<T>::find_checkpoint() {
-  const std::string dir = checkpoints_dir(options_);
-  const bool any = !list_checkpoints(dir).empty();
-  if (any && options_.resume == ResumeMode::never)
-    throw ConfigError(options_.run_dir +
-                      " already holds checkpoints of a run; --resume never would lose them: " +
-                      "use --resume auto to go on with it, or another --run-dir");
-  for (const std::string& path : remove_stale(dir))
-    observer_.note("removed what a killed save left: " + path);
-  std::vector<std::string> skipped_paths;
-  const auto skipped = [&](const std::string& path, const std::string& reason) {
-    skipped_paths.push_back(path);
-    observer_.warning("skipped checkpoint " + path + ": " + reason);
-  };
-  std::optional<Checkpoint> found = find_newest_valid(dir, skipped);
-  if (!found && options_.resume == ResumeMode::must)
-    throw CheckpointError(dir + ": --resume must, but there is no valid checkpoint" +
-                          (any ? " (all are damaged)" : "") + "; --resume auto starts a new run");
-  if (!found && any)
-    throw CheckpointError(dir +
-                          ": every checkpoint is damaged (see the warnings); nothing was changed. Move the "
-                          "folder away to start the run anew");
-  for (const std::string& path : skipped_paths) set_aside(path);
-  return found;
-}
-
-template <class T>
 void Trainer<T>::restore() {
   if (!comm_.first()) return follow_first();
   remove_abandoned_writes(options_.run_dir);
-  const std::optional<Checkpoint> found = find_checkpoint();
+  const std::optional<Checkpoint> found = find_checkpoint(options_.run_dir, options_.resume, observer_);
   if (found)
     resume_from(*found);
   else
@@ -179,51 +137,13 @@ void Trainer<T>::restore() {
       metrics_->resume(found ? state_.step : MetricsLog::kNoCheckpoint, other_evaluations_);
   if (report.invalid > 0)
     observer_.warning("dropped " + std::to_string(report.invalid) + " unreadable lines of metrics.jsonl");
-  if (found) tell_of_record(report, *found);
-  if (found && report.last_checkpoint_step != state_.step) log_lost(*found);
+  if (found) complete_record(report, *found, state_.step, *metrics_, observer_);
   if (found && report.last_eval_step == state_.step) {
     evaluated_at_ = state_.step;
     last_val_loss_ = report.last_val_loss;
   }
   gather_texts(comm_, nlohmann::json{found ? found->path() : "", evaluated_at_, state_.origin.path}.dump(),
                kRestoring);
-}
-
-template <class T>
-void Trainer<T>::tell_of_record(const ResumeReport& report, const Checkpoint& checkpoint) {
-  if (!report.missing.empty()) {
-    observer_.warning(
-        "metrics.jsonl is older than " + checkpoint.path() + ", or was damaged: it has no record of " +
-        "the steps " + to_text(report.missing) +
-        ". They were trained and are in the weights; the record keeps this hole. If a whole copy of "
-        "metrics.jsonl is somewhere, stop, put it here, and start again");
-    metrics_->log_missing(report.missing);
-  }
-  if (report.repeated > 0)
-    observer_.warning("metrics.jsonl has " + std::to_string(report.repeated) +
-                      " steps on record twice: it was put together from more than one run");
-  const std::string hash = state_hash(checkpoint.files());
-  if (report.last_checkpoint_step == state_.step && !report.last_state_hash.empty() &&
-      report.last_state_hash != hash) {
-    observer_.warning("metrics.jsonl says that the state of step " + std::to_string(state_.step) +
-                      " has the hash " + report.last_state_hash + ", " + checkpoint.path() + " has " + hash +
-                      ": they are of two runs");
-    metrics_->log("other_state",
-                  {{"step", state_.step}, {"on_record", report.last_state_hash}, {"state_hash", hash}});
-  }
-}
-
-// The run was killed after the checkpoint got its name and before that was on record. How long it took nobody
-// knows.
-template <class T>
-void Trainer<T>::log_lost(const Checkpoint& checkpoint) {
-  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  metrics_->log_checkpoint({.step = checkpoint.step(),
-                            .path = checkpoint.path(),
-                            .bytes = checkpoint.bytes(),
-                            .save_ms = kUnknown,
-                            .stall_ms = kUnknown,
-                            .state_hash = state_hash(checkpoint.files())});
 }
 
 template <class T>
@@ -267,27 +187,6 @@ void Trainer<T>::start_anew(const std::string& init_from) {
   observer_.note("began with " + describe(state_.origin));
 }
 
-// Whether the checkpoint's evaluation, and those before it, can be compared with those from here on.
-template <class T>
-void Trainer<T>::compare_evaluations(const Checkpoint& checkpoint, const RunState& saved) {
-  const bool other_data = saved.val_fingerprint != state_.val_fingerprint;
-  // A checkpoint from before samples were spread read the first ones: the same where both are all.
-  const auto config = nlohmann::json::parse(checkpoint.config_json());
-  const auto most = config.value(nlohmann::json::json_pointer("/eval/max_sequences"), int64_t(0));
-  const bool all_then = saved.eval_sample.empty() && (most == 0 || most >= eval_sample_.of());
-  const bool all_now = eval_sample_.sequences() == eval_sample_.of();
-  const bool same_sample = saved.eval_sample == state_.eval_sample || (all_then && all_now);
-  if (other_data)
-    observer_.warning(
-        "data.val is not what it was when the checkpoint was saved: validation losses before and "
-        "after cannot be compared");
-  else if (!same_sample)
-    observer_.warning(
-        "evaluations read other sequences of data.val than before the checkpoint: validation losses before "
-        "and after cannot be compared");
-  other_evaluations_ = val_set_ && (other_data || !same_sample);
-}
-
 template <class T>
 void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   changes_ = check_resumable(checkpoint.config_json(), to_json(config_), checkpoint.path());
@@ -303,7 +202,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
     throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
                     saved.train_fingerprint + ", now " + state_.train_fingerprint +
                     "); give it the same shards in the same order, or start another run");
-  compare_evaluations(checkpoint, saved);
+  other_evaluations_ = other_evaluations(checkpoint, saved, state_, eval_sample_, observer_) && val_set_;
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
     changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
   for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
@@ -409,7 +308,7 @@ TrainEnd Trainer<T>::run() {
       throw DivergedError("training diverged: " + std::to_string(detector_.state().bad_in_row) +
                           " bad steps in a row up to step " + std::to_string(state_.step - 1) +
                           " (train.max_bad_steps); the weights before them are saved in " +
-                          checkpoints_dir(options_) +
+                          checkpoints_dir(options_.run_dir) +
                           "; start anew in another --run-dir, with a lower optim.lr or a longer warmup");
     }
   }

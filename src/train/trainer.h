@@ -17,17 +17,12 @@
 #include "train/observer.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
+#include "train/resume.h"
 #include "train/run_state.h"
 #include "train/run_tokenizer.h"
 #include "train/saver.h"
 
 namespace saslm {
-
-enum class ResumeMode {
-  automatic,  // from the newest valid checkpoint, if there is one
-  must,       // refuse to start anew
-  never,      // refuse a directory that already holds checkpoints
-};
 
 struct TrainOptions {
   std::string run_dir;
@@ -64,15 +59,11 @@ class Trainer {
   std::unique_ptr<RunLock> agree_and_lock()
       const;  // that all ranks are about to do the same; the first rank's
   void restore();
-  std::optional<Checkpoint> find_checkpoint();  // the first rank's
-  void follow_first();                          // the others' restore
+  void follow_first();  // the others' restore
   void start_anew(const std::string& init_from);
   void resume_from(const Checkpoint& checkpoint);
-  void compare_evaluations(const Checkpoint& checkpoint, const RunState& saved);
-  void take_tokenizer(const TokenizerCopy& carried, const std::string& where);    // as run_tokenizer
-  void tell_of_record(const ResumeReport& report, const Checkpoint& checkpoint);  // what it lacks
+  void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
-  void log_lost(const Checkpoint& checkpoint);  // its event
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way

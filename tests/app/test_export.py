@@ -247,7 +247,8 @@ class Loaded(Loading):
         for file, text in {"base.json": text, "encoder.json": text.replace("<|endoftext|>", "")}.items():
             with self.subTest(file=file):
                 (self.folder / "text.txt").write_text(text)
-                out, _ = self.export(self.drawn(tiny_config()["model"] | {"vocab_size": 700}), "--tokenizer", FIXTURES / file)
+                folder = self.drawn(tiny_config()["model"] | {"vocab_size": 700}, FIXTURES / file)
+                out, _ = self.export(folder)
                 tokens = self.fresh("tokens")
                 self.run_ok("tokenize", "--input", self.folder / "text.txt", "--tokenizer", FIXTURES / file, "--out", tokens,
                             "--separator", "")

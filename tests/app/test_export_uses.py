@@ -95,6 +95,24 @@ class Uses(Loading):
                                      pad_token_id=0, **how)
                 self.assertEqual(got.tolist(), wanted, how)
 
+    def test_a_prompt_may_be_read_in_chunks(self):
+        if not hasattr(transformers.GenerationConfig(), "prefill_chunk_size"):
+            self.skipTest(f"transformers {transformers.__version__} reads no prompt in chunks")
+        for name in ("sas_k5", "mla", "gqa_learned"):  # the convolution reaches over the chunks' borders
+            folder, model, _ = self.of_kind(name)
+            prompt = b"the mill"
+            count = model.config.max_position_embeddings - len(prompt)
+            wanted = list(self.likeliest(folder, prompt, count)[len(prompt):])
+            for size in (1, 3, len(prompt), 50):
+                seen, embed = [], model.embed.forward
+                model.embed.forward = lambda ids: (seen.append(ids.shape[1]), embed(ids))[1]
+                with self.subTest(model=name, size=size):
+                    got = greedy(model, torch.tensor([list(prompt)]), count, prefill_chunk_size=size)
+                    self.assertEqual(got, [wanted])
+                    chunks = -(-len(prompt) // size)
+                    self.assertEqual(seen[:chunks], [size] * (chunks - 1) + [len(prompt) - size * (chunks - 1)])
+                model.embed.forward = embed
+
     def test_a_cache_goes_in_and_comes_out(self):
         for name in ("sas_k5", "mla_sas"):
             model = self.of_kind(name)[1]

@@ -8,6 +8,7 @@ the rest, but for a constant: all of them are compared.
 import array
 import json
 import math
+import os
 import shutil
 import unittest
 
@@ -162,6 +163,12 @@ class Import(Importing):
         for key, value in {"activation_function": "gelu", "scale_attn_weights": False, "scale_attn_by_inverse_layer_idx": True,
                            "add_cross_attention": True, "n_head": 3}.items():
             self.refused_by_name(self.make({**gpt2, key: value}, tensors), key)
+
+    def test_a_pipe_is_no_config_json(self):
+        folder = self.make(*tiny_llama())
+        (folder / "config.json").unlink()
+        os.mkfifo(folder / "config.json")  # to read it is to wait for ever
+        self.refused_by_name(folder, "config.json", "not a regular file")
 
     def test_tensors_that_are_not_as_config_json_says_are_refused_by_name(self):
         config, tensors = tiny_llama()

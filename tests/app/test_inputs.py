@@ -11,6 +11,7 @@ import subprocess
 
 from harness import (AppTest, DONE, PATIENCE_S, Tensor, USER, _command, _environment, main, merged, safetensors_bytes,
                      sample_tokens, saslm, shard_bytes, tiny_config, write_shard)
+from tokenizing import Tokenizing
 
 
 def zstd(data):
@@ -44,20 +45,7 @@ def sample_text(size, seed=1):
     return " ".join(draw.choices(words, k=size // 5)).encode()
 
 
-class Tokenize(AppTest):
-    def tokenize(self, *args, stdin=None, code=DONE, out=None, env=None, before=None):
-        out = out or self.fresh("out")
-        done = subprocess.run(_command(["tokenize", "--out", out, *args]), input=stdin, capture_output=True,
-                              env=_environment(env), timeout=PATIENCE_S, preexec_fn=before)
-        self.assertEqual(done.returncode, code, done.stderr.decode())
-        return out, done.stderr.decode()
-
-    def write(self, name, data):
-        path = self.fresh("in") / name
-        path.parent.mkdir()
-        path.write_bytes(data)
-        return path
-
+class Tokenize(Tokenizing):
     def test_compressed_text_and_lines_are_read_whatever_their_name(self):
         lines = b'{"text": "one", "n": 1}\n{"n": 2, "text": "two"}\n'
         for compress in COMPRESSIONS.values():
@@ -75,6 +63,17 @@ class Tokenize(AppTest):
         _, said = self.tokenize("--input", path, code=USER)
         for words in (f"{path}: line 1", '"text"', '"content"', "--field"):
             self.assertIn(words, said)
+
+    def test_zstd_that_begins_with_a_skippable_frame(self):
+        """As pzstd writes it, which puts one before each other frame."""
+        for kind in range(16):
+            skip = bytes([0x50 + kind]) + b"\x2a\x4d\x18" + struct.pack("<I", 4) + b"size"
+            data = skip + zstd(b"pla") + skip + zstd(b"in")
+            out, _ = self.tokenize("--input", self.write("a.txt", data))
+            self.assertEqual(text_of(out)[0], b"plain")
+        self.assertEqual(text_of(self.tokenize("--input", "-", stdin=data)[0])[0], b"plain")
+        _, said = self.tokenize("--input", self.write("a.txt", skip + zstd(b"plain")[:-2]), code=USER)
+        self.assertIn("zstd data is cut short", said)
 
     def test_standard_input_also_compressed(self):
         for data in (b"through a pipe", gzip.compress(b"through a pipe"), b'{"text": "through a pipe"}\n'):

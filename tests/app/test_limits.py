@@ -136,6 +136,16 @@ class Threads(LimitsTest):
         self.assertIn(f"OMP_NUM_THREADS is {cpus + 1}, but this process may use {cpus} CPU", err)
         self.assertIn(f"cpu, fp32, {cpus + 1} threads", err)
 
+    def test_a_limit_on_threads_is_kept_and_named(self):
+        err, _ = self.on("", OMP_THREAD_LIMIT="1")  # nothing was asked for
+        self.assertNotIn("warning", err)
+        self.assertIn("cpu, fp32, 1 threads", err)
+        for said in "OMP_NUM_THREADS", "runtime.threads":
+            err, _ = self.on(3, said, OMP_THREAD_LIMIT="1")
+            reason = "OMP_THREAD_LIMIT allows 1" if self.cpus > 1 else "this process may use 1 CPU (affinity, control group)"
+            self.assertIn(f"warning: {said} is 3, but {reason}: it computes with 1; results are the same", err)
+            self.assertIn("cpu, fp32, 1 threads", err)
+
     def test_the_cpus_that_a_process_is_placed_on_count(self):
         one = {min(os.sched_getaffinity(0))}
         done = limited("train", self.config, "--run-dir", self.fresh(), env={"OMP_NUM_THREADS": "50"},

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import unittest
 
-from harness import AppTest, DONE, PATIENCE_S, USER, _command, _environment, main
+from harness import DONE, PATIENCE_S, USER, _command, main
+from tokenizing import Tokenizing
 
 try:
     import pyarrow
@@ -30,32 +31,19 @@ def sample_texts(count, seed=1):
     return [" ".join(draw.choices(words, k=draw.choice((0, 1, 5, 80, 400)))) for _ in range(count)]
 
 
-class ParquetTest(AppTest):
-    def run_tokenize(self, *args, stdin=None, code=DONE, out=None):
-        out = out or self.fresh("out")
-        done = subprocess.run(_command(["tokenize", "--out", out, *args]), input=stdin, capture_output=True,
-                              env=_environment(None), timeout=PATIENCE_S)
-        self.assertEqual(done.returncode, code, done.stderr.decode())
-        return out, done.stderr.decode()
-
-    def write(self, name, data):
-        path = self.fresh("in") / name
-        path.parent.mkdir()
-        path.write_bytes(data)
-        return path
-
+class ParquetTest(Tokenizing):
     def shards(self, *args):
-        return {path.name: path.read_bytes() for path in self.run_tokenize(*args)[0].iterdir()}
+        return {path.name: path.read_bytes() for path in self.tokenize(*args)[0].iterdir()}
 
 
 class ByName(ParquetTest):
     def test_what_is_called_parquet_and_is_not_is_refused(self):
         path = self.write("a.parquet", b"version https://git-lfs.github.com/spec/v1\n")
         for given in (path, path.parent):
-            out, said = self.run_tokenize("--input", given, code=USER)
+            out, said = self.tokenize("--input", given, code=USER)
             self.assertIn(f"{path}: called .parquet, but it does not begin as such a file does", said)
             self.assertFalse(out.exists())
-        self.run_tokenize("--input", path, "--format", "text")
+        self.tokenize("--input", path, "--format", "text")
 
     def test_without_arrow_it_is_refused_and_the_way_out_said(self):
         if reads_parquet():
@@ -63,7 +51,7 @@ class ByName(ParquetTest):
         path = self.write("a.parquet", b"PAR1\x15\x00\x15\x00PAR1")
         (path.parent / "b.txt").write_bytes(b"text")
         for given in (path, path.parent):  # in a folder, too: no build makes other shards than another
-            out, said = self.run_tokenize("--input", given, code=USER)
+            out, said = self.tokenize("--input", given, code=USER)
             for words in (str(path), "a parquet file", "pandas.read_parquet", "has no Arrow"):
                 self.assertIn(words, said)
             self.assertFalse(out.exists())
@@ -88,7 +76,7 @@ class WithArrow(ParquetTest):
         return self.write("a.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
 
     def refused(self, path, *args, words):
-        out, said = self.run_tokenize("--input", path, *args, code=USER)
+        out, said = self.tokenize("--input", path, *args, code=USER)
         for word in (str(path), *words):
             self.assertIn(word, said)
         self.assertFalse(out.exists() and any(out.iterdir()), said)
@@ -172,7 +160,7 @@ class WithArrow(ParquetTest):
         self.assertTrue(self.shards("--input", folder) == wanted)
         self.assertTrue(self.shards("--input", folder / "*") == wanted)
         path = folder / "b.parquet"
-        _, said = self.run_tokenize("--input", "-", stdin=path.read_bytes(), code=USER)
+        _, said = self.tokenize("--input", "-", stdin=path.read_bytes(), code=USER)
         self.assertIn("standard input: a parquet file", said)
         self.assertIn("name the file", said)
         self.refused(path, "--format", "jsonl", words=["a parquet file", "leave out --format"])

@@ -48,6 +48,8 @@ class Meant(AppTest):
             ("train", "a.json", "--lr", "1e-3"): "saslm train has no option --lr; a config's key is set by --set optim.lr=VALUE",
             ("train", "a.json", "--max-steps=3"):
                 "saslm train has no option --max-steps; a config's key is set by --set train.steps=VALUE",
+            ("train", "a.json", "-n", "3"): "saslm train has no option -n",
+            ("generate", "--checkpoint", self.folder, "--prompt", "-n", "-t", "3"): "saslm generate has no option -t",
             ("train", "a.json", "--frobnicate"): "saslm train has no option --frobnicate",
             ("train", "a.json", "--run-dir"): "saslm train: --run-dir wants a value, and none is given",
         }.items():

@@ -79,7 +79,7 @@ TEST(ReadRun, ALostLastEvaluationIsNoEarlierLoss) {
 
 TEST(ReadRun, ALineThatIsNotReadableCostsNoOther) {
   for (const char* bad : {"\xff\n", "{\"event\":\"step\",\"step\":-1,\"step_ms\":1}\n", "7\n",
-                          "{\"event\":7}\n", "{\"event\":\"step\",\"step\":1,\"loss\":1,\"step_ms\":null}\n",
+                          "{\"event\":7}\n", "{\"event\":\"step\",\"step\":1,\"loss\":1}\n",
                           "{\"event\":\"eval\",\"step\":\"two\",\"val_loss\":1}\n",
                           "{\"event\":\"eval\",\"step\":1,\"val_loss\":1e999}\n"}) {
     const std::string text = eval(0, "5.0") + step(0) + bad + step(1) + eval(2, "4.0") + kEnd;
@@ -88,6 +88,25 @@ TEST(ReadRun, ALineThatIsNotReadableCostsNoOther) {
     EXPECT_EQ(run.unreadable, 1) << bad;
     EXPECT_EQ(run.final_loss(), 4.0) << bad;
   }
+}
+
+// Written as MetricsLog does, and not.
+TEST(ReadRun, AStepTimeThatIsNoneCostsTheTimeAlone) {
+  for (const char* ms : {"-2.0", "0", "1e300", "1e-9", "null", "\"fast\"", "[2.0]"})
+    for (const char* rest : {",\"tokens_per_s\":1.0,\"mfu\":null}\n", "}\n"}) {
+      const std::string bad =
+          "{\"event\":\"step\",\"step\":1,\"loss\":2.0,\"grad_norm\":1.0,\"lr\":0.1,\"tokens\":8,\"step_"
+          "ms\":";
+      const RunRecord run =
+          read_run(eval(0, "5.0") + step(0) + bad + ms + rest + eval(2, "4.0") + kEnd, two_steps());
+      EXPECT_EQ(run.status, Status::finished) << ms;
+      EXPECT_EQ(run.steps_done, 2) << ms;
+      EXPECT_EQ(run.untimed, 1) << ms;
+      EXPECT_EQ(run.unreadable, 0) << ms;
+      EXPECT_EQ(run.training.size(), 2u) << ms;
+      EXPECT_EQ(run.speed.value().slowest_ms, 2) << ms;
+      EXPECT_EQ(run.seconds, 0.002) << ms;
+    }
 }
 
 TEST(ReadRun, AnEvaluationMadeAgainReplacesTheFirst) {
