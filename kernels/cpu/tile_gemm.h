@@ -95,23 +95,26 @@ inline void strip(const TileGemm<T>& g, int64_t n) {
 
 }  // namespace tile_gemm_detail
 
-// Strips of four, three, two or one vectors; with 32 registers 6x4 and 8x3 sums fill them without spilling.
+// Strips of four, three, two or one vectors. Sums and a row of B fill the registers without spilling: of 32,
+// 6x4 and 8x3; of 16, 4x3 and 6x2.
 template <class T>
 void tile_gemm(const TileGemm<T>& g) {
   namespace d = tile_gemm_detail;
+  constexpr bool kMany = kVectorBytes == 64;
   int64_t n = 0;
   for (int64_t vecs = g.N / kLanes<T>; vecs > 0;) {
-    // 6 = 3+3 and 5 = 3+2 waste fewer loads than 4+2 and 4+1.
-    const int64_t take = vecs == 6 || vecs == 5 || vecs == 3 ? 3 : (vecs < 4 ? vecs : 4);
+    // 6 = 3+3 and 5 = 3+2 waste fewer loads than 4+2 and 4+1; where four do not fit, 4 = 2+2.
+    const bool by_three = vecs == 6 || vecs == 5 || (!kMany && vecs > 4);
+    const int64_t take = by_three ? 3 : vecs < 4 ? vecs : kMany ? 4 : 2;
     switch (take) {
       case 4:
         d::strip<T, 6, 4>(g, n);
         break;
       case 3:
-        d::strip<T, 8, 3>(g, n);
+        d::strip<T, kMany ? 8 : 4, 3>(g, n);
         break;
       case 2:
-        d::strip<T, 8, 2>(g, n);
+        d::strip<T, kMany ? 8 : 6, 2>(g, n);
         break;
       default:
         d::strip<T, 8, 1>(g, n);

@@ -66,7 +66,7 @@ TEST(Simd, MissingLanesAreFilled) {
   const Simd<float> v = load(x, 3, -7), zeros = load(x, 0);
   EXPECT_EQ(v[2], 3);
   EXPECT_EQ(v[3], -7);
-  EXPECT_EQ(v[15], -7);
+  EXPECT_EQ(v[kLanes<float> - 1], -7);
   EXPECT_EQ(lane_sum<float>(zeros), 0);
 }
 
