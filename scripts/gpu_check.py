@@ -31,6 +31,9 @@ import sys
 import time
 
 HOUSE = pathlib.Path(__file__).resolve().parent.parent
+# A short run of the quickstart's shapes in four layers, two micro-batches a step: its tolerances were found with it.
+CURVE = {"model__n_layer": 4, "train__steps": 40, "train__micro_batch": 8, "train__grad_accum": 2, "optim__lr": 2e-3,
+         "optim__schedule__warmup_steps": 40}
 
 
 class Failed(Exception):
@@ -158,8 +161,8 @@ class Checks:
         result = {}
         for kind in ("mha", "sas"):
             def losses(run, **settings):
-                steps, _ = self.run_training(f"quickstart_{kind}", f"curve_{kind}_{run}", train__steps=40,
-                                             eval__every_steps=0, **settings)
+                steps, _ = self.run_training(f"quickstart_{kind}", f"curve_{kind}_{run}", eval__every_steps=0,
+                                             **CURVE, **settings)
                 return [step["loss"] for step in steps]
 
             cpu = losses("cpu", runtime__device="cpu")
@@ -185,8 +188,8 @@ class Checks:
         result = self.tests("gpu_ranks", limit=120)
 
         def trained(run, *arguments):
-            steps, _ = self.run_training("quickstart_sas", f"ranks_{run}", arguments=arguments, train__steps=40,
-                                         eval__every_steps=0, runtime__device="cuda")
+            steps, _ = self.run_training("quickstart_sas", f"ranks_{run}", arguments=arguments,
+                                         eval__every_steps=0, runtime__device="cuda", **CURVE)
             result[f"{run}_step_ms"] = sorted(step["step_ms"] for step in steps)[len(steps) // 2]
             saved = sorted((self.work / "runs" / f"ranks_{run}" / "checkpoints").glob("*/*.safetensors"))
             return [(step["loss"], step["grad_norm"]) for step in steps], {file.name: file.read_bytes() for file in saved}
