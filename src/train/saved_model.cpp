@@ -94,17 +94,17 @@ TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
     throw ConfigError(model.path + ": the model was trained with the tokenizer " + name +
                       ", which is not there (any more); name its present place with --tokenizer FILE");
   TokenizerCopy copy = copy_tokenizer(name);
-  const TokenizerOf model_s = identity_of(model);
+  const TokenizerOf of_model = identity_of(model);
   const TokenizerOf taken{given.empty() ? name + " now" : "--tokenizer " + given, copy.name,
                           copy.fingerprint};
   if (!given.empty() || !model.tokenizer_fingerprint.empty()) {
     const std::string note = require_same_tokenizer(
-        model_s, taken,
+        of_model, taken,
         given.empty() ? "put back the file that it was, or name its present place with --tokenizer FILE"
                       : "leave --tokenizer out, or name the model's own");
     if (!note.empty()) notes.push_back(note);
   }
-  if (model.tokenizer_fingerprint.empty() && name != "bytes" && model_s.name == copy.name)
+  if (model.tokenizer_fingerprint.empty() && name != "bytes" && of_model.name == copy.name)
     notes.push_back(name +
                     " is taken for the model's tokenizer by its name alone: whether it is the file that " +
                     model.path + " was trained with is not on record");
