@@ -6,6 +6,7 @@
 # What is there already is kept: a second call shows the result again, one that was stopped goes on.
 set -euo pipefail
 text=${1:+$(realpath "$1")}
+[ -z "$text" ] || [ -f "$text" ] || { echo "$1: there is no such file" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 work=build/quickstart
 if [ -n "$text" ]; then

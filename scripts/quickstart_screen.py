@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 WIDTH = 99
-COLUMNS = ("variant", "parameters", "FLOPs/token", "memory", "val loss", "Δ equal tokens *", "Δ equal FLOPs")
+COLUMNS = ("variant", "parameters", "FLOPs/token", "tokens/s", "val loss", "Δ equal tokens *", "Δ equal FLOPs")
 
 
 def cells(line, starts):
@@ -35,23 +35,29 @@ def paragraph(text):
 
 
 def written(folder, kind):
-    line = " ".join((folder / f"{kind}.txt").read_text(errors="replace").split())
+    line = " ".join((folder / f"{kind}.txt").read_text(encoding="utf-8", errors="replace").split())
     return f"  {kind}  {line}"[:WIDTH]
+
+
+def pictures(folder):
+    if not (folder / "report.html").exists():
+        return [f"results  {folder}/results.md (pictures need python3 with matplotlib)"]
+    return [f"report   {folder}/report.html", f"pictures {folder}/plots/{{val_loss,difference}}.svg"]
 
 
 def main():
     folder, seconds = Path(sys.argv[1]), sys.argv[2:]
-    table, verdict, notes = ([*part.splitlines()] for part in (folder / "table.txt").read_text().split("\n\n")[:3])
+    table, verdict, notes = ([*part.splitlines()] for part in (folder / "table.txt").read_text(encoding="utf-8").split("\n\n")[:3])
     dagger = [line.split(",")[0] + "; no verdict." for line in notes if line.startswith("†")]
-    lines = ["", "== result", *main_columns(table), *paragraph(" ".join([notes[0], *dagger])), ""]
+    lines = ["== result", *main_columns(table), *paragraph(" ".join([notes[0], *dagger])), ""]
     for sentence in verdict[1:]:
         lines += paragraph(sentence)
     lines += ["", "They continue a text (seed 1):", written(folder, "mha"), written(folder, "sas"), "",
-              f"report   {folder}/compare/report.html", f"picture  {folder}/compare/plots/val_loss.svg",
-              f"numbers  {folder}/compare/results.md (also .csv, .json)",
+              *pictures(folder / "compare"),
               "took     {} s to install and build, {} s to train and compare, {} s for the rest".format(*seconds), "",
               "next     scripts/quickstart.sh YOUR_TEXT.txt    the same comparison on a text of your own",
-              "         docs/tutorial.md                       from a text to a verdict, step by step"]
+              "         docs/tutorial.md                       from a text to a verdict, step by step",
+              "         docs/experiments.md                    what longer training has shown"]
     print("\n".join(lines))
 
 
