@@ -51,14 +51,6 @@ Words values_of(const CLI::Option& option, const CLI::App& program, const std::s
   return name == "FOLDER" ? Words{":folders"} : Words{};
 }
 
-Words options_lines(const CLI::App& command) {
-  Words lines;
-  for (const CLI::Option* option : options_of(command))
-    for (const std::string& name : option->get_lnames())
-      lines.push_back(line_of("--" + name, option->get_description()));
-  return lines;
-}
-
 // The words before the one that is completed, as far as they were understood.
 struct Place {
   const CLI::App* command;
@@ -66,6 +58,16 @@ struct Place {
   size_t arguments = 0;                   // that stand there already
   bool options_over = false;              // by "--"
 };
+
+// None where a "--" ended options.
+Words options_lines(const Place& place) {
+  Words lines;
+  if (place.options_over) return lines;
+  for (const CLI::Option* option : options_of(*place.command))
+    for (const std::string& name : option->get_lnames())
+      lines.push_back(line_of("--" + name, option->get_description()));
+  return lines;
+}
 
 const CLI::App* find_command(const CLI::App& of, const std::string& name) {
   for (const CLI::App* one : commands_of(of))
@@ -96,19 +98,19 @@ Words argument_lines(const Place& place, const CLI::App& program, const std::str
   Words lines;
   for (const CLI::App* one : commands_of(*place.command))
     lines.push_back(line_of(one->get_name(), one->get_description()));
-  if (!lines.empty()) return lines;
+  if (!lines.empty()) return place.arguments == 0 ? lines : Words{};
   const std::vector<const CLI::Option*> arguments = arguments_of(*place.command);
-  if (arguments.empty()) return options_lines(*place.command);
+  if (arguments.empty()) return options_lines(place);
   const CLI::Option* const last = arguments.back();
   const bool more = place.arguments < arguments.size() || last->get_items_expected_max() > 1;
   const CLI::Option* const next = place.arguments < arguments.size() ? arguments[place.arguments] : last;
-  return more ? values_of(*next, program, begin) : options_lines(*place.command);
+  return more ? values_of(*next, program, begin) : options_lines(place);
 }
 
 Words candidates(const Place& place, const CLI::App& program, const std::string& begin) {
   if (begin.starts_with("-") && !place.options_over) {
     const size_t equals = begin.find('=');
-    if (equals == std::string::npos) return options_lines(*place.command);
+    if (equals == std::string::npos) return options_lines(place);
     const CLI::Option* const option = place.command->get_option_no_throw(begin.substr(0, equals));
     if (option == nullptr) return {};
     Words lines = values_of(*option, program, begin.substr(equals + 1));
