@@ -14,8 +14,6 @@ import harness
 from harness import DONE, USER, AppTest, saslm
 from test_help import commands, keys, one_line, rows, sections, topics
 
-SHOWN = re.compile(rb"<<(.*?)>>", re.S)
-
 
 def without(shell):
     return None if shutil.which(shell) else f"there is no {shell}"
@@ -37,7 +35,7 @@ def leaves():
 class Shell(AppTest):
     """What a shell offers for a line that ends where the cursor is; a folder with known files is the current one.
 
-    A class of a shell has SHELL, which runs a script, and script_of(line), which prints what is offered and `====`.
+    A class of a shell has SHELL, which runs a script that begins with SETUP, and script_of(line), which prints what is offered and `====`.
     """
 
     @classmethod
@@ -56,7 +54,7 @@ class Shell(AppTest):
 
     def offered_at(self, lines):
         """{line: set of words}, of one shell."""
-        done = subprocess.run([*self.SHELL, "\n".join(map(self.script_of, lines))], cwd=self.place, env=self.env, text=True,
+        done = subprocess.run([*self.SHELL, "\n".join([self.SETUP, *map(self.script_of, lines)])], cwd=self.place, env=self.env, text=True,
                               capture_output=True, timeout=harness.PATIENCE_S)
         self.assertEqual(done.stderr, "")
         parts = done.stdout.split("====\n")[:-1]
@@ -103,11 +101,12 @@ def split(line):
 @unittest.skipIf(without("bash"), without("bash"))
 class Bash(Shell):
     SHELL = ["bash", "--norc", "-c"]
+    SETUP = "source <(saslm completion bash); compopt() { :; }"  # which only a shell that completes has
 
     def script_of(self, line):
         words = " ".join(f"'{word}'" for word in split(line))
-        return (f"source <(saslm completion bash); COMP_WORDS=({words}); COMP_CWORD={len(split(line)) - 1}; COMP_LINE='{line}'; "
-                "COMP_POINT=${#COMP_LINE}; compopt() { :; }; _saslm; printf '%s\\n' \"${COMPREPLY[@]}\"; echo ====")
+        return (f"COMP_WORDS=({words}); COMP_CWORD={len(split(line)) - 1}; COMP_LINE='{line}'; "
+                "COMP_POINT=${#COMP_LINE}; _saslm; printf '%s\\n' \"${COMPREPLY[@]}\"; echo ====")
 
     def test_everything(self):
         self.check_everything()
@@ -131,9 +130,10 @@ class Bash(Shell):
 @unittest.skipIf(without("fish"), without("fish"))
 class Fish(Shell):
     SHELL = ["fish", "--no-config", "-c"]
+    SETUP = "saslm completion fish | source"
 
     def script_of(self, line):
-        return f"saslm completion fish | source; complete --do-complete '{line}'; echo ===="
+        return f"complete --do-complete '{line}'; echo ===="
 
     def test_everything(self):
         self.check_everything()
@@ -159,15 +159,15 @@ class Typed:
         if self._pid == 0:
             os.chdir(place)
             os.execvpe(command[0], command, env)
-        self._send(setup + "\necho '<''<ready>''>'\n")
-        self._shown()
+        self._send(setup + "; PS1='re''ady> '\n")
+        self._read(re.compile(b"re(ady)> "))  # not before: a terminal that no shell edits takes Ctrl-U itself
 
     def _send(self, text):
         os.write(self._terminal, text.encode())
 
-    def _shown(self):
+    def _read(self, pattern):
         text, deadline = b"", time.monotonic() + PATIENCE_AT_A_TERMINAL_S
-        while not (match := SHOWN.search(text)):
+        while not (match := pattern.search(text)):
             if not select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0]:
                 raise TimeoutError(text)
             text += os.read(self._terminal, 4096)
@@ -175,7 +175,7 @@ class Typed:
 
     def complete(self, line):
         self._send(line + "\t\x14\x15")  # Ctrl-U: away with it
-        return self._shown()
+        return self._read(re.compile(rb"<<(.*?)>>", re.S))
 
     def close(self):
         os.kill(self._pid, 9)

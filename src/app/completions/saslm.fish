@@ -16,4 +16,5 @@ function __saslm_complete
     end
 end
 
+complete --command saslm --erase
 complete --command saslm --no-files --arguments '(__saslm_complete)'
