@@ -130,7 +130,7 @@ class Pages(AppTest):
                 self.assertTrue(lines[2].startswith("Usage: saslm " + " ".join(words)), lines[2])
                 self.assertTrue(examples_of(text), "no example")
                 for name, what in rows(sections(text)["Options"]) + rows(sections(text).get("Arguments", [])):
-                    self.assertRegex(what.split(" [")[0], r"^\S.{2,}[^.]$", name)
+                    self.assertRegex(what.split(" [")[0], r"^[^\[\s].{2,}[^.]$", name)
                     self.assertNotIn("TEXT:", name)
 
     def test_one_option_has_one_description(self):
