@@ -105,17 +105,35 @@ int bench_step(const Options& o) {
 
 void add_bench_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* bench = app.add_subcommand("bench", "Measure this machine");
+  CLI::App* bench = app.add_subcommand("bench", "Time training steps, operations or sums over ranks");
+  bench->group("Measure this machine");
   bench->require_subcommand(1);
+  CLI::App* sub =
+      bench->add_subcommand("step",
+                            "Time whole training steps on random tokens\n\n"
+                            "Tokens per second, percent of the peak and memory are printed for each config.");
   add_bench_kernels_command(*bench, run);
   add_bench_ranks_command(*bench, run);
-  CLI::App* step = bench->add_subcommand("step", "Time whole training steps of configs, on random tokens");
-  step->add_option("CONFIG", o->configs, "The runs' JSON files, timed one after another")->required();
-  add_set_option(*step, o->set);
-  step->add_option("--steps", o->steps, "Timed steps")->check(integer_in(1))->capture_default_str();
-  step->add_option("--warmup", o->warmup, "Steps before them")->check(integer_in(0))->capture_default_str();
-  step->add_flag("--json", o->json, "Print one JSON object");
-  step->callback([o, &run] { run = [o] { return bench_step(*o); }; });
+  for (CLI::App* part : bench->get_subcommands({})) part->group("Commands");
+  bench->footer(
+      "Examples:\n"
+      "  saslm bench step my.json\n"
+      "  saslm bench kernels my.json --only attention_fwd,attention_bwd\n"
+      "  saslm bench ranks --ranks 2\n");
+  sub->add_option("CONFIG", o->configs, "JSON file of a run; several are timed one after another")
+      ->type_name("FILE")
+      ->required();
+  add_set_option(*sub, o->set);
+  sub->add_option("--steps", o->steps, "Steps to time")->check(integer_in(1))->capture_default_str();
+  sub->add_option("--warmup", o->warmup, "Steps before them, which are not timed")
+      ->check(integer_in(0))
+      ->capture_default_str();
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm bench step my.json\n"
+      "  saslm bench step mha.json sas.json --steps 20\n");
+  sub->callback([o, &run] { run = [o] { return bench_step(*o); }; });
 }
 
 }  // namespace saslm

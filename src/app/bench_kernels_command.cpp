@@ -217,7 +217,7 @@ CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& ke
       .add_option_function<std::string>(
           "--" + key,
           [&o, key](const std::string& value) { o.set.push_back("runtime." + key + "=" + value); },
-          "Override runtime." + key)
+          "Value of runtime." + key + ", in place of the config's")
       ->check(CLI::IsMember(values));
 }
 
@@ -226,34 +226,48 @@ CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& ke
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = bench.add_subcommand(
-      "kernels", "Time every operation that training these models calls, at the shapes it is called with");
-  sub->add_option("CONFIG", o->configs, "Runs' JSON files; what they have in common is timed once")
+      "kernels",
+      "Time each operation that training calls, at its shapes\n\n"
+      "An operation is compared with the least time it could take, by its FLOPs and bytes.");
+  sub->add_option("CONFIG", o->configs, "JSON file of a run; what several have in common is timed once")
+      ->type_name("FILE")
       ->required();
   add_set_option(*sub, o->set);
   add_runtime_option(*sub, *o, "device", {"auto", "cpu", "cuda"});
   add_runtime_option(*sub, *o, "precision", {"auto", "bf16", "fp32"});
-  sub->add_option("--seq-len", o->seq_lens,
-                  "Sequence lengths, e.g. 1024,2048,4096; default: the first config's")
+  sub->add_option("--seq-len", o->seq_lens, "Sequence lengths, in tokens")
       ->delimiter(',')
-      ->check(integer_in(1, 1 << 24));
-  sub->add_option("--tokens", o->tokens,
-                  "Tokens of a micro-batch; default: the first config's on a GPU, 1024 on the CPU")
-      ->check(integer_in(1, int64_t(1) << 32));
-  sub->add_option("--only", o->only, "Operations, e.g. attention_fwd,attention_bwd; default: all")
-      ->delimiter(',');
-  sub->add_option("--samples", o->timing.samples, "Samples of each; their median is shown")
+      ->check(integer_in(1, 1 << 24))
+      ->type_name("N,N,...")
+      ->default_str("that of the first config");
+  sub->add_option("--tokens", o->tokens, "Tokens of a micro-batch")
+      ->check(integer_in(1, int64_t(1) << 32))
+      ->default_str("those of the first config on a GPU, 1024 on the CPU");
+  sub->add_option("--only", o->only, "Operations to time, such as attention_fwd")
+      ->delimiter(',')
+      ->type_name("NAME,NAME,...")
+      ->default_str("all");
+  sub->add_option("--samples", o->timing.samples, "Samples of each; their median is printed")
       ->check(integer_in(1))
       ->capture_default_str();
-  sub->add_option("--sample-ms", o->timing.sample_ms, "Launches of a sample take about this long together")
+  sub->add_option("--sample-ms", o->timing.sample_ms,
+                  "Milliseconds that the launches of a sample take together")
       ->check(number_from(0))
+      ->type_name("MS")
       ->capture_default_str();
-  sub->add_option("--peak-tflops", o->peak_tflops,
-                  "What TFLOP/s are compared with; default: a large product, measured")
-      ->check(number_from(0));
-  sub->add_option("--peak-gb", o->peak_gb_per_s,
-                  "What GB/s are compared with; default: a large copy, measured")
-      ->check(number_from(0));
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->add_option("--peak-tflops", o->peak_tflops, "TFLOP/s to compare with")
+      ->check(number_from(0))
+      ->type_name("TFLOP/S")
+      ->default_str("those of a large matrix product, measured");
+  sub->add_option("--peak-gb", o->peak_gb_per_s, "GB/s to compare with")
+      ->check(number_from(0))
+      ->type_name("GB/S")
+      ->default_str("those of a large copy, measured");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm bench kernels my.json\n"
+      "  saslm bench kernels mha.json sas.json --only attention_fwd,attention_bwd --seq-len 32,64\n");
   sub->callback([o, &run] { run = [o] { return bench_kernels(*o); }; });
 }
 

@@ -83,21 +83,29 @@ int bench_ranks(const Options& o) {
 
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = bench.add_subcommand(
-      "ranks", "Time sums of gradients over several ranks: by the fixed tree, and by a library's all-reduce");
-  sub->add_option("--ranks", o->ranks, "Processes on this machine: 2, 4, ...; default: those of a launcher")
-      ->check(integer_in(2, 1024));
+  CLI::App* sub = bench.add_subcommand("ranks",
+                                       "Time sums of gradients over ranks\n\n"
+                                       "Two sums are timed: that of the fixed tree, whose bits do not depend "
+                                       "on the number of ranks, and a library's "
+                                       "all-reduce, where there is one.");
+  sub->add_option("--ranks", o->ranks, "Processes on this machine; a power of two")
+      ->check(integer_in(2, 1024))
+      ->default_str("those of a launcher");
   sub->add_option("--mib", o->mib, "Sizes of the gradients, in MiB")
       ->delimiter(',')
       ->check(integer_in(1, 1 << 16))
+      ->type_name("MIB,MIB,...")
       ->capture_default_str();
-  sub->add_option("--device", o->device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  sub->add_option("--samples", o->samples, "Sums of each kind; their median is shown")
+  add_device_option(*sub, o->device);
+  sub->add_option("--samples", o->samples, "Sums of each kind; their median is printed")
       ->check(integer_in(1))
       ->capture_default_str();
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm bench ranks --ranks 2 --mib 1,4\n"
+      "\n"
+      "See also: saslm help ranks\n");
   sub->callback([o, &run] { run = [o] { return bench_ranks(*o); }; });
 }
 

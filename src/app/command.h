@@ -20,20 +20,22 @@ constexpr int kStoppedToResume = 75;
 // Says what was wrong, on standard error, ends the other ranks with this one, and returns the exit code.
 int report(const std::exception& error);
 
-void add_train_command(CLI::App& app, RunCommand& run);
+void add_tokenize_command(CLI::App& app, RunCommand& run);
 void add_plan_command(CLI::App& app, RunCommand& run);
+void add_train_command(CLI::App& app, RunCommand& run);
 void add_compare_command(CLI::App& app, RunCommand& run);
 void add_eval_command(CLI::App& app, RunCommand& run);
 void add_generate_command(CLI::App& app, RunCommand& run);
+void add_inspect_command(CLI::App& app, RunCommand& run);
+void add_verify_command(CLI::App& app, RunCommand& run);
+void add_diff_command(CLI::App& app, RunCommand& run);
 void add_export_command(CLI::App& app, RunCommand& run);
 void add_import_command(CLI::App& app, RunCommand& run);
-void add_tokenize_command(CLI::App& app, RunCommand& run);
-void add_inspect_command(CLI::App& app, RunCommand& run);
-void add_diff_command(CLI::App& app, RunCommand& run);
-void add_verify_command(CLI::App& app, RunCommand& run);
 void add_bench_command(CLI::App& app, RunCommand& run);
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run);
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run);
+void add_help_command(CLI::App& app, RunCommand& run);
 void add_schema_command(CLI::App& app, RunCommand& run);
+void add_completion_command(CLI::App& app, RunCommand& run);
 
 }  // namespace saslm

@@ -135,24 +135,35 @@ int compare(const Options& o) {
 void add_compare_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand(
-      "compare", "Train several variants under one budget with several seeds, and say what that shows");
-  sub->add_option("CONFIG", o->config, "The comparison's JSON file: base, variants, seeds, budget")
+      "compare",
+      "Train variants with several seeds under one budget, and compare them\n\n"
+      "The result is the difference of each variant to the baseline with its 95 % interval, in results.json, "
+      "results.csv, results.md and report.html. The same command continues an interrupted comparison.");
+  sub->group("Train and compare");
+  sub->add_option("CONFIG", o->config, "JSON file of the comparison: base, variants, seeds, budget")
+      ->type_name("FILE")
       ->required();
-  sub->add_option("--run-dir", o->run_dir, "Where runs and results go (default: runs/NAME-OF-CONFIG)")
-      ->check(folder());
+  sub->add_option("--run-dir", o->run_dir, "Folder for the runs and the results")
+      ->check(folder())
+      ->default_str("runs/NAME-OF-CONFIG");
   add_set_option(*sub, o->set);
-  sub->add_option("--device", o->device, "auto, cpu or cuda, for all runs")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  sub->add_option("--ranks", o->ranks,
-                  "Processes on this machine that share each step of every run: 1, 2, 4, ...")
-      ->check(integer_in(1, 1024));
-  sub->add_flag("--json", o->json, "Print the results as one JSON object on stdout");
-  CLI::Option* dry =
-      sub->add_flag("--dry-run", o->dry_run,
-                    "Check everything, say what each variant needs, as `saslm plan` does; write nothing");
-  sub->add_flag("--report-only", o->report_only, "Train nothing; make the report of what there is so far")
+  add_device_option(*sub, o->device);
+  sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step; a power of two")
+      ->check(integer_in(1, 1024))
+      ->default_str("1");
+  CLI::Option* dry = sub->add_flag("--dry-run", o->dry_run,
+                                   "Check everything and print what each variant needs; write nothing");
+  sub->add_flag("--report-only", o->report_only, "Write the results of what there is so far; train nothing")
       ->excludes(dry);
-  sub->add_flag("--no-plots", o->no_plots, "Draw nothing (plots need python3 with matplotlib)");
+  sub->add_flag("--no-plots", o->no_plots, "Leave out report.html (it needs python3 with matplotlib)");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm compare mha_sas.json --dry-run\n"
+      "  saslm compare mha_sas.json\n"
+      "  saslm compare mha_sas.json --report-only\n"
+      "\n"
+      "See also: saslm help comparison\n");
   sub->callback([o, &run] { run = [o] { return compare(*o); }; });
 }
 

@@ -15,13 +15,17 @@ void add_diff_command(CLI::App& app, RunCommand& run) {
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* sub =
-      app.add_subcommand("diff",
-                         "The first step and tensor in which two runs, or two checkpoints, differ "
-                         "(exit 4 when they do)");
+  CLI::App* sub = app.add_subcommand("diff",
+                                     "Print where two runs or two checkpoints begin to differ\n\n"
+                                     "It names the first step and the first tensor. The exit code is 4 when "
+                                     "they differ, 0 when they do not.");
+  sub->group("Look at models and runs");
   sub->add_option("A", o->a, "A run directory or a checkpoint")->required()->check(folder());
-  sub->add_option("B", o->b, "Another")->required()->check(folder());
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->add_option("B", o->b, "Another one, of the same kind")->required()->check(folder());
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm diff runs/my runs/second\n");
   sub->callback([o, &run] {
     run = [o] {
       const StateDifference difference = diff(o->a, o->b);

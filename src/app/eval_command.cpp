@@ -164,24 +164,34 @@ int eval(const Options& o) {
 
 void add_eval_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("eval", "Loss, perplexity and bits per byte of a saved model");
-  sub->add_option("--checkpoint", o->checkpoint,
-                  "A checkpoint, a run directory, or model.safetensors + config.json")
-      ->check(folder())
+  CLI::App* sub =
+      app.add_subcommand("eval",
+                         "Print a model's loss, perplexity and bits per byte\n\n"
+                         "Each pattern of --data has a line of its own; the last line is of all of them.");
+  sub->group("Look at models and runs");
+  add_checkpoint_option(*sub, o->checkpoint);
+  sub->add_option("--data", o->data, "Token shards: paths or glob patterns")
+      ->type_name("PATTERN")
       ->required();
-  sub->add_option("--data", o->data, "Token shards (glob patterns), each a set with a line of its own")
-      ->required();
-  sub->add_option("--seq-len", o->seq_len, "Default: as trained")->check(integer_in(1));
+  sub->add_option("--seq-len", o->seq_len, "Tokens per sequence")
+      ->check(integer_in(1))
+      ->default_str("as in training");
   sub->add_option("--max-sequences", o->max_sequences,
-                  "Read so many, spread evenly over sets, shards and documents, the same each time; 0 = all")
-      ->check(integer_in(0, 2147483647));
-  sub->add_option(
-      "--tokenizer", o->tokenizer,
-      "The tokenizer that made the data, to count the text's bytes (default: what the data or the "
-      "model names)");
-  sub->add_option("--losses", o->losses, "Write every sequence's own loss to this file, a line of JSON each");
-  sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  sub->add_flag("--json", o->json, "Print one JSON object");
+                  "Sequences to read, spread evenly over the shards, the same each time; 0 for all")
+      ->check(integer_in(0, 2147483647))
+      ->capture_default_str();
+  sub->add_option("--tokenizer", o->tokenizer,
+                  "Tokenizer that made the data; it counts the bytes of the text")
+      ->type_name("FILE")
+      ->default_str("the model's, or what the data names");
+  sub->add_option("--losses", o->losses, "File for the loss of each sequence, as JSON lines")
+      ->type_name("FILE");
+  add_device_option(*sub, o->device);
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm eval --checkpoint runs/my --data 'data/mine/val_*.bin'\n"
+      "  saslm eval --checkpoint runs/my --data 'data/mine/val_*.bin' --losses losses.jsonl\n");
   sub->callback([o, &run] { run = [o] { return eval(*o); }; });
 }
 

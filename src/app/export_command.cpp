@@ -73,22 +73,28 @@ int export_command(const Options& o) {
 
 void add_export_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("export", "Write a saved model as a folder that transformers loads");
-  sub->add_option("--checkpoint", o->checkpoint,
-                  "A checkpoint, a run directory, or model.safetensors + config.json")
-      ->check(folder())
-      ->required();
-  sub->add_option("--out", o->out, "The folder; must not exist, or be empty")->check(folder())->required();
-  sub->add_option("--format", o->format, "hf: Hugging Face's transformers")
+  CLI::App* sub =
+      app.add_subcommand("export",
+                         "Write a model as a folder that transformers loads\n\n"
+                         "transformers computes the same logits from it. Models that the classes of Llama or "
+                         "GPT-2 compute exactly get "
+                         "those; others bring their own class, which needs trust_remote_code=True.");
+  sub->group("Exchange with Hugging Face's transformers");
+  add_checkpoint_option(*sub, o->checkpoint);
+  sub->add_option("--out", o->out, "Folder to write; it must be empty or new")->check(folder())->required();
+  sub->add_option("--format", o->format, "Form of the folder; hf is that of Hugging Face's transformers")
       ->check(CLI::IsMember({"hf"}))
       ->capture_default_str();
-  sub->add_option("--dtype", o->dtype, "Of the weights in the file: fp32 or bf16")
+  sub->add_option("--dtype", o->dtype, "Type of the weights in the file")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer, "Where the model's tokenizer is now, if it has no copy of it");
-  sub->add_flag("--no-tokenizer", o->no_tokenizer, "Write none, though it is not known or not to be had")
-      ->excludes("--tokenizer");
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  add_tokenizer_option(*sub, o->tokenizer);
+  sub->add_flag("--no-tokenizer", o->no_tokenizer, "Write no tokenizer")->excludes("--tokenizer");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm export --checkpoint runs/my --out hf/my\n"
+      "  saslm export --checkpoint runs/my --out hf/my-bf16 --dtype bf16\n");
   sub->callback([o, &run] { run = [o] { return export_command(*o); }; });
 }
 

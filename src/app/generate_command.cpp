@@ -66,26 +66,29 @@ int generate_text(const Options& o) {
 
 void add_generate_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("generate", "Continue a prompt with a saved model");
-  sub->add_option("--checkpoint", o->checkpoint,
-                  "A checkpoint, a run directory, or model.safetensors + config.json")
-      ->check(folder())
-      ->required();
-  sub->add_option("--prompt", o->prompt, "Text to continue; without it, a new document begins");
-  sub->add_option("--tokens", o->sampling.tokens, "How many to draw")
+  CLI::App* sub = app.add_subcommand("generate", "Continue a prompt with a model");
+  sub->group("Look at models and runs");
+  add_checkpoint_option(*sub, o->checkpoint);
+  sub->add_option("--prompt", o->prompt, "Text to continue")->default_str("the beginning of a document");
+  sub->add_option("--tokens", o->sampling.tokens, "Tokens to draw")
       ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--temperature", o->sampling.temperature, "0 = always the likeliest")
+  sub->add_option("--temperature", o->sampling.temperature,
+                  "Divisor of the logits; 0 takes the likeliest token")
       ->check(number_from(0))
       ->capture_default_str();
-  sub->add_option("--top-k", o->sampling.top_k, "Draw among the k likeliest; 0 = all")
+  sub->add_option("--top-k", o->sampling.top_k, "Number of likeliest tokens to draw from; 0 for all")
       ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--seed", o->sampling.seed, "Same seed, same text")
+  sub->add_option("--seed", o->sampling.seed, "Seed of the drawing; the same seed gives the same text")
       ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer, "Where the model's tokenizer is now, if it has no copy of it");
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  add_tokenizer_option(*sub, o->tokenizer);
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm generate --checkpoint runs/my --prompt 'Once'\n"
+      "  saslm generate --checkpoint runs/my --prompt 'Once' --temperature 0.8 --top-k 40 --seed 2\n");
   sub->callback([o, &run] { run = [o] { return generate_text(*o); }; });
 }
 

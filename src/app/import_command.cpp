@@ -46,17 +46,24 @@ int import_command(const Options& o) {
 
 void add_import_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("import",
-                                     "Make a Llama- or GPT-2-class model of transformers one that eval, "
-                                     "generate, export and --init-from take");
-  sub->add_option("--from", o->from, "Its folder: config.json and safetensors")->check(folder())->required();
-  sub->add_option("--out", o->out, "The folder to write; must not exist, or be empty")
+  CLI::App* sub =
+      app.add_subcommand("import",
+                         "Turn a model of transformers into one of saslm's\n\n"
+                         "It must be of the class of Llama or GPT-2, and one that saslm computes exactly; "
+                         "all others are refused. "
+                         "eval, generate, export and train --init-from take the folder that is written.");
+  sub->group("Exchange with Hugging Face's transformers");
+  sub->add_option("--from", o->from, "Folder of the model: config.json and safetensors")
       ->check(folder())
       ->required();
-  sub->add_option("--max-seq-len", o->max_seq_len,
-                  "A shorter context than the model's, where positions are rotary")
-      ->check(integer_in(1));
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->add_option("--out", o->out, "Folder to write; it must be empty or new")->check(folder())->required();
+  sub->add_option("--max-seq-len", o->max_seq_len, "Shorter context, for models with rotary positions")
+      ->check(integer_in(1))
+      ->default_str("the model's");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm import --from hf/llama --out imported\n");
   sub->callback([o, &run] { run = [o] { return import_command(*o); }; });
 }
 

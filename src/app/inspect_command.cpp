@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
+#include "app/options.h"
 #include "app/print_json.h"
 #include "app/terminal.h"
 #include "checkpoint/checkpoint.h"
@@ -203,11 +204,19 @@ int inspect(const Options& o) {
 
 void add_inspect_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("inspect",
-                                     "Say what a shard, safetensors file, checkpoint or run is, and "
-                                     "whether it is whole (exit 2 when it is not)");
-  sub->add_option("PATH", o->path, "File or folder")->required();
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  CLI::App* sub = app.add_subcommand(
+      "inspect",
+      "Print what a run, checkpoint, safetensors file or shard is\n\n"
+      "Each byte is checked against the checksums there are. What is damaged is named, with exit code 2.");
+  sub->group("Look at models and runs");
+  sub->add_option("PATH", o->path, "A run directory, a checkpoint, or a file")->type_name("PATH")->required();
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm inspect runs/my\n"
+      "  saslm inspect data/mine/train_000000.bin\n"
+      "\n"
+      "See also: saslm help run\n");
   sub->callback([o, &run] { run = [o] { return inspect(*o); }; });
 }
 

@@ -13,6 +13,8 @@
 #include <thread>
 
 #include "app/command.h"
+#include "app/command_line.h"
+#include "app/complete.h"
 #include "app/process.h"
 #include "app/stop_signal.h"
 #include "app/terminal.h"
@@ -84,25 +86,13 @@ namespace {
 
 int run_command(int argc, char** argv) {
   using namespace saslm;
-  CLI::App app(
-      "Pretrains decoder-only Transformer language models and compares attention variants, SAS above all.");
-  app.name("saslm");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("saslm ") + SASLM_VERSION);
+  CLI::App app;
   RunCommand run;
-  add_train_command(app, run);
-  add_plan_command(app, run);
-  add_compare_command(app, run);
-  add_eval_command(app, run);
-  add_generate_command(app, run);
-  add_export_command(app, run);
-  add_import_command(app, run);
-  add_tokenize_command(app, run);
-  add_inspect_command(app, run);
-  add_diff_command(app, run);
-  add_verify_command(app, run);
-  add_bench_command(app, run);
-  add_schema_command(app, run);
+  build_command_line(app, run);
+  if (argc > 1 && std::string_view(argv[1]) == kComplete) {
+    for (const std::string& line : completions(app, {argv + 2, argv + argc})) std::cout << line << "\n";
+    return kDone;
+  }
 
   try {
     app.parse(argc, argv);

@@ -23,7 +23,7 @@ CLI::Validator integer_in(int64_t min, int64_t max) {
     if (parse_whole(text, value) && value >= min && value <= max) return std::string();
     return "wanted an integer from " + std::to_string(min) + " to " + std::to_string(max) + ", got " + text;
   };
-  return CLI::Validator(check, "INTEGER");
+  return CLI::Validator(check, "N");
 }
 
 CLI::Validator number_from(double min) {
@@ -54,9 +54,35 @@ CLI::Validator folder() {
 }
 
 void add_set_option(CLI::App& sub, std::vector<std::string>& overrides) {
-  sub.add_option("--set", overrides, "Override one key of the config: a.b=value; give --set once for each")
+  sub.add_option("--set", overrides, "Value for one key of the config; may be given several times")
+      ->type_name("KEY=VALUE")
       ->take_all()
       ->allow_extra_args(false);
+}
+
+void add_device_option(CLI::App& sub, std::string& device) {
+  CLI::Option* option =
+      sub.add_option("--device", device, "Device that computes; auto is a GPU if there is one")
+          ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  device.empty() ? option->default_str("runtime.device of the config") : option->capture_default_str();
+}
+
+void add_checkpoint_option(CLI::App& sub, std::string& checkpoint) {
+  sub.add_option("--checkpoint", checkpoint,
+                 "The model: a checkpoint, a run directory (its newest checkpoint), or a folder with "
+                 "model.safetensors and config.json")
+      ->check(folder())
+      ->required();
+}
+
+void add_tokenizer_option(CLI::App& sub, std::string& tokenizer) {
+  sub.add_option("--tokenizer", tokenizer, "The model's tokenizer, for a model without a copy of it")
+      ->type_name("FILE")
+      ->default_str("the model's copy");
+}
+
+void add_json_flag(CLI::App& sub, bool& json) {
+  sub.add_flag("--json", json, "Print the result as one JSON object on standard output");
 }
 
 }  // namespace saslm

@@ -267,25 +267,45 @@ int plan(const Options& o) {
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand(
-      "plan", "Say what a run will need: parameters, FLOPs, memory, disk; and whether it could start");
-  sub->add_option("CONFIG", o->configs,
-                  "A run's JSON file; several, or the variants of a comparison's, side by side")
+  CLI::App* sub = app.add_subcommand("plan",
+                                     "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
+                                     "Config and data are checked as train checks them; a run that could not "
+                                     "start is refused with exit code 2.");
+  sub->group("Train and compare");
+  sub->add_option(
+         "CONFIG", o->configs,
+         "JSON file of a run or of a comparison; several configs, and the variants of a comparison, are "
+         "shown side by side")
+      ->type_name("FILE")
       ->required();
   add_set_option(*sub, o->set);
   sub->add_option("--ranks", o->ranks,
-                  "Plan for one of so many that share each step's work, and on a CPU this machine's memory")
-      ->check(integer_in(1, 1024));
-  sub->add_flag("--buffers", o->buffers, "Show every buffer of the memory, too");
-  sub->add_flag(
-      "--no-data", o->no_data,
-      "Leave the data alone, which may be elsewhere; else it must be there and belong to the model");
-  sub->add_flag("--json", o->json, "Print one JSON object");
+                  "Ranks that share each step; memory is then that of one rank and, on a CPU, of all")
+      ->check(integer_in(1, 1024))
+      ->default_str("1");
+  sub->add_flag("--buffers", o->buffers, "Print the size of each buffer, too");
+  sub->add_flag("--no-data", o->no_data, "Leave the data unread; it need not be on this machine");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm plan my.json\n"
+      "  saslm plan --no-data mha.json sas.json\n"
+      "  saslm plan my.json --ranks 2 --set runtime.zero_stage=1\n");
   sub->callback([o, &run] { run = [o] { return plan(*o); }; });
 }
 
 void add_schema_command(CLI::App& app, RunCommand& run) {
-  CLI::App* sub = app.add_subcommand("schema", "Print the JSON Schema of a config file");
+  CLI::App* sub =
+      app.add_subcommand("schema",
+                         "Print the JSON Schema of a config\n\n"
+                         "Editors use it to complete and check configs. It is the same for each run; "
+                         "a comparison's file has other keys (saslm help comparison).");
+  sub->group("Help");
+  sub->footer(
+      "Examples:\n"
+      "  saslm schema > saslm.schema.json\n"
+      "\n"
+      "See also: saslm help config\n");
   sub->callback([&run] {
     run = [] {
       std::cout << config_schema();

@@ -137,39 +137,61 @@ int tokenize(const Options& o) {
 
 void add_tokenize_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("tokenize", "Turn text files into token shards");
-  sub->add_option("--input", o->work.inputs,
-                  "Files of text, each a document, or of JSON lines (.jsonl), each line a document, also "
-                  "compressed by gzip, zstd or xz; parquet, each row a document, where saslm was built with "
-                  "Arrow; folders of them; patterns; - is standard input")
+  CLI::App* sub = app.add_subcommand("tokenize",
+                                     "Turn text into token shards\n\n"
+                                     "The shards are OUT/PREFIX_000000.bin, ... in llm.c's form; "
+                                     "OUT/PREFIX.json names the tokenizer. The same "
+                                     "command continues one that was interrupted.");
+  sub->group("Data");
+  sub->add_option(
+         "--input", o->work.inputs,
+         "Files of text, where each file is a document, of JSON lines (.jsonl) or of parquet, where each "
+         "line or row is one; folders of such files; glob patterns; - for standard input. Text and JSON "
+         "lines may be compressed by gzip, zstd or xz. Parquet needs a build with Arrow")
+      ->type_name("FILE")
       ->required();
-  sub->add_option("--tokenizer", o->tokenizer,
-                  "bytes (the default), a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder "
-                  "that holds them");
+  sub->add_option("--out", o->work.out_dir, "Folder for the shards")->check(folder())->required();
+  sub->add_option("--prefix", o->work.prefix, "First part of the shards' names")->capture_default_str();
+  sub->add_option(
+         "--tokenizer", o->tokenizer,
+         "bytes, a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder that holds one of them")
+      ->type_name("FILE")
+      ->default_str("bytes");
   sub->add_option("--field", o->field,
-                  "The text of JSON lines and the column of parquet: text unless told; a.b is b within a");
+                  "Field of JSON lines, or column of parquet, that holds the text; a.b is b within a")
+      ->type_name("NAME")
+      ->default_str("text");
   sub->add_option(
          "--format", o->input_format,
-         "auto (by name and first bytes), text, jsonl, or bytes: taken as they are, whatever they hold")
-      ->check(CLI::IsMember({"auto", "text", "jsonl", "bytes"}));
+         "Form of the input; auto decides by the name and the first bytes, bytes takes any bytes as they "
+         "are")
+      ->check(CLI::IsMember({"auto", "text", "jsonl", "bytes"}))
+      ->capture_default_str();
   sub->add_option("--raw", o->raw,
-                  "The inputs are bare token ids, as nanoGPT's train.bin: uint16 or uint32; with --tokenizer "
-                  "each is checked")
+                  "Type of token ids that the input holds instead of text, as nanoGPT's train.bin does; with "
+                  "--tokenizer each id is checked")
       ->check(CLI::IsMember({"uint16", "uint32"}));
-  sub->add_option("--out", o->work.out_dir, "Folder for the shards and their .json")
-      ->check(folder())
-      ->required();
-  sub->add_option("--prefix", o->work.prefix, "Shards are OUT/PREFIX_000000.bin, ...")->capture_default_str();
-  sub->add_option("--separator", o->work.separator, "A line of this text ends a document; '' = none does")
+  sub->add_option("--separator", o->work.separator,
+                  "A line that ends a document within a text file; '' for none")
       ->capture_default_str();
   sub->add_option("--shard-tokens", o->work.tokens_per_shard, "Tokens per shard")
       ->check(integer_in(1))
       ->capture_default_str();
-  sub->add_option("--dtype", o->dtype, "auto (the narrowest that fits), uint16 or uint32")
-      ->check(CLI::IsMember({"auto", "uint16", "uint32"}));
-  sub->add_option("--threads", o->work.threads, "0 = OMP_NUM_THREADS or all cores; the shards are the same")
-      ->check(integer_in(0, 1024));
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  sub->add_option("--dtype", o->dtype, "Type of a token in the shards; auto is the smaller one that fits")
+      ->check(CLI::IsMember({"auto", "uint16", "uint32"}))
+      ->capture_default_str();
+  sub->add_option("--threads", o->work.threads,
+                  "CPU threads; 0 for OMP_NUM_THREADS or all cores. The shards do not depend on it")
+      ->check(integer_in(0, 1024))
+      ->capture_default_str();
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm tokenize --input book1.txt --out data/mine --prefix train\n"
+      "  saslm tokenize --input book2.txt --out data/mine --prefix val\n"
+      "  saslm tokenize --input 'books/*.txt' more.jsonl --tokenizer gpt2/ --out data/big\n"
+      "\n"
+      "See also: saslm help data\n");
   sub->callback([o, &run] { run = [o] { return tokenize(*o); }; });
 }
 

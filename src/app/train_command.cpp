@@ -113,28 +113,49 @@ int train(const Options& o) {
 
 void add_train_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("train", "Train a model, or go on with a run that was interrupted");
-  sub->add_option("CONFIG", o->config, "The run's JSON file (see `saslm schema`)")->required();
-  sub->add_option("--run-dir", o->run_dir, "Where metrics and checkpoints go (default: runs/NAME-OF-CONFIG)")
-      ->check(folder());
-  sub->add_option("--resume", o->resume, "auto: from the newest valid checkpoint; must; never")
+  CLI::App* sub = app.add_subcommand(
+      "train",
+      "Train a model, or continue an interrupted run\n\n"
+      "Metrics and checkpoints go to the run directory. Ctrl-C saves a checkpoint and exits 75. The same "
+      "command "
+      "continues the run; the result is the same, bit for bit, as without the interruption.");
+  sub->group("Train and compare");
+  sub->add_option("CONFIG", o->config, "JSON file of the run")->type_name("FILE")->required();
+  sub->add_option("--run-dir", o->run_dir, "Run directory, for metrics and checkpoints")
+      ->check(folder())
+      ->default_str("runs/NAME-OF-CONFIG");
+  sub->add_option(
+         "--resume", o->resume,
+         "auto continues from the newest valid checkpoint if there is one; must refuses to start without "
+         "one, never with one")
       ->check(CLI::IsMember({"auto", "must", "never"}))
       ->capture_default_str();
-  sub->add_option("--init-from", o->init_from,
-                  "Start from these weights: a checkpoint, a run directory (its newest checkpoint), or a "
-                  "folder with model.safetensors and config.json")
+  sub->add_option(
+         "--init-from", o->init_from,
+         "Weights to start from: a checkpoint, a run directory (its newest checkpoint), or a folder with "
+         "model.safetensors and config.json")
       ->check(folder());
   add_set_option(*sub, o->set);
-  sub->add_option("--device", o->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  CLI::Option* ranks = sub->add_option("--ranks", o->ranks,
-                                       "Processes on this machine that share each step's work: 1, 2, 4, ...")
-                           ->check(integer_in(1, 1024));
-  sub->add_option("--gpus", o->gpus, "The same, each with a GPU of its own")
+  add_device_option(*sub, o->device);
+  CLI::Option* ranks =
+      sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step; a power of two")
+          ->check(integer_in(1, 1024))
+          ->default_str("1");
+  sub->add_option("--gpus", o->gpus, "Processes as --ranks, each with a GPU of its own")
       ->check(integer_in(1, 1024))
       ->excludes(ranks);
-  sub->add_option("--max-minutes", o->max_minutes, "Stop, save and exit 75 after this long (0 = never)")
-      ->check(number_from(0));
-  sub->add_flag("--json", o->json, "Print a summary as one JSON object on stdout");
+  sub->add_option("--max-minutes", o->max_minutes, "Time after which to save and exit 75; 0 for no limit")
+      ->check(number_from(0))
+      ->type_name("MINUTES")
+      ->default_str("0");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm train my.json\n"
+      "  saslm train my.json --run-dir runs/second --set train.seed=2\n"
+      "  saslm train my.json --run-dir runs/pair --ranks 2\n"
+      "\n"
+      "See also: saslm help config, saslm help run, saslm help resume, saslm help ranks\n");
   sub->callback([o, &run] { run = [o] { return train(*o); }; });
 }
 

@@ -65,29 +65,36 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand(
       "verify",
-      "Train once more from one checkpoint of a run to the next and compare, bit for bit (exit 4 when "
-      "they differ)");
-  sub->add_option("RUN", o->replay.run_dir, "The run's directory; only --work-dir is written to")
+      "Train a part of a run again, and compare bit for bit\n\n"
+      "The part begins at one checkpoint and ends at the next. A difference means that the machine computed "
+      "something wrong, then or now: exit code 4.");
+  sub->group("Look at models and runs");
+  sub->add_option("RUN", o->replay.run_dir, "Run directory; only --work-dir is written to")
       ->required()
       ->check(folder());
-  sub->add_option("--from", o->from,
-                  "Start at this checkpoint's step; 0: at the beginning (default: the one "
-                  "before --to)")
-      ->check(integer_in(0));
-  sub->add_option("--to", o->to, "Compare with this checkpoint's step (default: the newest)")
-      ->check(integer_in(1));
-  sub->add_option(
-         "--init-from", o->replay.init_from,
-         "Where the weights that the run began with are now, when --from is 0 (default: where they were)")
-      ->check(folder());
-  sub->add_option("--work-dir", o->replay.work_dir,
-                  "Made for the replay, removed after (default: RUN/verify); give one where the run may not "
-                  "be written")
-      ->check(folder());
-  sub->add_option("--device", o->device, "auto, cpu or cuda: the kind the run was on")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  sub->add_option("--from", o->from, "Step of the checkpoint to start from; 0 for the beginning of the run")
+      ->check(integer_in(0))
+      ->type_name("STEP")
+      ->default_str("the checkpoint before --to");
+  sub->add_option("--to", o->to, "Step of the checkpoint to compare with")
+      ->check(integer_in(1))
+      ->type_name("STEP")
+      ->default_str("the newest checkpoint");
+  sub->add_option("--init-from", o->replay.init_from, "Weights that the run began with, for --from 0")
+      ->check(folder())
+      ->default_str("where they were");
+  sub->add_option("--work-dir", o->replay.work_dir, "Folder that is made for the work and removed after it")
+      ->check(folder())
+      ->default_str("RUN/verify");
+  add_device_option(*sub, o->device);
   add_set_option(*sub, o->set);
-  sub->add_flag("--json", o->json, "Print one JSON object");
+  add_json_flag(*sub, o->json);
+  sub->footer(
+      "Examples:\n"
+      "  saslm verify runs/my\n"
+      "  saslm verify runs/my --from 0\n"
+      "\n"
+      "See also: saslm help resume\n");
   sub->callback([o, &run] { run = [o] { return verify(*o); }; });
 }
 

@@ -1,11 +1,10 @@
 #include "config/advice.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
-#include "config/config.h"
 #include "config/json_text.h"
+#include "config/keys.h"
 #include "config/synonyms.h"
 #include "core/nearest.h"
 
@@ -13,25 +12,8 @@ namespace saslm {
 
 namespace {
 
-using nlohmann::json;
-
 std::string name_of_key(const std::string& path) {
   return path.substr(path.rfind('.') + 1);  // npos + 1 is 0
-}
-
-void collect(const json& schema, const std::string& block, std::vector<std::string>& paths) {
-  if (!schema.contains("properties")) return;
-  for (const auto& property : schema["properties"].items()) {
-    const std::string path = block.empty() ? property.key() : block + "." + property.key();
-    if (property.key() != "$schema") paths.push_back(path);
-    collect(property.value(), path, paths);
-  }
-}
-
-std::vector<std::string> all_paths() {
-  std::vector<std::string> paths;
-  collect(json::parse(config_schema()), "", paths);
-  return paths;
 }
 
 // The one path that ends in this key; none when there are several, which say nothing.
@@ -69,7 +51,7 @@ std::string advice_on_key(const std::string& key, const std::string& block,
   const std::string prefix = block.empty() ? "" : block + ".";
   for (const std::string& here : valid)
     if (ours == prefix + here) return "; did you mean " + here + remark + "?" + list_of(valid);
-  const std::vector<std::string> paths = all_paths();
+  const std::vector<std::string> paths = config_keys();
   if (const auto place = only_place_of(snake_case(key), paths)) return "; did you mean " + *place + "?";
   if (synonym && ours.empty()) return ": " + std::string(synonym->remark);
   if (synonym) return "; did you mean " + ours + remark + "?";
@@ -79,7 +61,7 @@ std::string advice_on_key(const std::string& key, const std::string& block,
 }
 
 std::string config_key_of(const std::string& word) {
-  const std::vector<std::string> paths = all_paths();
+  const std::vector<std::string> paths = config_keys();
   if (const auto place = only_place_of(snake_case(word), paths)) return *place;
   const std::optional<Synonym> synonym = synonym_of(word, "");
   return synonym ? synonym->ours : "";

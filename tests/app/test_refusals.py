@@ -128,7 +128,7 @@ OVERRIDES = [
 
 ARGUMENTS = [  # {run} is where something may be written, {model} a checkpoint, {small} one of too few tokens
     (["train"], ["CONFIG"]),
-    ([], ["saslm wants a command: train, plan"]),
+    ([], ["saslm wants a command: tokenize, plan"]),
     (["trian", "{config}"], ["trian"]),
     (["train", "{config}", "--runs-dir", "{run}"], ["--runs-dir"]),
     (["train", "{config}", "extra", "--run-dir", "{run}"], ["extra"]),

@@ -34,7 +34,7 @@ class Meant(AppTest):
                                  "run `saslm --help` for what there is\n")
         self.assertIn("saslm: there is no command frobnicate\n", self.refused("frobnicate"))
         self.assertIn("saslm: there is no command bench stpe; did you mean step?\n", self.refused("bench", "stpe"))
-        self.assertIn("saslm: saslm wants a command: train, plan, ", self.refused())
+        self.assertIn("saslm: saslm wants a command: tokenize, plan, ", self.refused())
         self.assertIn("saslm: saslm bench wants a command: ", self.refused("bench"))
 
     def test_options(self):

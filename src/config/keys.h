@@ -1,0 +1,24 @@
+// The keys of a config as a person asks for them: what each is, in words. All of it is read from the schema.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace saslm {
+
+struct ConfigKey {
+  std::string path;                // "optim.lr"
+  std::string help;                // what it is
+  std::string type;                // "number from 0 to 1000", "one of auto, cpu, cuda", "block of keys"
+  std::string default_value;       // as JSON; "" when there is none
+  std::string conditions;          // "required", "required under kind sas; refused under kind mha"; often ""
+  std::vector<std::string> words;  // the values that there are, when they are few
+  std::vector<std::string> children;  // paths of the keys within a block
+};
+
+// Every path, blocks before their keys, in the order of the schema.
+std::vector<std::string> config_keys();
+
+std::optional<ConfigKey> config_key(const std::string& path);
+
+}  // namespace saslm
