@@ -5,6 +5,7 @@
 """
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -122,14 +123,16 @@ def self_test():
 def main():
     self_test()
     root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent
-    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
-    if listed.returncode == 0:
+    listed = None
+    if shutil.which("git"):
+        listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
+    if listed and listed.returncode == 0:
         known = [pathlib.PurePosixPath(name) for name in listed.stdout.split("\0") if name and (root / name).exists()]
-    else:  # a copy without git: all but what was built
+    else:  # without git: all but what was built
         known = [pathlib.PurePosixPath(p.relative_to(root)) for p in root.rglob("*")
                  if p.is_file() and not any(part.startswith(("build", ".git")) for part in p.relative_to(root).parts[:-1])]
     there = set(known).union(*(path.parents for path in known))
-    files = {path: (root / path).read_text() for path in known if path.suffix == ".md"}
+    files = {path: (root / path).read_text(encoding="utf-8") for path in known if path.suffix == ".md"}
     found = list(broken(files, there.__contains__))
     for path, number, target, why in found:
         print(f"{path}:{number}: {target}: {why}")
