@@ -114,7 +114,7 @@ function(saslm_simt_test name)
   foreach(build ${builds})
     target_link_libraries(${name}_${build} PRIVATE ${name}_host simt_test_support simt_${build} ${TEST_USES} GTest::gtest_main)
     add_test(NAME ${name}_${build} COMMAND ${name}_${build})
-    set_tests_properties(${name}_${build} PROPERTIES LABELS simt TIMEOUT 300)  # a kernel that spins must not hang CI
+    set_tests_properties(${name}_${build} PROPERTIES LABELS simt TIMEOUT 600)  # a kernel that spins must not hang CI
   endforeach()
 endfunction()
 

@@ -9,5 +9,9 @@ tests=ON
 folder=${1:-build}
 [ $# -gt 0 ] && shift
 
+# Where the distribution's compiler is too old and setup.sh installed another.
+if [ -z "${CXX:-}" ] && command -v g++-12 >/dev/null && [ "$(g++ -dumpversion | cut -d. -f1)" -lt 12 ]; then
+  export CC=gcc-12 CXX=g++-12
+fi
 cmake -S . -B "$folder" -G Ninja -DSASLM_TESTS=$tests "$@" >/dev/null
 cmake --build "$folder"

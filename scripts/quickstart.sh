@@ -15,12 +15,19 @@ if [ -n "$text" ]; then
 fi
 
 scripts/setup.sh
-gpu=OFF  # compiling the GPU's kernels takes minutes, so only where there is one
-[ -e /dev/nvidiactl ] && gpu=ON
-scripts/build.sh --no-tests build -DSASLM_CUDA=$gpu
+scripts/build.sh --no-tests build -DSASLM_CUDA=OFF  # also where there is a GPU: scripts/gpu_check.sh tries that
 saslm=build/saslm
 built=$SECONDS
 
+if [ -n "$text" ]; then  # what is kept is this text's
+  now=$(cksum <"$text")
+  if [ -e "$work" ] && [ "$(cat "$work/cksum" 2>/dev/null)" != "$now" ]; then
+    echo "== $work is of another text of this name, and is made anew"
+    rm -r "$work"
+  fi
+  mkdir -p "$work"
+  echo "$now" >"$work/cksum"
+fi
 if [ ! -e "$work/data/val.json" ]; then
   mkdir -p "$work"
   if [ -n "$text" ]; then

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 WIDTH = 99
+SPREAD = "± after a loss: standard deviation over seeds; after a difference: 95 % interval."
 COLUMNS = ("variant", "parameters", "FLOPs/token", "tokens/s", "val loss", "Δ equal tokens *", "Δ equal FLOPs")
 
 
@@ -49,7 +50,7 @@ def main():
     folder, seconds = Path(sys.argv[1]), sys.argv[2:]
     table, verdict, notes = ([*part.splitlines()] for part in (folder / "table.txt").read_text(encoding="utf-8").split("\n\n")[:3])
     dagger = [line.split(",")[0] + "; no verdict." for line in notes if line.startswith("†")]
-    lines = ["== result", *main_columns(table), *paragraph(" ".join([notes[0], *dagger])), ""]
+    lines = ["== result", *main_columns(table), *paragraph(" ".join([notes[0], SPREAD, *dagger])), ""]
     for sentence in verdict[1:]:
         lines += paragraph(sentence)
     lines += ["", "They continue a text (seed 1):", written(folder, "mha"), written(folder, "sas"), "",
