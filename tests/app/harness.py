@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import pty
 import random
 import shutil
 import signal
@@ -37,6 +38,25 @@ def main():
         sys.exit("usage: test_X.py PATH_TO_SASLM (or set SASLM)")
     os.environ["SASLM"] = os.path.abspath(os.environ["SASLM"])
     unittest.main()
+
+
+# ---- Terminals, which a root without /dev/pts has none of.
+
+def _terminal(make):
+    try:
+        return make()
+    except OSError as error:
+        raise unittest.SkipTest(f"this machine gives no terminal: {error}") from error
+
+
+def open_terminal():
+    """A terminal's two ends: the screen's, and the program's."""
+    return _terminal(pty.openpty)
+
+
+def fork_at_terminal():
+    """As os.fork(), the child at a terminal of its own: (pid or 0, the screen's end)."""
+    return _terminal(pty.fork)
 
 
 # ---- Running the program.

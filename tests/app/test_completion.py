@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Completion in real shells: bash, zsh and fish offer every command, option, listed value and key of the config."""
 import os
-import pty
 import re
 import select
 import shutil
@@ -155,7 +154,7 @@ class Typed:
     """A shell at a terminal: what a line becomes when Tab is pressed at its end. Ctrl-T shows the line."""
 
     def __init__(self, command, setup, place, env):
-        self._pid, self._terminal = pty.fork()
+        self._pid, self._terminal = harness.fork_at_terminal()
         if self._pid == 0:
             os.chdir(place)
             os.execvpe(command[0], command, env)

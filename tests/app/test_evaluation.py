@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pty
 import re
 import select
 import shutil
@@ -351,7 +350,7 @@ class Long(EvaluationTest):
 
     def test_a_newcomer_sees_it_go_on(self):
         """On a terminal from the beginning."""
-        mine, its = pty.openpty()
+        mine, its = harness.open_terminal()
         args = [os.environ["SASLM"], "train", self.long_config(), "--run-dir", self.fresh()]
         process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stderr=its, env={**os.environ, "OMP_NUM_THREADS": "1"})
         os.close(its)

@@ -2,7 +2,6 @@
 """What help says: every command, topic and key has one, all of them fit a terminal, and every example runs."""
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
@@ -145,7 +144,7 @@ class Pages(AppTest):
 
     def test_a_narrow_terminal(self):
         for words in commands():
-            screen, terminal = pty.openpty()
+            screen, terminal = harness.open_terminal()
             subprocess.run(["stty", "cols", str(NARROW)], stdin=terminal, check=True)
             shown = subprocess.Popen([os.environ["SASLM"], *words, "--help"], stdout=terminal, stderr=terminal)
             os.close(terminal)

@@ -4,7 +4,6 @@ is prepared by the test but that.
 """
 import contextlib
 import os
-import pty
 import re
 import resource
 import signal
@@ -184,7 +183,7 @@ class Signals(LimitsTest):
         self.stopped(run, limited("train", self.long, "--run-dir", run, CPU=(2, 60)))
 
     def test_ranks_write_to_a_terminal_that_stops_who_writes_from_the_background(self):
-        control, terminal = pty.openpty()
+        control, terminal = harness.open_terminal()
         subprocess.run(["stty", "tostop"], stdin=terminal, check=True)
         run = self.fresh()
         process = subprocess.Popen(["setsid", "-c", os.environ["SASLM"], "train", self.config, "--ranks", "2", "--run-dir", run,

@@ -2,7 +2,6 @@
 """What the program says: which word was meant, and nothing that a terminal obeys."""
 import json
 import os
-import pty
 import re
 import shutil
 import struct
@@ -146,7 +145,7 @@ class Escapes(AppTest):
         command = ["generate", "--checkpoint", run, "--prompt", ESCAPE + "é", "--tokens", "200", "--seed", "1"]
         raw = harness.subprocess.run([os.environ["SASLM"], *map(str, command)], capture_output=True, check=True).stdout
         self.assertTrue(raw.startswith((ESCAPE + "é").encode()), raw)
-        screen, terminal = pty.openpty()
+        screen, terminal = harness.open_terminal()
         done = harness.subprocess.Popen([os.environ["SASLM"], *map(str, command)], stdout=terminal,
                                         stderr=harness.subprocess.DEVNULL)
         os.close(terminal)
