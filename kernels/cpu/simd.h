@@ -1,5 +1,6 @@
 // Portable vectors: GCC/Clang vector types as wide as a register, so one source serves float and double and
-// AVX-512 and AVX2. A vector of two registers would be kept in memory by GCC, at a tenth of the speed.
+// AVX-512 and AVX2. A vector of two registers would be kept in memory by GCC, at a quarter of the speed or
+// less.
 #pragma once
 #include <cmath>
 #include <cstdint>
