@@ -168,9 +168,10 @@ std::string parameters_note(const ComparePlan& plan, size_t v) {
   std::snprintf(percent, sizeof percent, "%.1f %%", 100 * std::abs(share));
   std::string text = variant.name + " has " + percent + (more > 0 ? " more" : " fewer") +
                      " parameters than " + base.name + ": a difference in loss is one of sizes, too";
+  if (variant.parameters_per_hidden <= 0) return text;
   const int64_t hidden = variant.config.model.mlp.hidden;
   const int64_t same = hidden - std::llround(double(more) / double(variant.parameters_per_hidden));
-  if (variant.parameters_per_hidden > 0 && same > 0)
+  if (same > 0)
     text += "; with \"model.mlp.hidden\": " + std::to_string(same) + " instead of " + std::to_string(hidden) +
             " they would agree";
   return text;

@@ -59,6 +59,21 @@ def fork_at_terminal():
     return _terminal(pty.fork)
 
 
+def shown_at_terminal(*args, columns=None, errors=False):
+    """What a terminal gets of the program's output, and of its errors where told: (exit code, text)."""
+    screen, terminal = open_terminal()
+    if columns:
+        subprocess.run(["stty", "cols", str(columns)], stdin=terminal, check=True)
+    process = subprocess.Popen(_command(args), stdout=terminal, stderr=terminal if errors else subprocess.DEVNULL)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(screen, 4096):
+            shown += piece
+    os.close(screen)
+    return process.wait(PATIENCE_S), shown.decode()
+
+
 # ---- Running the program.
 
 class Result(NamedTuple):

@@ -144,19 +144,9 @@ class Pages(AppTest):
 
     def test_a_narrow_terminal(self):
         for words in commands():
-            screen, terminal = harness.open_terminal()
-            subprocess.run(["stty", "cols", str(NARROW)], stdin=terminal, check=True)
-            shown = subprocess.Popen([os.environ["SASLM"], *words, "--help"], stdout=terminal, stderr=terminal)
-            os.close(terminal)
-            text = b""
-            try:
-                while piece := os.read(screen, 4096):
-                    text += piece
-            except OSError:  # the other end is closed
-                pass
-            os.close(screen)
-            self.assertEqual(shown.wait(harness.PATIENCE_S), DONE)
-            for line in sections(text.decode().replace("\r\n", "\n"))["Options"]:
+            code, text = harness.shown_at_terminal(*words, "--help", columns=NARROW, errors=True)
+            self.assertEqual(code, DONE)
+            for line in sections(text.replace("\r\n", "\n"))["Options"]:
                 if "saslm" not in line:  # See also
                     self.assertLessEqual(len(line), NARROW, words)
 

@@ -145,19 +145,8 @@ class Escapes(AppTest):
         command = ["generate", "--checkpoint", run, "--prompt", ESCAPE + "é", "--tokens", "200", "--seed", "1"]
         raw = harness.subprocess.run([os.environ["SASLM"], *map(str, command)], capture_output=True, check=True).stdout
         self.assertTrue(raw.startswith((ESCAPE + "é").encode()), raw)
-        screen, terminal = harness.open_terminal()
-        done = harness.subprocess.Popen([os.environ["SASLM"], *map(str, command)], stdout=terminal,
-                                        stderr=harness.subprocess.DEVNULL)
-        os.close(terminal)
-        shown = b""
-        try:
-            while piece := os.read(screen, 4096):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-        os.close(screen)
-        self.assertEqual(done.wait(harness.PATIENCE_S), DONE)
-        text = shown.decode()  # which is UTF-8 now
+        code, text = harness.shown_at_terminal(*command)
+        self.assertEqual(code, DONE)
         self.assertTrue(text.startswith(r"\x1B]0;owned\x07\x1B[2Jé"), text)
         self.assertIsNone(OBEYED.search(text.replace("\r\n", "\n")), repr(text))  # \r: the terminal's own
 
