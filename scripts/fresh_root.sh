@@ -33,12 +33,15 @@ mount_in() {
   mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" ||
     none "proc, dev and sys cannot be mounted"
   nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc) || { echo "fresh root: without CUDA, as this machine"; return; }
-  toolkit=$(dirname "$(dirname "$(realpath "$nvcc")")")
-  [ "$toolkit" != /usr ] || { echo "fresh root: without CUDA, which is part of /usr here"; return; }
+  # Where nvcc itself says that its toolkit is: the nvcc that PATH names may be a script in another folder.
+  toolkit=$({ "$nvcc" --dryrun -E -x cu /dev/null 2>&1 || true; } | sed -n 's/^#\$ TOP=//p')
+  toolkit=$(realpath -e "$toolkit" 2>/dev/null) && [ -x "$toolkit/bin/nvcc" ] ||
+    { echo "fresh root: without CUDA: $nvcc does not say where its toolkit is"; return; }
+  [[ $toolkit != /usr && $toolkit != /usr/lib/* ]] || { echo "fresh root: without CUDA, which is part of /usr here"; return; }
   mkdir -p "$root$toolkit"
   mount --bind "$toolkit" "$root$toolkit"
   mount -o remount,bind,ro "$root$toolkit"
-  [ "$toolkit" = /usr/local/cuda ] || ln -s "$toolkit" "$root/usr/local/cuda"
+  [ "$toolkit" = /usr/local/cuda ] || ln -sT "$toolkit" "$root/usr/local/cuda"
   echo "fresh root: with CUDA of $toolkit"
 }
 
