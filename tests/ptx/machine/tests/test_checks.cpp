@@ -19,6 +19,8 @@ TEST(PtxFaults, GlobalMemoryOutOfBounds) {
   EXPECT_EQ(fault_of("ld.global.u32 %r63, [%rd0+380];"), "");
   EXPECT_THAT(fault_of("ld.global.u32 %r63, [%rd0+384];"),
               HasSubstr("out of bounds: global read of 4 bytes"));
+  EXPECT_THAT(fault_of("ld.global.u64 %rd2, [%rd1];", {.in = {1}}),
+              HasSubstr("out of bounds"));  // half of it
   EXPECT_THAT(fault_of("st.global.u32 [%rd0+-4], %r0;"), HasSubstr("out of bounds: global write of 4 bytes"));
   EXPECT_THAT(fault_of("mov.u64 %rd2, 0; ld.u32 %r63, [%rd2+-4];"), HasSubstr("out of bounds"));
   EXPECT_THAT(fault_of("ld.global.v4.u32 {%r1, %r2, %r3, %r63}, [%rd0+384];"), HasSubstr("out of bounds"));
@@ -207,6 +209,20 @@ TEST(PtxFaults, WarpsThatWaitForEachOtherForEver) {
     bar.sync 2, 64;)",
                kTwoWarps),
       AllOf(HasSubstr("deadlock"), HasSubstr("warp 0 at barrier 1"), HasSubstr("warp 1 at barrier 2")));
+}
+
+TEST(PtxFaults, BarriersOfAllThreadsThatSomeNeverReach) {
+  EXPECT_THAT(
+      fault_of(R"(
+    setp.ge.u32 %p1, %r0, 32;
+    @%p1 bra SECOND;
+    bar.sync 0;
+    bra DONE;
+  SECOND:
+    bar.sync 1;
+  DONE:)",
+               kTwoWarps),
+      AllOf(HasSubstr("deadlock"), HasSubstr("warp 0 at barrier 0"), HasSubstr("warp 1 at barrier 1")));
 }
 
 TEST(PtxFaults, BarriersThatDoNotFit) {
