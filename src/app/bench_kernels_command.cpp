@@ -58,27 +58,6 @@ struct Report {
   std::vector<Table> tables;
 };
 
-void check_names(const std::vector<std::string>& only) {
-  const std::vector<std::string> known = operation_names();
-  for (const std::string& name : only)
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      std::string all;
-      for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
-      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
-    }
-}
-
-// The configs with sequences of T tokens, as many as make `tokens`.
-std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens) {
-  for (Config& config : configs) {
-    config.model.max_seq_len = std::max(config.model.max_seq_len, T);
-    config.train.seq_len = T;
-    config.train.micro_batch = config.train.global_batch = std::max<int64_t>(1, tokens / T);
-    config.train.grad_accum = 1;
-  }
-  return configs;
-}
-
 template <class T>
 Table time_table(const Options& o, const std::vector<Config>& configs, const Ops<T>& ops,
                  const Ceilings& ceilings) {
@@ -103,7 +82,7 @@ Table time_table(const Options& o, const std::vector<Config>& configs, const Ops
 Report measure(const Options& o) {
   std::vector<Config> configs;
   for (const std::string& path : o.configs) configs.push_back(load_config(path, o.set));
-  check_names(o.only);
+  check_operation_names(o.only);
   const Device device = choose_device(configs[0].runtime);
   Report report{.device = device.description, .configs = o.configs};
   on_device(device, [&]<class T>(const Ops<T>& ops) {

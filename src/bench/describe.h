@@ -21,8 +21,9 @@ struct Use {
   Access access = Access::in;
   int64_t rows = -1;  // of a matrix that is gathered from: how many are touched
   // What to fill it with: draws of mean 0 and deviation 1, unless one of these says otherwise.
-  int64_t below = 0;  // integers: indices from 0 to below - 1
-  double value = 0;   // everywhere this
+  int64_t below = 0;     // integers: indices from 0 to below - 1,
+  int64_t distinct = 1;  // each so many in turn all different
+  double value = 0;      // everywhere this
 };
 constexpr Use kIn, kOut{Use::Access::out}, kInOut{Use::Access::in_out}, kScratch{Use::Access::scratch};
 constexpr Use indices(int64_t below) {
@@ -260,7 +261,7 @@ Work describe(HeadGatesBwd<T>& a, View view) {
   view(kInOut, a.dy, a.z, a.aux_loss);
   view(kOut, a.load);
   view(kIn, a.x);
-  view(indices(a.x.H - a.routing.n_shared), a.chosen);
+  view(Use{.below = a.x.H - a.routing.n_shared, .distinct = a.routing.top_k}, a.chosen);
   return {.shape = dims(a.x)};
 }
 

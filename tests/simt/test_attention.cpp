@@ -68,10 +68,12 @@ struct Tensor {
     return all;
   }
   void expect_within(const char* name) {
+    TwinLog log(name, Twin<T>::kTypeName);
     for (int64_t i = 0; i < twin.size(); ++i) {
       const double got = double(float(twin[i])), want = twin.twin(i);
-      ASSERT_LE(std::abs(got - want), bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]))
-          << name << "[" << i << "]: got " << got << ", want " << want;
+      const double allowed = bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]);
+      log.add(std::abs(got - want), allowed);
+      ASSERT_LE(std::abs(got - want), allowed) << name << "[" << i << "]: got " << got << ", want " << want;
     }
   }
 };
@@ -304,6 +306,12 @@ TEST(SimtAttentionTiles, TakesAnyWidth) {
                               {200, 16}, {16, 136}, {7, 5},   {12, 8},    {8, 1}};
   for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 70, .E = E, .D = D}, one_schedule);
   expect_twin<float>({.T = 35, .H = 2, .Hp = 2, .Gk = 1, .Gv = 2, .E = 33, .D = 70}, one_schedule);
+}
+
+// Splits of a unit, whose dq are added up, at the widths that IsItsTwinOverManyTiles leaves.
+TEST(SimtAttentionTiles, AddsUpTheSplitsOfEveryWidth) {
+  const int64_t pairs[][2] = {{96, 64}, {96, 96}, {128, 128}, {192, 128}};
+  for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 389, .E = E, .D = D}, one_schedule, backward);
 }
 
 TYPED_TEST(SimtAttention, GoesOnFromACache) {
