@@ -17,7 +17,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct BenchKernelsArguments {
   std::vector<std::string> configs, set, only;
   std::vector<int64_t> seq_lens;
   int64_t tokens = 0;
@@ -59,7 +59,7 @@ struct Report {
 };
 
 template <class T>
-Table time_table(const Options& o, const std::vector<Config>& configs, const Ops<T>& ops,
+Table time_table(const BenchKernelsArguments& o, const std::vector<Config>& configs, const Ops<T>& ops,
                  const Ceilings& ceilings) {
   const TrainConfig& train = configs[0].train;
   Table table{train.seq_len, train.micro_batch * train.seq_len, {}};
@@ -79,7 +79,7 @@ Table time_table(const Options& o, const std::vector<Config>& configs, const Ops
   return table;
 }
 
-Report measure(const Options& o) {
+Report measure(const BenchKernelsArguments& o) {
   std::vector<Config> configs;
   for (const std::string& path : o.configs) configs.push_back(load_config(path, o.set));
   check_operation_names(o.only);
@@ -120,7 +120,7 @@ nlohmann::ordered_json as_json(const Report& report, const Line& line, const Tab
           {"rotated_bytes", line.time.rotated_bytes}};
 }
 
-void print_object(const Options& o, const Report& report) {
+void print_object(const BenchKernelsArguments& o, const Report& report) {
   nlohmann::ordered_json kernels = nlohmann::ordered_json::array(), steps = nlohmann::ordered_json::array();
   for (const Table& table : report.tables) {
     for (const Line& line : table.lines) kernels.push_back(as_json(report, line, table));
@@ -176,7 +176,7 @@ void print_table(const Report& report, const Table& table) {
   print("\n");
 }
 
-int bench_kernels(const Options& o) {
+int bench_kernels(const BenchKernelsArguments& o) {
   const Report report = measure(o);
   if (o.json) {
     print_object(o, report);
@@ -190,7 +190,7 @@ int bench_kernels(const Options& o) {
 }
 
 // --device and --precision are short for keys of the config.
-CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& key,
+CLI::Option* add_runtime_option(CLI::App& sub, BenchKernelsArguments& o, const std::string& key,
                                 const std::vector<std::string>& values) {
   return sub
       .add_option_function<std::string>(
@@ -203,7 +203,7 @@ CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& ke
 }  // namespace
 
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<BenchKernelsArguments>();
   CLI::App* sub = bench.add_subcommand(
       "kernels",
       "Time each operation that training calls, at its shapes\n\n"

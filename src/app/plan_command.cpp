@@ -22,7 +22,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct PlanArguments {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
   bool json = false, buffers = false, no_data = false;
@@ -209,7 +209,7 @@ void check_can_start(const Planned& p, const PlanData& data) {
 }
 
 // All variants of a comparison, checked as `saslm compare` does.
-int plan_comparison(const std::string& path, const Options& o) {
+int plan_comparison(const std::string& path, const PlanArguments& o) {
   CompareFile file = load_compare_file(path, o.set);
   file.ranks = o.ranks;
   const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
@@ -228,7 +228,7 @@ int plan_comparison(const std::string& path, const Options& o) {
   return kDone;
 }
 
-int plan(const Options& o) {
+int plan(const PlanArguments& o) {
   const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
   if (comparison != o.configs.end() && o.configs.size() == 1) {
     if (o.no_data)
@@ -266,7 +266,7 @@ int plan(const Options& o) {
 }  // namespace
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PlanArguments>();
   CLI::App* sub = app.add_subcommand("plan",
                                      "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
                                      "Config and data are checked as train checks them; a run that could not "

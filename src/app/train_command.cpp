@@ -17,7 +17,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct TrainArguments {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
@@ -46,7 +46,7 @@ TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
   }
 }
 
-int train(const Options& o) {
+int train(const TrainArguments& o) {
   std::vector<std::string> overrides = o.set;
   if (o.gpus > 0 && o.device == "cpu") throw ConfigError("--gpus and --device cpu contradict each other");
   const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
@@ -112,7 +112,7 @@ int train(const Options& o) {
 }  // namespace
 
 void add_train_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TrainArguments>();
   CLI::App* sub = app.add_subcommand(
       "train",
       "Train a model, or continue an interrupted run\n\n"

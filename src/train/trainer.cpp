@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -14,15 +13,12 @@
 #include "core/file.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
+#include "train/now_s.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
 
 namespace saslm {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // A config whose arena cannot fit is refused before anything large happens, on this rank or another.
 template <class T>

@@ -4,7 +4,7 @@
 namespace saslm {
 namespace {
 
-struct Heard : TrainObserver {
+struct HeardWarnings : TrainObserver {
   void warning(const std::string& line) override { warnings += line + "\n"; }
   void step(const StepRecord&) override { stepped = true; }
   std::string warnings;
@@ -20,7 +20,7 @@ class ComputedByTest : public testing::Test {
     c.runtime.device = wished;
     Ops<float> ops = cpu_ops<float>();
     ops.device = device;
-    Heard heard;
+    HeardWarnings heard;
     Trainer<float>(c, {.run_dir = root_ / "run", .stop = [&] { return heard.stepped; }}, ops, heard).run();
     return heard.warnings;
   }
