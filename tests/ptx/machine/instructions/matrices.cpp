@@ -64,26 +64,25 @@ struct Tile {
 };
 
 // The list of operands: 4 of d, K/4 of a, K/8 of b, 4 of c.
-void gather(Warp& w, const Instr& in, Tile& t) {
+template <class Number>
+void gather(Warp& w, const Instr& in, Tile& t, Number number) {
   const auto& list = w.k->lists[size_t(in.extra)];
   const int na = in.elements / 4, nb = in.elements / 8;
-  const auto number = [&](uint32_t v) { return in.mode ? from_f16(uint16_t(v)) : from_bf16(uint16_t(v)); };
-  const auto registers = [&](int i) { return w.at<uint32_t>(list[size_t(i)]); };
+  const uint32_t* r[14];
+  for (size_t i = 0; i < list.size(); ++i) r[i] = w.at<uint32_t>(list[i]);
+  const uint32_t *const *a = r + 4, *const *b = a + na, *const *c = b + nb;
   for (int l = 0; l < kWarp; ++l) {
-    const int g = l / 4, c = 2 * (l % 4);
+    const int g = l / 4, col = 2 * (l % 4);
     for (int i = 0; i < na; ++i) {
-      const uint32_t pair = registers(4 + i)[l];
-      float* const at = &t.a[g + (i & 1) * 8][c + (i >> 1) * 8];
-      at[0] = number(pair);
-      at[1] = number(pair >> 16);
+      float* const at = &t.a[g + (i & 1) * 8][col + (i >> 1) * 8];
+      at[0] = number(a[i][l]);
+      at[1] = number(a[i][l] >> 16);
     }
     for (int i = 0; i < nb; ++i) {
-      const uint32_t pair = registers(4 + na + i)[l];
-      t.b[c + i * 8][g] = number(pair);
-      t.b[c + i * 8 + 1][g] = number(pair >> 16);
+      t.b[col + i * 8][g] = number(b[i][l]);
+      t.b[col + i * 8 + 1][g] = number(b[i][l] >> 16);
     }
-    for (int i = 0; i < 4; ++i)
-      t.d[g + (i >> 1) * 8][c + (i & 1)] = from_slot<float>(registers(4 + na + nb + i)[l]);
+    for (int i = 0; i < 4; ++i) t.d[g + (i >> 1) * 8][col + (i & 1)] = from_slot<float>(c[i][l]);
   }
 }
 
@@ -122,7 +121,11 @@ void multiply(Tile& t, int depth) {
 
 void run_mma(Warp& w, const Instr& in, uint32_t) {  // elements: K; mode: 1 f16
   Tile t;
-  gather(w, in, t);
+  if (in.mode) {
+    gather(w, in, t, [](uint32_t v) { return from_f16(uint16_t(v)); });
+  } else {
+    gather(w, in, t, [](uint32_t v) { return from_bf16(uint16_t(v)); });
+  }
   if (w.settings().rough != 0) {
     multiply_roughly(t, in.elements);
   } else {

@@ -16,8 +16,22 @@ void check_aligned(Warp& w, const Instr& in, int lane, uint64_t address, uint32_
   if (address % bytes != 0) w.fault(in, lane, "misaligned access of " + bytes_at(bytes, space, address));
 }
 
+// Whether all of the bytes have been written and none is on its way: what is usual, eight at a time.
+inline bool all_written(const uint8_t* state, uint32_t bytes) {
+  constexpr uint64_t kEightWritten = 0x0101010101010101u * kWritten;
+  for (; bytes >= 8; bytes -= 8, state += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, state, 8);
+    if (eight != kEightWritten) return false;
+  }
+  for (uint32_t i = 0; i < bytes; ++i)
+    if (state[i] != kWritten) return false;
+  return true;
+}
+
 void check_written(Warp& w, const Instr& in, int lane, uint64_t address, uint32_t bytes) {
   const uint8_t* const state = &w.block->state[address];
+  if (all_written(state, bytes)) return;
   for (uint32_t i = 0; i < bytes; ++i) {
     if (state[i] == kWritten || (in.used_bytes >> (i & 31) & 1) == 0) continue;
     const std::string at = "shared " + hex(address) + " thread " + std::to_string(w.thread(lane));
@@ -32,6 +46,7 @@ void check_written(Warp& w, const Instr& in, int lane, uint64_t address, uint32_
 
 void mark_written(Warp& w, const Instr& in, uint64_t address, uint32_t bytes) {
   uint8_t* const state = &w.block->state[address];
+  if (all_written(state, bytes)) return;
   for (uint32_t i = 0; i < bytes; ++i) {
     if (state[i] == kOnItsWay) w.find(in, "WRITE into a cp.async on its way", "shared " + hex(address));
     state[i] = kWritten;

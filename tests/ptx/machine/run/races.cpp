@@ -75,11 +75,10 @@ GlobalRaces::Shadow& GlobalRaces::shadow(uint64_t begin, uint64_t end) {
   return *last_;
 }
 
-void GlobalRaces::check(Warp& w, const Instr& in, int lane, const BlockStamp& s, const char* what,
-                        uint64_t byte, uint64_t size) {
-  const bool same_block = s.block == block_;
-  if (s.block < first_of_launch_ || (same_block && ordered(w, lane, s.stamp))) return;
-  w.find(in, std::string(same_block ? "GLOBAL RACE in a block: " : "GLOBAL RACE between blocks: ") + what,
+void GlobalRaces::tell(Warp& w, const Instr& in, int lane, const BlockStamp& s, const char* what,
+                       uint64_t byte, uint64_t size) {
+  const char* const where = s.block == block_ ? "GLOBAL RACE in a block: " : "GLOBAL RACE between blocks: ";
+  w.find(in, std::string(where) + what,
          "byte " + std::to_string(byte) + " of a range of " + std::to_string(size) + "; blocks " +
              std::to_string(s.block - first_of_launch_) + " and " +
              std::to_string(block_ - first_of_launch_) + ", threads " + std::to_string(s.stamp.thread) +
@@ -92,10 +91,14 @@ void GlobalRaces::note(Warp& w, const Instr& in, int lane, uint64_t address, uin
   if (end - begin > kShadowLimit) return;
   Shadow& s = shadow(begin, end);
   const BlockStamp now{block_, stamp_of(w, in, lane)};
+  const auto races = [&](const BlockStamp& other) {
+    return other.block >= first_of_launch_ && (other.block != block_ || !ordered(w, lane, other.stamp));
+  };
   const uint64_t first = address - begin;
   for (uint64_t c = first / 2, behind = (first + bytes + 1) / 2; c < behind; ++c) {
-    check(w, in, lane, s.write[c], write ? "write after write" : "read after write", first, end - begin);
-    if (write) check(w, in, lane, s.read[c], "write after read", first, end - begin);
+    if (races(s.write[c]))
+      tell(w, in, lane, s.write[c], write ? "write after write" : "read after write", first, end - begin);
+    if (write && races(s.read[c])) tell(w, in, lane, s.read[c], "write after read", first, end - begin);
     (write ? s.write[c] : s.read[c]) = now;
   }
 }

@@ -52,8 +52,8 @@ class GlobalRaces {
     std::vector<BlockStamp> write, read;  // of two bytes each
   };
   Shadow& shadow(uint64_t begin, uint64_t end);
-  void check(Warp& w, const Instr& in, int lane, const BlockStamp& s, const char* what, uint64_t byte,
-             uint64_t size);
+  void tell(Warp& w, const Instr& in, int lane, const BlockStamp& s, const char* what, uint64_t byte,
+            uint64_t size);
 
   std::map<uint64_t, Shadow> shadows_;
   Shadow* last_ = nullptr;
