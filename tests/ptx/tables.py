@@ -63,11 +63,12 @@ def losses_table(results):
     by_key = {(r["kind"], r["device"], r["precision"]): r for r in runs}
     lines = ["| kind | losses on the CPU, fp32 | as PTX, fp32 | as PTX, bf16 | fp32: largest relative difference of a loss,"
              " a gradient norm | bf16 |", "|---|---|---|---|---:|---:|"]
-    for kind in dict.fromkeys(r["kind"] for r in runs):
-        cpu, fp32, bf16 = (by_key[kind, *key] for key in (("cpu", "fp32"), ("ptx", "fp32"), ("ptx", "bf16")))
-        far = [f"{r['far']['loss']:.1e}, {r['far']['grad_norm']:.1e}" for r in (fp32, bf16)]
-        losses = [" ".join(f"{loss:.5f}" for loss in r["losses"]) for r in (cpu, fp32, bf16)]
-        lines.append(f"| {kind} | " + " | ".join(losses + far) + " |")
+    columns = ("cpu", "fp32"), ("ptx", "fp32"), ("ptx", "bf16")
+    for kind in sorted({r["kind"] for r in runs}):
+        own = [by_key.get((kind, *column)) for column in columns]
+        cells = [" ".join(f"{loss:.5f}" for loss in r["losses"]) if r else "not run" for r in own]
+        cells += [f"{r['far']['loss']:.1e}, {r['far']['grad_norm']:.1e}" if r else "not run" for r in own[1:]]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return lines if runs else []
 
 
