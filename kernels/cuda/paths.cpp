@@ -37,22 +37,21 @@ std::string number(int64_t n) {
   return std::to_string(n);
 }
 
-// Every row begins and ends on 16 bytes.
-template <class T>
-bool in_vectors(const Heads<const T>& x) {
-  constexpr int64_t n = 16 / int64_t(sizeof(T));
-  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.D % n == 0 && x.b_stride % n == 0 &&
-         x.t_stride % n == 0 && x.h_stride % n == 0;
-}
-template <class... X>
-bool all_in_vectors(const X&... x) {
-  return (in_vectors<bf16>(x) && ...);
+// Every row begins and ends on so many bytes.
+template <int kBytes, class... T>
+bool aligned(const Heads<T>&... x) {
+  const auto one = [](const auto& heads) {
+    constexpr int64_t n = kBytes / int64_t(sizeof(bf16));
+    return reinterpret_cast<uintptr_t>(heads.data) % kBytes == 0 && heads.D % n == 0 &&
+           heads.b_stride % n == 0 && heads.t_stride % n == 0 && heads.h_stride % n == 0;
+  };
+  return (one(x) && ...);
 }
 bool can_be_tiles(const AttentionFwd<bf16>& a) {
-  return all_in_vectors(a.q, a.k, a.v, a.o);
+  return aligned<4>(a.q, a.k, a.v, a.o);
 }
 bool can_be_tiles(const AttentionBwd<bf16>& a) {
-  return all_in_vectors(a.q, a.k, a.v, a.dy, a.dq, a.dk, a.dv);
+  return aligned<4>(a.q, a.k, a.v, a.dy, a.dq, a.dk, a.dv);
 }
 
 std::string words(const AttentionWidths& w) {
@@ -76,7 +75,7 @@ std::string why_attention(const simt::DeviceLimits& card, const A& a, size_t wan
     const std::string is = "widths " + words(AttentionWidths{int(a.q.D), int(a.v.D)}) + ": ";
     if (attention_widths_for(a.q.D, a.v.D) == kAttentionWidths.size())
       return is + "no tile is wider than " + words(kAttentionWidths.back()) + "; take narrower heads";
-    if (!can_be_tiles(a)) return is + "tiles want widths that are multiples of 8";
+    if (!can_be_tiles(a)) return is + "tiles want even widths";
     return is + type_or_memory(card, true, wanted) + "; take narrower heads";
   } else {
     return type_or_memory(card, false, 0);
@@ -178,7 +177,8 @@ Paths paths_of(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
       const auto add = [&](Variant variant, int64_t keys) {
         const AttentionWidths w = kAttentionWidths[size];
         const size_t wanted = attention_bwd_shared_bytes(w.E, w.D, keys);
-        if (wanted <= card.shared_bytes) paths.add({variant, int(size), wanted});
+        const bool loads = attention_bwd_takes_words(w, keys) || aligned<16>(a.q, a.k, a.v, a.dy);
+        if (loads && wanted <= card.shared_bytes) paths.add({variant, int(size), wanted});
       };
       add(Variant::attention_bwd_tile, AttentionBwdPlan::kKeys);
       if (attention_bwd_has_narrow(kAttentionWidths[size]))

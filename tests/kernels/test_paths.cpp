@@ -57,6 +57,11 @@ TEST(Paths, OfAttentionFitTheCard) {
   for (const size_t kib : {99, 163, 227})
     for (const auto& [E, D] : {std::pair(64, 64), {96, 64}, {96, 96}, {128, 128}, {192, 128}, {80, 80}})
       EXPECT_EQ(names(card(kib), fwd(E, D)), "attention_fwd.tile attention_fwd.any_width") << E << " " << D;
+  EXPECT_EQ(names(card(99), fwd(100, 50)), "attention_fwd.tile attention_fwd.any_width");
+  EXPECT_EQ(names(card(227), fwd(63, 64)), "attention_fwd.any_width");
+  auto odd = fwd(64, 64);
+  odd.k.t_stride += 1;
+  EXPECT_EQ(names(card(227), odd), "attention_fwd.any_width");
   EXPECT_EQ(names(card(99), bwd(96, 64)), "attention_bwd.tile attention_bwd.any_width");
   for (const auto& [E, D] : {std::pair(96, 96), {128, 128}, {192, 128}}) {
     EXPECT_EQ(names(card(99), bwd(E, D)), "attention_bwd.narrow_tile attention_bwd.any_width") << E;
@@ -64,6 +69,7 @@ TEST(Paths, OfAttentionFitTheCard) {
               "attention_bwd.tile attention_bwd.narrow_tile attention_bwd.any_width")
         << E;
   }
+  EXPECT_EQ(names(card(227), bwd(90, 90)), "attention_bwd.narrow_tile attention_bwd.any_width");
   for (const Path& path : paths_of(card(99), bwd(192, 128))) EXPECT_LE(path.shared_bytes, 99 * KiB);
 }
 
@@ -85,7 +91,7 @@ TEST(Paths, SayWhyTheyAreSlowAndWhatIsFast) {
   EXPECT_EQ(why_slow(card(227), fwd(64, 64)), "");
   says(why_slow(card(227), fwd<float>(64, 64)), "runtime.precision bf16");
   says(why_slow(card(227), fwd(200, 128)), "(200, 128): no tile is wider than (192, 128)");
-  says(why_slow(card(227), bwd(7, 7)), "multiples of");
+  says(why_slow(card(227), bwd(7, 7)), "tiles want even widths");
   says(why_slow(card(20), bwd(64, 64)), "bytes of shared memory a block, this card has 20480");
   says(why_slow(card(227), sas(12, 36, 50, 96)), "there are: up to 16 heads to 16, width 32 to 48; ");
   says(why_slow(card(40), sas(12, 36, 64, 96)), "this card has 40960");

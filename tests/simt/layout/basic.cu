@@ -163,6 +163,24 @@ __global__ void copy_kernel(int* o, const int* x) {
   warp_sync();
   for (int i = 0; i < 4; ++i) o[128 + t * 4 + i] = s[128 + (31 - t) * 4 + i];
 }
+__global__ void word_copy_kernel(int* o, const int* x) {  // 4 bytes a lane
+  int* s = dyn_smem<int>();
+  const int t = int(threadIdx.x);
+  cp_async4(s + t, x + t + 1, t % 3 != 0);
+  cp_async_commit();
+  cp_async_wait<0>();
+  warp_sync();
+  o[t] = s[31 - t];
+}
+std::string word_copies(Stream stream) {
+  std::vector<int> in(33), want(32);
+  for (int i = 0; i < 33; ++i) in[size_t(i)] = i + 1;
+  for (int t = 0; t < 32; ++t) want[size_t(t)] = (31 - t) % 3 != 0 ? 33 - t : 0;
+  DeviceArray<int> x(in), o(std::vector<int>(32, -1));
+  launch(word_copy_kernel, 1, 32, 128, stream, o.data(), x.data());
+  return compare(o.values(), want);
+}
+
 std::string copies(Stream stream) {
   std::vector<int> in(256), want(256);
   for (int i = 0; i < 256; ++i) in[size_t(i)] = i + 1;
@@ -186,7 +204,8 @@ std::vector<Check> basic_checks() {
           {"approximations", approximations},
           {"vectors", vectors},
           {"atomics", atomics},
-          {"cp.async", copies}};
+          {"cp.async", copies},
+          {"cp.async of 4 bytes", word_copies}};
 }
 
 }  // namespace saslm::simt::layout
