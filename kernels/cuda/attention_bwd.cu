@@ -210,9 +210,11 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
           ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
       softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
-      dq.load(dq_scratch, first, first >= key + head.key_step);
+      // As early as registers allow, for it is on its way meanwhile.
+      if constexpr (E + D <= 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<D, Q / 16>(
           dv, [&](uint32_t(&a)[4], int, int i) { round_a(a, p[0], i); }, shared.dy[stage]);
+      if constexpr (E + D > 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<E, Q / 16>(
           dk, [&](uint32_t(&a)[4], int, int i) { round_a(a, ds[0], i); }, shared.q[stage]);
     } else {
