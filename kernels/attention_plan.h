@@ -88,9 +88,11 @@ struct AttentionFwdDeal {
 // afterwards.
 struct AttentionBwdPlan {
   static constexpr int64_t kWantedUnits = 128;  // a GPU has 108 (A100) or 132 (H100, H200) multiprocessors
-  static constexpr int64_t kMaxBlocks = 264;  // blocks walk units a stride apart, so that scratch stays small
-  static constexpr int64_t kKeys = 128;       // of a key block
-  static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
+  // Blocks walk units a stride apart, so that scratch stays small: two for each multiprocessor of an H200, or
+  // one where each has the dQ of a long sequence.
+  static constexpr int64_t kMaxBlocks = 264, kLong = 8192;
+  static constexpr int64_t kKeys = 128;    // of a key block
+  static constexpr int64_t kQueries = 64;  // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
   int64_t keys = kKeys;         // of a key block of the kernel: all of them, or half as many
@@ -122,7 +124,7 @@ struct AttentionBwdPlan {
   }
 
   constexpr int64_t key_blocks() const { return ceil_div(T, kKeys); }
-  constexpr int64_t blocks() const { return std::min(parts, kMaxBlocks); }
+  constexpr int64_t blocks() const { return std::min(parts, T <= kLong ? kMaxBlocks : kMaxBlocks / 2); }
 
   // Part p is split p % splits of unit p / splits; its key blocks begin at last_key(p) and lie `splits`
   // apart.

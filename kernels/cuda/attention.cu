@@ -37,7 +37,10 @@ __global__ void __launch_bounds__(kThreads) mean_over_groups_kernel(Heads<T> y, 
   Vector out;
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) out.x[n] = T(sums[n] * share);
-  simt::stv(y.at(b, t, h) + d, out);
+  if constexpr (sizeof out == 16)
+    simt::stv_global(y.at(b, t, h) + d, out);
+  else
+    simt::stv(y.at(b, t, h) + d, out);
 }
 
 template <class T>

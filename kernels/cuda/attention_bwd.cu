@@ -138,7 +138,7 @@ struct QueryGradient {
     own += int64_t(first) * T::E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n)
-      simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+      simt::stv_global(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
   }
   __device__ __forceinline__ void add(const QueryGradient& x) {
     SIMT_UNROLL

@@ -125,13 +125,15 @@ std::string approximations(Stream stream) {
 __global__ void vector_kernel(float* o, const float* x) {
   stv(o + threadIdx.x * 4, ldv<float4>(x + (31 - threadIdx.x) * 4));
   stv(o + 128 + threadIdx.x * 2, ldv<float2>(x + (31 - threadIdx.x) * 2));
+  stv_global(o + 192 + threadIdx.x * 4, ldv<float4>(x + threadIdx.x * 4));
 }
 std::string vectors(Stream stream) {
-  std::vector<float> in(128), want(192);
+  std::vector<float> in(128), want(320);
   for (size_t i = 0; i < 128; ++i) in[i] = float(i);
   for (size_t i = 0; i < 128; ++i) want[i] = float((31 - i / 4) * 4 + i % 4);
   for (size_t i = 0; i < 64; ++i) want[128 + i] = float((31 - i / 2) * 2 + i % 2);
-  DeviceArray<float> x(in), o(std::vector<float>(192, -1.0f));
+  for (size_t i = 0; i < 128; ++i) want[192 + i] = in[i];
+  DeviceArray<float> x(in), o(std::vector<float>(320, -1.0f));
   launch(vector_kernel, 1, 32, 0, stream, o.data(), x.data());
   return compare(o.values(), want);
 }
