@@ -18,7 +18,7 @@ ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for '(?P<architecture>\w+)'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)", re.DOTALL)
-MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd")
+MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd", "sas_wide")
 
 
 def kernels_of(build):
