@@ -101,9 +101,11 @@ void check_scratch(const AttentionBwd<T>& a) {
 template <class T>
 void attention_fwd(Stream stream, const AttentionFwd<T>& a) {
   a.check();
-  bool done = false;
-  if constexpr (std::is_same_v<T, bf16>) done = attention_fwd_on_tiles(stream, a);
-  if (!done) attention_fwd_any_width(stream, a);
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow())
+    attention_fwd_any_width(stream, a);
+  else if constexpr (std::is_same_v<T, bf16>)
+    attention_fwd_on_tiles(stream, a, path);
   if (a.y) mean_over_groups<T>(stream, a.y, a.o);
 }
 
@@ -112,9 +114,11 @@ void attention_bwd(Stream stream, const AttentionBwd<T>& a) {
   a.check();
   check_scratch(a);
   prepare_statistics(stream, a);
-  bool done = false;
-  if constexpr (std::is_same_v<T, bf16>) done = attention_bwd_on_tiles(stream, a);
-  if (!done) attention_bwd_any_width(stream, a);
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow())
+    attention_bwd_any_width(stream, a);
+  else if constexpr (std::is_same_v<T, bf16>)
+    attention_bwd_on_tiles(stream, a, path);
 }
 
 template void attention_fwd<float>(Stream, const AttentionFwd<float>&);

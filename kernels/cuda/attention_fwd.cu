@@ -29,7 +29,7 @@ constexpr int kThreads = 128, kQueries = 128;
 
 template <int E, int D>
 struct Shared {
-  static constexpr int kKeys = D <= 96 ? 64 : 32;  // what registers have room for
+  static constexpr int kKeys = attention_fwd_keys(D);
   bf16 q[kQueries * E], k[2][kKeys * E], v[2][kKeys * D];
   struct {
     int head, b, h, first;
@@ -107,6 +107,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <int E, int D>
 void launch_fwd(Stream stream, const AttentionFwd<bf16>& a) {
+  static_assert(sizeof(Shared<E, D>) == attention_fwd_shared_bytes(E, D));
   const AttentionFwdDeal deal(a.q.B * a.q.H, ceil_div(a.q.T, kQueries),
                               a.k.T * (E + D) * int64_t(sizeof(bf16)));
   simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a,
@@ -115,9 +116,8 @@ void launch_fwd(Stream stream, const AttentionFwd<bf16>& a) {
 
 }  // namespace
 
-bool attention_fwd_on_tiles(Stream stream, const AttentionFwd<bf16>& a) {
-  if (!(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.o))) return false;
-  return with_widths(a.q.D, a.v.D, [&]<int E, int D>(Widths<E, D>) { launch_fwd<E, D>(stream, a); });
+void attention_fwd_on_tiles(Stream stream, const AttentionFwd<bf16>& a, const Path& path) {
+  with_widths(path.size, [&]<int E, int D>(Widths<E, D>) { launch_fwd<E, D>(stream, a); });
 }
 
 }  // namespace saslm::cuda

@@ -6,6 +6,7 @@
 //
 //   W a multiple of 64   chunk ^ (row % 8)           a row begins at bank 0
 //   else, of 32          chunk ^ (row / 2 % 4)       odd rows begin half way through the banks
+//   else, of 16          chunk ^ (row / 4 % 2)       four rows fill the banks once
 #pragma once
 #include "kernels/attention.h"
 #include "kernels/simt/simt.h"
@@ -58,12 +59,14 @@ struct Rows {
 };
 
 template <int W>
-constexpr int kGroup = W % 64 == 0 ? 8 : 4;  // chunks that change places among each other
+constexpr int kGroup = W % 64 == 0   ? 8
+                       : W % 32 == 0 ? 4
+                                     : 2;  // chunks that change places among each other
 
 template <int W>
 __device__ __forceinline__ int place(int row, int chunk) {
-  static_assert(W % 32 == 0);
-  return row * W + (chunk ^ (W % 64 == 0 ? row % 8 : row / 2 % 4)) * 8;
+  static_assert(W % 16 == 0);
+  return row * W + (chunk ^ row / (8 / kGroup<W>) % kGroup<W>)*8;
 }
 
 // A lane's place in a tile, and others a multiple of 8 rows and a constant number of chunks further on, one

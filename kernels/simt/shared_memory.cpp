@@ -50,10 +50,11 @@ void* SharedMemory::variable(const void* identity, size_t bytes, size_t alignmen
     fail("SIMT_SHARED " + std::string(name) + " brings the block's static shared memory to " +
              std::to_string(static_bytes_) + " bytes",
          "48 KiB is the limit; use dyn_smem", {});
-  if (static_bytes_ + dynamic_bytes_ > kMaxSharedBytes)
+  const size_t limit = machine().options.device.shared_bytes;
+  if (static_bytes_ + dynamic_bytes_ > limit)
     fail("SIMT_SHARED " + std::string(name) + " brings the block's shared memory to " +
              std::to_string(static_bytes_ + dynamic_bytes_) + " bytes",
-         "227 KiB is the limit; make the tiles smaller", {});
+         "the device has " + std::to_string(limit) + "; make the tiles smaller", {});
   const size_t at = round_up(top_ + kRedzone, alignment);
   top_ = at + bytes + kRedzone;
   if (top_ > kArenaBytes) fail("too many SIMT_SHARED variables", "put them into one struct", {});

@@ -11,6 +11,7 @@
 #include "app/print_json.h"
 #include "app/print_plans.h"
 #include "app/stop_signal.h"
+#include "bench/kernel_paths.h"
 #include "comm/host_ranks.h"
 #include "core/error.h"
 #include "train/compare.h"
@@ -111,7 +112,7 @@ int compare(const Options& o) {
   const CompareFile file = load(o, launched.size);
   // All variants have the same runtime block, which planning sees to.
   const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
-  const CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
+  CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
   if (o.dry_run) return dry_run(o, file, options, choose_device(runtime, launched));
   std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s, waiting_of(launched));
   const Device device = choose_device(runtime, launched);
@@ -123,8 +124,10 @@ int compare(const Options& o) {
   CompareObserver& observer = comm.first() ? static_cast<CompareObserver&>(console) : silent;
   observer.note("device: " + device.description +
                 (comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : ""));
-  const CompareOutcome outcome =
-      on_device(device, [&](const auto& ops) { return run_comparison(file, options, ops, observer, comm); });
+  const CompareOutcome outcome = on_device(device, [&]<class T>(const Ops<T>& ops) {
+    options.name_kernels = kernel_paths<T>;
+    return run_comparison(file, options, ops, observer, comm);
+  });
   gather_numbers(comm, {}, "end of the comparison");  // the last thing with a time limit
   return comm.first() ? end_of(outcome, dir, o, console)
                       : kDone;  // launchers end all when one ends otherwise

@@ -11,6 +11,7 @@
 #include "app/options.h"
 #include "app/planned_evaluations.h"
 #include "app/print_json.h"
+#include "app/print_kernels.h"
 #include "app/print_plans.h"
 #include "app/terminal.h"
 #include "core/error.h"
@@ -54,7 +55,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"steps", p.config.train.steps},
           {"tokens_per_step", plan.tokens_per_step},
           {"tokens_total", plan.tokens_total},
-          {"evaluations", plan_evaluations(p.config).as_json()}};
+          {"evaluations", plan_evaluations(p.config).as_json()},
+          {"kernels", kernels_json(p.config)}};
 }
 
 namespace {
@@ -180,6 +182,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("their part of all FLOPs",
             [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
+  print_kernels(plans);
 }
 
 Plan plan_for(const Config& config) {

@@ -11,6 +11,7 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "app/stop_signal.h"
+#include "bench/kernel_paths.h"
 #include "comm/host_ranks.h"
 #include "train/trainer.h"
 
@@ -80,7 +81,8 @@ int train(const Options& o) {
   options.local_ranks = launched.local_size;
 
   nlohmann::ordered_json summary;
-  const TrainEnd end = on_device(device, [&](const auto& ops) {
+  const TrainEnd end = on_device(device, [&]<class T>(const Ops<T>& ops) {
+    options.name_kernels = kernel_paths<T>;
     Console console(config.train.steps);
     TrainObserver silent;
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));

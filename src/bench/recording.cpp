@@ -42,6 +42,8 @@ Ops<T> recording_ops() {
   ops.follow = [](Stream, Stream) {};
   ops.time_products = [](Stream, const std::string&) { return true; };
   ops.product_table = [](Stream) { return std::string(); };
+  ops.limits = [](Stream) { return simt::DeviceLimits{}; };
+  ops.avoid = [](Stream, uint32_t) {};
   ops.host_memory = false;
   ops.device = "";
   ops.copy_in = [](Stream, void*, const void*, size_t) {};

@@ -16,6 +16,7 @@
 #include "kernels/attention.h"
 #include "kernels/block_squares.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda/paths.h"
 #include "kernels/embedding.h"
 #include "kernels/head_embedding.h"
 #include "kernels/head_gates.h"
@@ -75,6 +76,10 @@ struct Ops {
   // the first product. The table as it has grown: product_table; "" where nothing is chosen.
   bool (*time_products)(Stream, const std::string& table);
   std::string (*product_table)(Stream);
+  // What a queue's kernels may fit their launches to; zeros on a CPU. Kernels that calls on it are not
+  // computed by from now on, as Stream::avoided; nothing on a CPU.
+  simt::DeviceLimits (*limits)(Stream);
+  void (*avoid)(Stream, uint32_t kernels);
   bool host_memory;    // the host may read and write it
   const char* device;  // its kind: "cpu", "cuda"
 
@@ -99,6 +104,7 @@ struct Gpu {
   int64_t memory_bytes = 0;
   int ordinal = 0;  // among those this process sees
   std::string id;   // "GPU-" and its UUID: no other has the same
+  simt::DeviceLimits limits{};
 };
 // One of those this process sees, 0 .. gpu_count() - 1, or why it cannot be used.
 std::variant<Gpu, std::string> find_gpu(int ordinal = 0);

@@ -230,6 +230,20 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
 }
 
 template <class T>
+std::vector<KernelPath> Trainer<T>::named_kernels() const {
+  const simt::DeviceLimits card = engine_.ops().limits(engine_.stream());
+  if (!options_.name_kernels || card.shared_bytes == 0) return {};
+  const std::vector<KernelPath> paths = options_.name_kernels(config_, card, engine_.stream().avoided);
+  for (const KernelPath& path : paths) {
+    if (path.why_slow.empty())
+      observer_.note(path.call + ": " + path.text);
+    else
+      observer_.warning(path.call + " is slow (" + path.text + "): " + path.why_slow);
+  }
+  return paths;
+}
+
+template <class T>
 void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
   if (val_set_) {
@@ -241,6 +255,8 @@ void Trainer<T>::log_start() {
   observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
   const bool resumed = resumed_at_ >= 0;
+  nlohmann::ordered_json kernels;  // null on a CPU
+  for (const KernelPath& path : named_kernels()) kernels[path.call] = path.variant;
   metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
                           {"origin", to_json(state_.origin)},
                           {"changed", changes_},
@@ -253,6 +269,7 @@ void Trainer<T>::log_start() {
                           {"device", state_.computed_by.device},
                           {"precision", state_.computed_by.precision},
                           {"build", state_.computed_by.build},
+                          {"kernels", kernels},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},

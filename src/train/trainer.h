@@ -14,6 +14,7 @@
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
 #include "train/engine.h"
+#include "train/kernel_paths.h"
 #include "train/observer.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
@@ -31,7 +32,8 @@ struct TrainOptions {
   std::optional<TokenizerCopy> tokenizer = {};  // of a run that is done once more: its own; else left out
   double max_minutes = 0;                       // stop and save after this long; 0 = no limit
   std::function<bool()> stop;                   // asked after every step: save and return?
-  int local_ranks = 1;  // on this machine, this one among them: they divide its memory
+  int local_ranks = 1;            // on this machine, this one among them: they divide its memory
+  NameKernels name_kernels = {};  // asked on a GPU, for the record; absent: not recorded
 };
 
 enum class TrainEnd { finished, stopped };
@@ -64,6 +66,7 @@ class Trainer {
   void resume_from(const Checkpoint& checkpoint);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
+  std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way

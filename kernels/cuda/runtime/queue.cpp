@@ -90,6 +90,19 @@ void follow(Stream follower, Stream leader) {
   check_cuda(cudaStreamWaitEvent(queue_state(follower).stream, ahead.reached, 0), "cudaStreamWaitEvent");
 }
 
+simt::DeviceLimits limits(Stream) {
+  int device = 0, processors = 0, shared_bytes = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
+             "cudaDeviceGetAttribute");
+  check_cuda(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+             "cudaDeviceGetAttribute");
+  return {processors, size_t(shared_bytes)};
+}
+void avoid(Stream stream, uint32_t kernels) {
+  queue_state(stream).view.avoided = kernels;
+}
+
 bool time_products(Stream stream, const std::string& table) {
   return queue_state(stream).gemm.use_table(table);
 }

@@ -41,6 +41,13 @@ std::shared_ptr<const Stream> open_stream() {
 
 void follow(Stream, Stream) {}  // a call has ended when it returns
 
+simt::DeviceLimits limits(Stream stream) {
+  return host_queue(stream).options.device;
+}
+void avoid(Stream stream, uint32_t kernels) {
+  host_queue(stream).view.avoided = kernels;
+}
+
 // A table that only its first holder can use, and that says so.
 bool time_products(Stream stream, const std::string& table) {
   const bool usable = table.empty() || table == kProductTable;
