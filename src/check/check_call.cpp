@@ -63,8 +63,12 @@ class CallCheck {
   }
 
   // The reference first: where it is right, what is only looked at in places is held to it in whole.
-  std::vector<PathResult> run() {
-    const std::vector<CallPath> paths = paths_of_call(ops_, *queue_, args_);
+  std::vector<PathResult> run(uint32_t avoided) {
+    std::vector<CallPath> paths = paths_of_call(ops_, *queue_, args_);
+    const CallPath reference_path = paths.back();
+    paths.pop_back();
+    std::erase_if(paths, [&](const CallPath& path) { return (path.variant & avoided) != 0; });
+    paths.push_back(reference_path);
     std::vector<PathResult> results(paths.size());
     Image reference(packing_);
     for (size_t i = paths.size(); i-- > 0;) {
@@ -86,7 +90,7 @@ class CallCheck {
       launch(path, after);
       launch(path, again);
     } catch (const std::exception& error) {
-      make_sure_of_device(error);
+      make_sure_of_device(path, error);
       return std::string("cannot be launched: ") + error.what();
     }
     if (const std::string text = trespass(before_, after, views_); !text.empty()) return text;
@@ -102,19 +106,20 @@ class CallCheck {
   void launch(const CallPath& path, Image& after) {
     Stream stream = *queue_;
     ops_.copy_in(stream, block_.get(), before_.data(), before_.size());
-    avoid_others(stream, path);
+    stream.avoided = path.others;
     call_.moved_to(packing_, block_.get())(ops_, stream);
     ops_.copy_out(stream, after.data(), block_.get(), after.size());
   }
 
   // Some errors end only the call, others all that this process may do on the device.
-  void make_sure_of_device(const std::exception& error) {
+  void make_sure_of_device(const CallPath& path, const std::exception& error) {
     std::byte one{};
     try {
       ops_.copy_in(*queue_, block_.get(), &one, 1);
       ops_.copy_out(*queue_, &one, block_.get(), 1);
     } catch (const std::exception&) {
-      throw MachineError(std::string("after it the device answers no more: ") + error.what());
+      throw DeviceLost(std::string("after it the device does nothing more: ") + error.what(),
+                       path.is_last ? "" : path.name);
     }
   }
 
@@ -155,10 +160,11 @@ class CallCheck {
 }  // namespace
 
 template <class T>
-std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops) {
+std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops, uint32_t avoided) {
   std::vector<PathResult> results;
   const auto attempt = [&]<class Args>(const Args*) {
-    if (const Args* args = std::any_cast<Args>(&call.args)) results = CallCheck(call, *args, ops).run();
+    if (const Args* args = std::any_cast<Args>(&call.args))
+      results = CallCheck(call, *args, ops).run(avoided);
   };
   std::apply(
       [&]<class... Args>(const Operation<T, Args>&...) { (attempt(static_cast<const Args*>(nullptr)), ...); },
@@ -168,7 +174,7 @@ std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops)
   return results;
 }
 
-template std::vector<PathResult> check_call(const KernelCall<float>&, const Ops<float>&);
-template std::vector<PathResult> check_call(const KernelCall<bf16>&, const Ops<bf16>&);
+template std::vector<PathResult> check_call(const KernelCall<float>&, const Ops<float>&, uint32_t);
+template std::vector<PathResult> check_call(const KernelCall<bf16>&, const Ops<bf16>&, uint32_t);
 
 }  // namespace saslm

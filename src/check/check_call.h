@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/kernel_call.h"
+#include "core/error.h"
 
 namespace saslm {
 
@@ -15,8 +16,15 @@ struct PathResult {
   std::string why;       // it cannot be used; "" when it is right
 };
 
-// The device needs as much memory as the call touches. MachineError when it answers no more.
+// After this call the device does nothing more for this process.
+struct DeviceLost : MachineError {
+  DeviceLost(const std::string& what, std::string path) : MachineError(what), kernel(std::move(path)) {}
+  std::string kernel;  // that was on it; "" where none could take its place
+};
+
+// Paths among `avoided` (as Ops::avoid takes it) are left out, but for the last. The device needs as much
+// memory as the call touches.
 template <class T>
-std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops);
+std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops, uint32_t avoided = 0);
 
 }  // namespace saslm
