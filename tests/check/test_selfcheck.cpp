@@ -1,12 +1,11 @@
 // What becomes of a verdict: kept, found again, agreed on, and told.
-#include "check/selfcheck.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
 #include "bench/recording.h"
+#include "check/selfcheck.h"
 #include "core/file.h"
 #include "ops/kernel_names.h"
 #include "tests/own_folder.h"
@@ -39,7 +38,8 @@ TEST(Verdicts, AreFoundByTheirKeyAlone) {
   ASSERT_TRUE(here.find());
   EXPECT_EQ(here.find()->verdict, kept);
   EXPECT_FALSE(here.find()->unfinished);
-  for (const VerdictKey& other : {VerdictKey{{"card", "B"}, {"driver", "1"}}, {{"card", "A"}, {"driver", "2"}}})
+  for (const VerdictKey& other :
+       {VerdictKey{{"card", "B"}, {"driver", "1"}}, {{"card", "A"}, {"driver", "2"}}})
     EXPECT_FALSE(Verdicts(folder / "a/b", other).find());
   here.keep(kVerdict, true);
   EXPECT_TRUE(here.find()->unfinished);
@@ -97,8 +97,9 @@ TEST(Selfcheck, NamesTheOperationThatHasNoRightKernelAndKeepsNothing) {
     selfcheck(shipped("debug_cpu_mha"), without_kernels(), {.folder = folder.path()});
     FAIL() << "nothing was found";
   } catch (const MachineError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("self-check: norm_fwd 16x64, is computed wrongly here: cannot be launched: "
-                                        "called"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("self-check: norm_fwd 16x64, is computed wrongly here: cannot be launched: "
+                          "called"));
     EXPECT_THAT(error.what(), HasSubstr("runtime.selfcheck false"));
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
