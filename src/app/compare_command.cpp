@@ -12,6 +12,7 @@
 #include "app/print_plans.h"
 #include "app/stop_signal.h"
 #include "bench/kernel_paths.h"
+#include "check/selfcheck.h"
 #include "comm/host_ranks.h"
 #include "core/error.h"
 #include "train/compare.h"
@@ -129,6 +130,7 @@ int compare(const CompareArguments& o) {
                 (comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : ""));
   const CompareOutcome outcome = on_device(device, [&]<class T>(const Ops<T>& ops) {
     options.name_kernels = kernel_paths<T>;
+    if (device.gpu) options.check_kernels = [&](const Config& c) { return selfcheck(c, ops); };
     return run_comparison(file, options, ops, observer, comm);
   });
   gather_numbers(comm, {}, "end of the comparison");  // the last thing with a time limit

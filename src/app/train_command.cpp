@@ -12,6 +12,7 @@
 #include "app/print_json.h"
 #include "app/stop_signal.h"
 #include "bench/kernel_paths.h"
+#include "check/selfcheck.h"
 #include "comm/host_ranks.h"
 #include "train/trainer.h"
 
@@ -83,6 +84,7 @@ int train(const TrainArguments& o) {
   nlohmann::ordered_json summary;
   const TrainEnd end = on_device(device, [&]<class T>(const Ops<T>& ops) {
     options.name_kernels = kernel_paths<T>;
+    if (device.gpu) options.check_kernels = [&](const Config& c) { return selfcheck(c, ops); };
     Console console(config.train.steps);
     TrainObserver silent;
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));

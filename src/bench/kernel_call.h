@@ -1,6 +1,7 @@
 // One call of an operation, taken from the memory it was made for, so that it can be repeated on memory of
 // the bench: its name, shape and work, what it touches, and how to make it elsewhere.
 #pragma once
+#include <any>
 #include <functional>
 #include <limits>
 #include <string>
@@ -21,10 +22,10 @@ struct Touched {
 };
 
 // Where the memory of a call goes in a block of its own: views that overlap stay together, and each keeps its
-// alignment.
+// alignment. Before and behind each of them are at least gap_bytes that belong to nobody.
 class Packing {
  public:
-  explicit Packing(const std::vector<Touched>& touched);
+  explicit Packing(const std::vector<Touched>& touched, int64_t gap_bytes = 0);
   int64_t bytes() const { return bytes_; }
   std::byte* at(std::byte* block, const void* recorded) const;
 
@@ -43,6 +44,7 @@ struct KernelCall {
   double flops = 0, bytes = 0;  // describe.h says what counts
   std::vector<Touched> touched;
   std::string key;               // equal for calls that cost the same
+  std::any args;                 // of the operation's type, as they were recorded
   std::vector<int64_t> repeats;  // in a step of each config; see recording.h
 
   using Launch = std::function<void(const Ops<T>&, Stream)>;
@@ -110,7 +112,8 @@ std::string key_of(const Mat<X>& v) {
 }
 template <class X>
 std::string key_of(const Heads<X>& v) {
-  return dims(v) + "/" + std::to_string(v.t_stride) + "/" + std::to_string(v.h_stride);
+  return dims(v) + "/" + std::to_string(v.b_stride) + "/" + std::to_string(v.t_stride) + "/" +
+         std::to_string(v.h_stride);
 }
 
 template <class T, class X>
@@ -134,6 +137,17 @@ void add_view(KernelCall<T>& call, const Use& use, const X& view) {
   call.key += key_of(view);
 }
 
+// The call on other memory.
+template <class Args>
+Args moved(Args args, const Packing& packing, std::byte* block) {
+  const auto move = [&](auto& view) {
+    using X = std::remove_reference_t<decltype(*view.data)>;
+    if (view) view.data = reinterpret_cast<X*>(packing.at(block, view.data));
+  };
+  describe(args, [&](const Use&, auto&... views) { (move(views), ...); });
+  return args;
+}
+
 template <class T, class Args>
 KernelCall<T> make_call(Args args) {
   KernelCall<T> call;
@@ -143,14 +157,11 @@ KernelCall<T> make_call(Args args) {
   call.shape = work.shape;
   call.flops = work.flops;
   call.key = call.op + " " + call.shape + call.key;
+  call.args = args;
   call.moved_to = [args](const Packing& packing, std::byte* block) {
-    Args there = args;
-    const auto move = [&](auto& view) {
-      using X = std::remove_reference_t<decltype(*view.data)>;
-      if (view) view.data = reinterpret_cast<X*>(packing.at(block, view.data));
+    return [there = moved(args, packing, block)](const Ops<T>& ops, Stream stream) {
+      Launcher<T, Args>::launch(ops, stream, there);
     };
-    describe(there, [&](const Use&, auto&... views) { (move(views), ...); });
-    return [there](const Ops<T>& ops, Stream stream) { Launcher<T, Args>::launch(ops, stream, there); };
   };
   return call;
 }

@@ -15,6 +15,11 @@ namespace saslm {
 template <class T>
 std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs);
 
+// The distinct calls of a whole run: those above with what is done once and in evaluations, of two
+// micro-batches, whose gradients are added up.
+template <class T>
+std::vector<KernelCall<T>> record_run(const Config& config);
+
 // Every operation that a call can be of, by the name of its entry in Ops.
 std::vector<std::string> operation_names();
 

@@ -104,6 +104,7 @@ std::string to_json(const RunState& state) {
                                    {"precision", precision},
                                    {"build", build}})
     if (!value.empty()) j[key] = value;
+  if (!state.avoided.empty()) j["avoided"] = state.avoided;
   if (!state.tokenizer.name.empty())
     j["tokenizer"] = {{"name", state.tokenizer.name}, {"fingerprint", state.tokenizer.fingerprint}};
   if (!state.origin.kind.empty()) j["origin"] = to_json(state.origin);
@@ -130,6 +131,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
     state.eval_sample = j.value("eval_sample", "");
+    state.avoided = j.value("avoided", std::vector<std::string>());
     state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", "")};
     if (j.at("data").size() != 2)
       throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");

@@ -6,11 +6,13 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "ops/kernel_names.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
 #include "train/now_s.h"
@@ -62,6 +64,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock()),
       loader_(train_set_, config.data.shuffle, config.train.seed),
+      verdict_(checked_kernels()),
       engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
@@ -75,6 +78,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
   restore();
+  avoid_kernels();
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_.run_dir),
@@ -226,6 +230,28 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
 }
 
 template <class T>
+KernelVerdict Trainer<T>::checked_kernels() const {
+  if (!options_.check_kernels) return {};
+  return agreed(comm_, config_.runtime.selfcheck ? options_.check_kernels(config_) : KernelVerdict{});
+}
+
+template <class T>
+void Trainer<T>::avoid_kernels() {
+  for (const std::string& name : verdict_.kernels()) {
+    if (std::find(state_.avoided.begin(), state_.avoided.end(), name) != state_.avoided.end()) continue;
+    if (resumed_at_ >= 0) {
+      changes_.push_back(name + ": wrong here, and not used; the last bits change from here");
+      observer_.warning("changed since the checkpoint: " + changes_.back());
+    }
+    state_.avoided.push_back(name);
+  }
+  engine_.ops().avoid(engine_.stream(), kernels_named(state_.avoided));
+  for (const KernelVerdict::Wrong& w : verdict_.wrong)
+    observer_.warning("self-check: " + w.kernel + " is not used: " + w.call + ": " + w.why);
+  if (verdict_.calls > 0) observer_.note(summary(verdict_));
+}
+
+template <class T>
 std::vector<KernelPath> Trainer<T>::named_kernels() const {
   const simt::DeviceLimits card = engine_.ops().limits(engine_.stream());
   if (!options_.name_kernels || card.shared_bytes == 0) return {};
@@ -266,6 +292,8 @@ void Trainer<T>::log_start() {
                           {"precision", state_.computed_by.precision},
                           {"build", state_.computed_by.build},
                           {"kernels", kernels},
+                          {"selfcheck", to_json(verdict_)},
+                          {"avoided", state_.avoided},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},

@@ -14,6 +14,7 @@
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
 #include "train/engine.h"
+#include "train/kernel_check.h"
 #include "train/kernel_paths.h"
 #include "train/observer.h"
 #include "train/optimizer.h"
@@ -32,8 +33,9 @@ struct TrainOptions {
   std::optional<TokenizerCopy> tokenizer = {};  // of a run that is done once more: its own; else left out
   double max_minutes = 0;                       // stop and save after this long; 0 = no limit
   std::function<bool()> stop;                   // asked after every step: save and return?
-  int local_ranks = 1;            // on this machine, this one among them: they divide its memory
-  NameKernels name_kernels = {};  // asked on a GPU, for the record; absent: not recorded
+  int local_ranks = 1;              // on this machine, this one among them: they divide its memory
+  NameKernels name_kernels = {};    // asked on a GPU, for the record; absent: not recorded
+  CheckKernels check_kernels = {};  // asked before memory is taken, if runtime.selfcheck is; absent: not
 };
 
 enum class TrainEnd { finished, stopped };
@@ -66,6 +68,8 @@ class Trainer {
   void resume_from(const Checkpoint& checkpoint);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
+  KernelVerdict checked_kernels() const;  // by all ranks
+  void avoid_kernels();                   // those that are wrong, or that the checkpoint's run did without
   std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
@@ -89,6 +93,7 @@ class Trainer {
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
+  KernelVerdict verdict_;
   Engine<T> engine_;
   AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;
