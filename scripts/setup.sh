@@ -12,7 +12,6 @@ packages=(
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )
 . /etc/os-release
-[ "${VERSION_CODENAME:-}" != jammy ] || packages+=(g++-12)  # Ubuntu 22.04's own, 11, lacks what kernels/cpu/simd.h uses
 [ "$ID" = debian ] && packages+=(libclang-rt-dev)  # the fuzzers' runtime; elsewhere it comes with clang, or they rest
 
 missing=()
