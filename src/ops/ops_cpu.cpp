@@ -91,6 +91,7 @@ const Ops<T>& cpu_ops() {
       .product_table = [](Stream) { return std::string(); },
       .host_memory = true,
       .device = "cpu",
+      .platform = [] { return Platform(); },
       .copy_in = copy,
       .copy_out = copy,
       .zero = zero,
