@@ -18,7 +18,6 @@ if [ "${1:-}" != --program ]; then
   )
 fi
 . /etc/os-release
-[ "${VERSION_CODENAME:-}" != jammy ] || packages+=(g++-12)  # Ubuntu 22.04's own, 11, lacks what kernels/cpu/simd.h uses
 [ "$ID" = debian ] && [ "${1:-}" != --program ] && packages+=(libclang-rt-dev)  # the fuzzers' runtime; elsewhere it comes with clang, or they rest
 
 missing=()

@@ -49,6 +49,7 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"zero_stage", p.config.runtime.zero_stage},
           {"flops_recomputed_per_token", plan.flops_recomputed},
           {"arena_bytes", plan.arena_bytes},
+          {"headroom_bytes", plan.headroom_bytes},
           {"bytes_by_region", regions},
           {"bytes_by_buffer", buffers},
           {"checkpoint_bytes", plan.checkpoint_bytes},
@@ -159,6 +160,8 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
   table.distance(&Plan::arena_bytes);
+  if (std::any_of(plans.begin(), plans.end(), [](const Planned& p) { return p.plan.headroom_bytes > 0; }))
+    table.row("beside it, left to CUDA", [](const Planned& p) { return human_bytes(p.plan.headroom_bytes); });
   if (plans[0].config.train.ranks > 1)
     table.row("all ranks, on a CPU here", [](const Planned& p) {
       const bool gpu = intended_device(p.config.runtime).gpu;

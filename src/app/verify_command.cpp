@@ -28,9 +28,8 @@ void tell_what_differs(const ReplayPlan& plan, const ComputedBy& now) {
               << ": the replay, which has the last ones, may differ by that alone\n";
   for (const std::string& line : other_arithmetic(plan.computed_by, now))
     std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
-  if (other_build(plan.computed_by, now))
-    std::cerr << "warning: another build of saslm saved " << plan.to_path
-              << ": the replay may differ by that alone\n";
+  for (const std::string& line : other_build(plan.computed_by, now))
+    std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
 }
 
 int verify(const VerifyArguments& o) {

@@ -47,6 +47,7 @@ Ops<T> recording_ops() {
   ops.avoid = [](Stream, uint32_t) {};
   ops.host_memory = false;
   ops.device = "";
+  ops.platform = [] { return Platform(); };
   ops.copy_in = [](Stream, void*, const void*, size_t) {};
   ops.copy_out = [](Stream, void* host, const void*, size_t bytes) { std::memset(host, 0, bytes); };
   ops.zero = [](Stream, void*, size_t) {};

@@ -62,7 +62,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       val_set_(open_val_set(config)),
       eval_sample_(val_set_ ? make_eval_sample(*val_set_, config.eval.max_sequences) : EvalSample()),
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
-      lock_(agree_and_lock()),
+      lock_(agree_and_lock(ops)),
       loader_(train_set_, config.data.shuffle, config.train.seed),
       verdict_(checked_kernels()),
       engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
@@ -77,6 +77,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.eval_sample = eval_sample_.fingerprint;
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
+  peak_ = peak_of(config.runtime, state_.computed_by.platform, std::is_same_v<T, bf16>);
+  tell_platform();
   restore();
   avoid_kernels();
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
@@ -96,7 +98,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 }
 
 template <class T>
-std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
+std::unique_ptr<RunLock> Trainer<T>::agree_and_lock(const Ops<T>& ops) const {
   if (comm_.size() > 1) {
     nlohmann::json mine = nlohmann::json::parse(to_json(config_));
     for (const char* key : {"zero_stage", "gradient_sum"})
@@ -111,6 +113,8 @@ std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
     mine["--init-from"] = options_.init_from;
     mine["weights in bytes"] = sizeof(T);
     mine["build"] = build_hash();
+    mine["compute capability"] =
+        ops.platform().capability;  // each rank's own machine code updates its weights
     check_alike(comm_, mine);
   }
   if (comm_.size() > 1 && config_.runtime.gradient_sum == RankSum::library)
@@ -206,9 +210,8 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
     changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
   for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
-  if (other_build(saved.computed_by, state_.computed_by))
-    observer_.note(
-        "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
+  for (const std::string& line : other_build(saved.computed_by, state_.computed_by))
+    observer_.note(line + "; the same bits are promised for the same build, driver and CUDA only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.eval_sample = state_.eval_sample;
   saved.tokenizer = state_.tokenizer;
@@ -266,6 +269,18 @@ std::vector<KernelPath> Trainer<T>::named_kernels() const {
 }
 
 template <class T>
+void Trainer<T>::tell_platform() {
+  for (const std::string& line : not_as_first(comm_, to_json(state_.computed_by.platform)))
+    observer_.warning(line + "; the last bits depend on it");
+  if (peak_.from.empty()) return;
+  char mfu[64] = "no MFU";
+  if (peak_.tflops > 0)
+    std::snprintf(mfu, sizeof mfu, "MFU is measured against %g TFLOP/s%s", peak_.tflops,
+                  comm_.size() > 1 ? " a rank" : "");
+  observer_.note(std::string(mfu) + (peak_.tflops > 0 ? " (" + peak_.from + ")" : ": " + peak_.from));
+}
+
+template <class T>
 void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
   if (val_set_) {
@@ -294,6 +309,8 @@ void Trainer<T>::log_start() {
                           {"kernels", kernels},
                           {"selfcheck", to_json(verdict_)},
                           {"avoided", state_.avoided},
+                          {"platform", to_json(state_.computed_by.platform)},
+                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
@@ -403,8 +420,7 @@ void Trainer<T>::train_step() {
   record.tokens = state_.tokens;
   record.step_ms = seconds * 1e3;
   record.tokens_per_s = double(plan_.tokens_per_step) / seconds;
-  if (config_.runtime.peak_tflops > 0)
-    record.mfu = plan_.flops_per_token * record.tokens_per_s / (config_.runtime.peak_tflops * 1e12);
+  record.mfu = mfu_of(plan_.flops_per_token, record.tokens_per_s, peak_, comm_.size());
   if (metrics_) {
     const bool well = metrics_->problem().empty();
     metrics_->log_step(record);

@@ -14,6 +14,7 @@
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
 #include "train/engine.h"
+#include "train/gpu_peak.h"
 #include "train/kernel_check.h"
 #include "train/kernel_paths.h"
 #include "train/observer.h"
@@ -60,8 +61,8 @@ class Trainer {
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
-  std::unique_ptr<RunLock> agree_and_lock()
-      const;  // that all ranks are about to do the same; the first rank's
+  // That all ranks are about to do the same; the first rank's.
+  std::unique_ptr<RunLock> agree_and_lock(const Ops<T>& ops) const;
   void restore();
   void follow_first();  // the others' restore
   void start_anew(const std::string& init_from);
@@ -71,6 +72,7 @@ class Trainer {
   KernelVerdict checked_kernels() const;  // by all ranks
   void avoid_kernels();                   // those that are wrong, or that the checkpoint's run did without
   std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
+  void tell_platform();  // where other ranks compute on another; what MFU is measured against
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
@@ -107,7 +109,8 @@ class Trainer {
   int64_t resumed_at_ = -1;                     // likewise; -1: not
   bool other_evaluations_ = false;  // than the checkpoint's: of other data or other sequences of it
   std::optional<double> last_val_loss_;
-  double started_at_s_ = 0;     // monotonic
+  double started_at_s_ = 0;  // monotonic
+  Peak peak_;
   std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing
 };
 

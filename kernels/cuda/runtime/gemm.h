@@ -66,4 +66,7 @@ class Gemm {
   std::optional<GemmTable> table_;
 };
 
+// "cuBLASLt 13.1.0": the library that was loaded. MachineError when there is none.
+std::string gemm_library();
+
 }  // namespace saslm::cuda
