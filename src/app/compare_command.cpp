@@ -104,7 +104,8 @@ int compare(const CompareArguments& o) {
   const std::string dir =
       o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
   if (o.report_only) return report_only(o, dir);
-  const LaunchedAs launched = launched_as();
+  LaunchedAs launched = launched_as();
+  launched.shared_dir = dir;
   if (o.ranks > 1 && !launched.launched) {  // a mistake is told once
     const CompareFile file = load(o, o.ranks);
     const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);

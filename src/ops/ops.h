@@ -73,8 +73,8 @@ struct Ops {
   // What is queued on the follower from now on begins when all that the leader has queued so far is done.
   void (*follow)(Stream follower, Stream leader);
   // Matrix products by algorithms that are chosen by timing, from now on: with the choices of an earlier
-  // run's table, "" for none. False: the table holds for another library or device and is not used. Before
-  // the first product. The table as it has grown: product_table; "" where nothing is chosen.
+  // run's table, "" for none, before those that were made since. False: the table holds for another library
+  // or device and is not used. The table as it has grown: product_table; "" where nothing is chosen.
   bool (*time_products)(Stream, const std::string& table);
   std::string (*product_table)(Stream);
   // What a queue's kernels may fit their launches to; zeros on a CPU. Kernels that calls on it are not

@@ -15,6 +15,7 @@
 #include "ops/kernel_names.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
+#include "train/load_state.h"
 #include "train/now_s.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
@@ -64,12 +65,12 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock(ops)),
       loader_(train_set_, config.data.shuffle, config.train.seed),
+      batches_(loader_, config.train.micro_batch, config.train.seq_len),
       verdict_(checked_kernels()),
-      engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
+      engine_(config.model, training_shape(config), Mode::train, ops, comm,
+              sharing_among(comm, config.runtime, options.local_ranks)),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
-      inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
-      targets_(inputs_.size()),
       started_at_s_(now_s()) {
   for (const std::string& line : check_tokenizer(config, train_set_, val_set_)) observer_.note(line);
   state_.train_fingerprint = train_set_.fingerprint();
@@ -156,7 +157,7 @@ void Trainer<T>::follow_first() {
   if (const std::string path = first[0]; path.empty())
     start_anew(first[2]);
   else
-    resume_from(verify_checkpoint(path));
+    resume_from(verified_elsewhere(path));
   evaluated_at_ = first[1];
 }
 
@@ -218,10 +219,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
-  std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
-  for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
-  load_checkpoint(checkpoint, engine_.room_for(Region::masters), moments);
-  for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
+  load_state(engine_, checkpoint);
   state_ = saved;
   detector_.restore(saved.detector);
   resumed_at_ = state_.step;
@@ -354,12 +352,14 @@ TrainEnd Trainer<T>::run() {
     else if (checkpoint_due())
       save();
     const bool evaluated = !eval_due() || run_evaluation();
+    share_products();
     if (evaluated && last) break;
     if (!evaluated || hear_all()) {
       save_for_good();
       return TrainEnd::stopped;
     }
     train_step();
+    share_products();
     if (detector_.diverged()) {
       save_for_good();
       if (!comm_.first()) throw PeerError();
@@ -385,10 +385,14 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const int64_t mine = comm_.rank() * train.grad_accum;  // the first of this rank's micro-batches
   engine_.begin_step();
   for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
-    loader_.load(state_.sample_index + uint64_t((mine + micro) * train.micro_batch), train.micro_batch,
-                 inputs_.data(), targets_.data());
+    const bool last = micro + 1 == train.grad_accum;
+    const int64_t next =
+        last ? train.global_batch + mine * train.micro_batch : (mine + micro + 1) * train.micro_batch;
+    const auto& [inputs, targets] =
+        batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
+                     state_.sample_index + uint64_t(next));
     engine_.add_loss_and_grads(
-        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
+        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
         scale);
   }
   state_.sample_index += uint64_t(train.global_batch);

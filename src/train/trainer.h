@@ -10,9 +10,10 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
 #include "data/eval_sample.h"
-#include "data/loader.h"
+#include "data/prefetch.h"
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
+#include "train/agree_ranks.h"
 #include "train/engine.h"
 #include "train/gpu_peak.h"
 #include "train/kernel_check.h"
@@ -78,7 +79,8 @@ class Trainer {
   bool run_evaluation();                          // false: told to stop on the way
   void save();
   void save_for_good();  // the state as it is now, before this returns
-  bool hear_all();       // what must be done together: stop? Saves that have ended, or failed, are dealt with
+  void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
+  bool hear_all();  // what must be done together: stop? Saves that have ended, or failed, are dealt with
   bool eval_due() const { return evaluated_at_ != state_.step && evaluation_due(evaluations_, state_.step); }
   bool checkpoint_due() const;
 
@@ -94,14 +96,15 @@ class Trainer {
   std::unique_ptr<RunLock>
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
+  BatchPrefetch batches_;                // of loader_
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
   KernelVerdict verdict_;
   Engine<T> engine_;
   AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;
 
-  std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
+  std::string products_;                        // the table of timed products that all ranks have
   std::unique_ptr<Tokenizer> tokenizer_;        // null where it is not to be had
   std::map<std::string, std::string> carried_;  // its files, in every checkpoint
   std::vector<std::string> changes_;            // since the checkpoint it went on from

@@ -32,7 +32,7 @@ constexpr const char* kVariables[] = {"RANK",
                                       "PMI_SIZE",
                                       "MPI_LOCALRANKID",
                                       "MPI_LOCALNRANKS",
-                                      "SASLM_TOKEN"};
+                                      "SASLM_SECRET"};
 
 // Puts a launcher into the environment, and takes it out again.
 class Environment {
