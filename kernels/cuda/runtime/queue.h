@@ -11,10 +11,15 @@
 #include <memory>
 #include <string>
 
+#include "core/platform.h"
 #include "core/stream.h"
 #include "core/view.h"
+#include "kernels/simt/launch_grid.h"
 
 namespace saslm::cuda {
+
+// Of the GPU that this thread uses; the driver by the CUDA that it knows, alone.
+Platform platform();
 
 // Zeroed. The device's memory is freed with the last pointer.
 std::shared_ptr<std::byte> allocate(int64_t bytes);
@@ -22,6 +27,10 @@ int64_t available_bytes();
 
 std::shared_ptr<const Stream> open_stream();
 void follow(Stream follower, Stream leader);  // Ops::follow (src/ops/ops.h)
+
+// Ops::limits and Ops::avoid (src/ops/ops.h).
+simt::DeviceLimits limits(Stream);
+void avoid(Stream, uint32_t kernels);
 
 // Ops::time_products and Ops::product_table (src/ops/ops.h).
 bool time_products(Stream, const std::string& table);
