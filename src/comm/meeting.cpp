@@ -143,22 +143,25 @@ class Meeting {
         heed("rank 0 to write " + secret_path(as_.shared_dir) + ", where it has no " + kSecretVariable);
       }
       if (Clock::now() + pause > deadline_)
-        throw CommError(
-            (!key_ ? "rank 0 wrote no " + secret_path(as_.shared_dir) +
-                         ", by which ranks know each other; give all ranks one " + kSecretVariable +
-                         ", or a --run-dir that their machines share. It was waited for"
-             : stale_ ? "the secret in " + secret_path(as_.shared_dir) + " is not that of rank 0 at " +
-                            at.text() + "; give all ranks one " + kSecretVariable +
-                            ", or a --run-dir that their machines share. It was tried"
-             : connected ? "who listens at " + at.text() + " lets this rank go without a word"
-                         : "nobody answers at " + at.text()) +
-            ", where rank " + std::to_string(rank) + " should listen, within " + seconds_of(limit_) +
-            "; start all " + std::to_string(as_.size) +
-            " ranks, with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and let no firewall "
-            "part them" +
-            why_several());
+        throw CommError(why_not_reached(rank, at, connected) + why_several());
       std::this_thread::sleep_for(pause);
     }
+  }
+
+  std::string why_not_reached(int rank, const Endpoint& at, bool connected) const {
+    const std::string all = "all " + std::to_string(as_.size) + " ranks",
+                      within = " within " + seconds_of(limit_);
+    const std::string share = std::string("a --run-dir that their machines share, or one ") + kSecretVariable;
+    if (!key_)
+      return "rank 0 wrote no " + secret_path(as_.shared_dir) + ", by which ranks know each other," + within +
+             "; start " + all + ", with " + share;
+    if (stale_)
+      return "the secret in " + secret_path(as_.shared_dir) + " did not become that of rank 0 at " +
+             at.text() + within + "; give " + all + " " + share;
+    return (connected ? "who listens at " + at.text() + " lets this rank go without a word"
+                      : "nobody answers at " + at.text()) +
+           ", where rank " + std::to_string(rank) + " should listen," + within + "; start " + all +
+           ", with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and let no firewall part them";
   }
 
   // From the file, until it has served once: an earlier run may have left another.

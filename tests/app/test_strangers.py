@@ -195,9 +195,11 @@ class ByHand(AppTest):
 
     def test_the_secret_of_our_launcher_is_in_no_command_line(self):
         with Process("train", self.config, "--ranks", "2", "--run-dir", self.fresh(), "--set", "train.steps=400") as run:
-            run.wait_until(lambda: len(harness.children(run.pid)) == 2)
-            for child in harness.children(run.pid):
-                environment = Path(f"/proc/{child}/environ").read_bytes()
+            def environments():
+                return [Path(f"/proc/{child}/environ").read_bytes() for child in harness.children(run.pid)]
+
+            run.wait_until(lambda: [b"SASLM_SECRET=" in one for one in environments()] == [True, True])
+            for child, environment in zip(harness.children(run.pid), environments()):
                 secret = environment.partition(b"SASLM_SECRET=")[2].partition(b"\0")[0]
                 self.assertEqual(len(secret), 64)
                 self.assertNotIn(secret, Path(f"/proc/{child}/cmdline").read_bytes())
@@ -273,8 +275,8 @@ class ByHand(AppTest):
                      "runtime.comm_timeout_s=3") as (other,):
             done = other.wait()
         self.assertRegex(done.err, r"rank 1 is waiting for rank 0 to write .*/\.ranks_secret, where it has no SASLM_SECRET")
-        self.assertRegex(done.err, r"rank 0 wrote no .*/\.ranks_secret, by which ranks know each other; give all ranks "
-                                   "one SASLM_SECRET, or a --run-dir that their machines share")
+        self.assertRegex(done.err, r"rank 0 wrote no .*/\.ranks_secret, by which ranks know each other, within 3 s .*; start all "
+                                   "2 ranks, with a --run-dir that their machines share, or one SASLM_SECRET")
 
     def test_what_is_too_short_to_be_a_secret_is_refused_and_not_shown(self):
         done = saslm("train", self.config, "--run-dir", self.fresh(), env=as_torchrun(0, 2, 4000) | {"SASLM_SECRET": "open sesame"})

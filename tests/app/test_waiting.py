@@ -46,10 +46,12 @@ class ForRanksThatDoNotCome(Waiting):
         for rank, number in ((0, signal.SIGTERM), (0, signal.SIGINT), (0, signal.SIGUSR1), (1, signal.SIGTERM), (1, signal.SIGINT)):
             with self.subTest(rank=rank, signal=number):
                 run, port = self.fresh(), free_port()
-                with Process("train", self.config, "--run-dir", run, env=as_torchrun(rank, 2, port)) as process:
+                secret = {"SASLM_SECRET": "ab" * 16} if number == signal.SIGINT else {}
+                with Process("train", self.config, "--run-dir", run, env=as_torchrun(rank, 2, port) | secret) as process:
                     self.await_line(process, "waiting for")
                     done = self.ends_at_once(process, number, STOPPED)
-                whom = "rank 1" if rank == 0 else f"rank 0 to answer at localhost:{port}"
+                whom = ("rank 1" if rank == 0 else f"rank 0 to answer at localhost:{port}" if secret
+                        else f"rank 0 to write {run}/.ranks_secret, where it has no SASLM_SECRET")
                 self.assertRegex(done.err, rf"rank {rank} is waiting for {whom} \(2 ranks, rank 0 at localhost:{port}\), for "
                                            r"\d s so far, for 600 s \(runtime.comm_timeout_s\) at most")
                 self.assertIn(f"said by RANK={rank}, WORLD_SIZE=2, MASTER_ADDR=localhost, MASTER_PORT={port} in the environment: "
