@@ -22,6 +22,44 @@ struct Steps {
   int outer = 1, inner = 1, a_outer = 0, a_inner = 0, b_outer = 0, b_inner = 0, half = -1;
 };
 
+template <bool kA, bool kB, bool kFull>
+__device__ __forceinline__ void add_steps(Unit& u, const bf16* const (&from_a)[kDown],
+                                          const bf16* const (&from_b)[kAcross / 2], int upper,
+                                          const Steps& steps) {
+  SIMT_ROLLED
+  for (int o = 0; o < steps.outer; ++o) {
+    int at_a = o * steps.a_outer, at_b = o * steps.b_outer;
+    SIMT_ROLLED
+    for (int i = 0; i < steps.inner; ++i, at_a += steps.a_inner, at_b += steps.b_inner) {
+      uint32_t a[kDown][4];
+      SIMT_UNROLL
+      for (int m = 0; m < kDown; ++m) {
+        if (!kFull && m >= u.down) continue;
+        if constexpr (kA)
+          simt::ldmatrix_x4_trans(a[m], from_a[m] + at_a);
+        else
+          simt::ldmatrix_x4(a[m], from_a[m] + at_a);
+      }
+      const int of_b = at_b + (kB && i == steps.half ? 0 : upper);
+      SIMT_UNROLL
+      for (int n = 0; n < kAcross; n += 2) {
+        if (!kFull && (u.across >> n & 1) == 0) continue;
+        uint32_t b[4];
+        if constexpr (kB)
+          simt::ldmatrix_x4_trans(b, from_b[n / 2] + of_b);
+        else
+          simt::ldmatrix_x4(b, from_b[n / 2] + of_b);
+        SIMT_UNROLL
+        for (int m = 0; m < kDown; ++m) {
+          if (!kFull && m >= u.down) continue;
+          simt::mma_m16n8k16(u.sum[m][n], a[m], b[0], b[1]);
+          if (kFull || (u.across >> n & 2) != 0) simt::mma_m16n8k16(u.sum[m][n + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+}
+
 // u.sum += a b. A fragment of a is stored [m][k], or [k][m] (kA), from a(tile) on; of b [n][k], or [k][n]
 // (kB), from b(tile) on.
 template <bool kA, bool kB, class A, class B>
@@ -31,40 +69,18 @@ __device__ __forceinline__ void add(Unit& u, A a, int a_pitch, B b, int b_pitch,
       kA ? lane / 8 % 2 * 8 + (lane / 16 * 8 + lane % 8) * a_pitch : lane % 16 * a_pitch + lane / 16 * 8;
   const int in_b = lane % 8 * b_pitch + (kB ? 0 : lane / 8 % 2 * 8),
             upper = kB ? lane / 8 % 2 * 8 * b_pitch : 0;
-  const bf16 *from_a[kDown], *from_b[kAcross];
+  const bf16 *from_a[kDown], *from_b[kAcross / 2];  // of b two tiles, one by each half of the warp
   SIMT_UNROLL
   for (int m = 0; m < kDown; ++m) from_a[m] = a(m < u.down ? u.m + m : u.m) + in_a;
   SIMT_UNROLL
-  for (int n = 0; n < kAcross; ++n) from_b[n] = b((u.across >> n & 1) != 0 ? u.n[n] : u.n[0]) + in_b;
-  SIMT_ROLLED
-  for (int o = 0; o < steps.outer; ++o) {
-    int at_a = o * steps.a_outer, at_b = o * steps.b_outer;
-    SIMT_ROLLED
-    for (int i = 0; i < steps.inner; ++i, at_a += steps.a_inner, at_b += steps.b_inner) {
-      uint32_t fa[kDown][4];
-      SIMT_UNROLL
-      for (int m = 0; m < kDown; ++m)
-        if (m < u.down) {
-          if constexpr (kA)
-            simt::ldmatrix_x4_trans(fa[m], from_a[m] + at_a);
-          else
-            simt::ldmatrix_x4(fa[m], from_a[m] + at_a);
-        }
-      const int of_b = at_b + (i == steps.half ? 0 : upper);
-      SIMT_UNROLL
-      for (int n = 0; n < kAcross; ++n) {
-        if ((u.across >> n & 1) == 0) continue;
-        uint32_t fb[2];
-        if constexpr (kB)
-          simt::ldmatrix_x2_trans(fb, from_b[n] + of_b);
-        else
-          simt::ldmatrix_x2(fb, from_b[n] + of_b);
-        SIMT_UNROLL
-        for (int m = 0; m < kDown; ++m)
-          if (m < u.down) simt::mma_m16n8k16(u.sum[m][n], fa[m], fb[0], fb[1]);
-      }
-    }
+  for (int n = 0; n < kAcross; n += 2) {
+    const int low = (u.across >> n & 1) != 0 ? u.n[n] : u.n[0];
+    from_b[n / 2] = b(lane >= 16 && (u.across >> n & 2) != 0 ? u.n[n + 1] : low) + in_b;
   }
+  if (u.down == kDown && u.across == (1u << kAcross) - 1)
+    add_steps<kA, kB, true>(u, from_a, from_b, upper, steps);
+  else
+    add_steps<kA, kB, false>(u, from_a, from_b, upper, steps);
 }
 
 // f(unit) for every unit of so many tiles, dealt to the warps: the same always to the same.
@@ -134,6 +150,7 @@ struct Block {
     return tokens + token * at.token + lines + (p + at.halo) * at.pitch + c;
   }
 
+  // A barrier must pass before they are read.
   __device__ __forceinline__ void load_weights(const SasParams<const bf16>& w, int tokens_at_once) const {
     fill_zeros(weights, at.weights + 2 * at.biases() + tokens_at_once * at.token, int(threadIdx.x), kThreads);
     simt::block_sync();
@@ -147,7 +164,6 @@ struct Block {
       load_bias(biases + 2 * at.mid, w.proj1_b, at.E);
       load_bias(biases + 2 * at.mid + at.E, w.proj2_b, at.E);
     }
-    simt::block_sync();
   }
   // w[o][i*K + j] to [o][(j, i)].
   __device__ __forceinline__ void load_conv(bf16* to, int to_pitch, const Mat<const bf16>& w, int inputs,

@@ -19,7 +19,7 @@ std::vector<Config> shipped_configs() {
     if (entry.path().filename().string().starts_with("compare_")) continue;
     configs.push_back(
         load_config(entry.path(), {"model.n_layer=1", "model.d_model=64", "model.mlp.hidden=64",
-                                   "model.vocab_size=64", "model.max_seq_len=10", "train.seq_len=10",
+                                   "model.vocab_size=64", "model.max_seq_len=6", "train.seq_len=6",
                                    "train.micro_batch=1", "train.grad_accum=1", "train.global_batch=1"}));
   }
   return configs;
@@ -49,9 +49,11 @@ TEST(CudaShipped, EveryConfigTrainsAStepOnEveryCard) {
       const simt::DeviceLimits card = ops.limits(*ops.open_stream());
       std::string key = std::to_string(card.shared_bytes / 1024) + " KiB";
       for (const KernelPath& path : kernel_paths<bf16>(config, card, 0)) {
-        key += "\\n  " + path.call + ": " + path.text;
-        // Of widths that models are trained with, all are on tensor cores.
-        EXPECT_TRUE(path.why_slow.empty() || config.model.attention.head_dim < 32)
+        key += "\n  " + path.call + ": " + path.text;
+        // Of widths that models are trained with all are on tensor cores, but the largest simulations'
+        // backward on 99 KiB.
+        const bool large = card.shared_bytes < 100 * 1024 && path.call.starts_with("sas_bwd");
+        EXPECT_TRUE(path.why_slow.empty() || large || config.model.attention.head_dim < 32)
             << path.call << ": " << path.why_slow;
       }
       if (!tried.insert(key).second) continue;
