@@ -8,8 +8,13 @@
 #   saslm_simt_mutations(NAME KERNELS ... [FILTER tests] [OR NAME ...])
 #       ctest entries NAME_mutants_of_KERNEL: without any one of its synchronisations the kernel turns NAME_race red, or
 #       that of another. FILTER: GoogleTest's, where not all tests are needed for that.
-#   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES 80-real 90a-real)
-#       an object library that nvcc compiles, with its warnings and those of ptxas as errors. Nothing without nvcc.
+#   saslm_cuda_objects(NAME SOURCES ... ARCHITECTURES ${SASLM_CUDA_ARCHITECTURES})
+#       an object library that nvcc compiles for these (cmake/gpu_code.cmake), with its warnings and those of ptxas as
+#       errors. Nothing without nvcc.
+
+include(CheckCXXCompilerFlag)
+include(cmake/find_cuda.cmake)
+include(cmake/gpu_code.cmake)
 
 set(simt_dir ${PROJECT_SOURCE_DIR}/kernels/simt)
 set(simt_sources
@@ -24,7 +29,11 @@ if(SASLM_WERROR)
   list(APPEND simt_warnings -Werror)
 endif()
 # What every kernel is compiled with: it reads one memory as several types; what it forgets to set shows.
-set(simt_flags -fno-strict-aliasing -ftrivial-auto-var-init=pattern -g1)
+set(simt_flags -fno-strict-aliasing -g1)
+check_cxx_compiler_flag(-ftrivial-auto-var-init=pattern SASLM_FILLS_VARIABLES)  # GCC 12 is the first that does
+if(SASLM_FILLS_VARIABLES)
+  list(APPEND simt_flags -ftrivial-auto-var-init=pattern)
+endif()
 set(simt_plain_flags -O2)
 set(simt_asan_flags -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 set(simt_race_flags -O1 -fsanitize=thread)
@@ -137,9 +146,12 @@ endfunction()
 option(SASLM_CUDA "Compile the GPU side of the kernels when there is an nvcc" ON)
 if(SASLM_CUDA)
   include(CheckLanguage)
-  check_language(CUDA)
+  saslm_find_nvcc()
+  if(SASLM_NVCC)
+    check_language(CUDA)
+  endif()
 endif()
-set(SASLM_CUDA_ARCHITECTURES 80-real 90a-real CACHE STRING "What the GPU side of the kernels is compiled for")
+set(SASLM_CUDA_ARCHITECTURES "" CACHE STRING "Cards that the kernels are compiled for (cmake/gpu_code.cmake); empty: all")
 if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_ARCHITECTURES 80-real CACHE STRING "saslm_cuda_objects sets its own")
   enable_language(CUDA)
@@ -153,19 +165,35 @@ if(SASLM_CUDA AND CMAKE_CUDA_COMPILER)
     --expt-relaxed-constexpr  # constexpr members of views, std::bit_cast
     -diag-suppress=554        # views of const convert to nothing further
     $<$<BOOL:${SASLM_WERROR}>:-Werror=all-warnings>
+    -lineinfo                 # profilers show the source; the code is the same
     -Xptxas=-v$<$<BOOL:${SASLM_WERROR}>:,--warning-as-error>
     -Xcompiler=-Wall,-Wextra,-Wno-restrict>)
   find_package(CUDAToolkit REQUIRED)
-  find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # the library is loaded when a GPU is used
+  saslm_find_cuda_header(CUBLASLT_INCLUDE_DIR cublasLt.h)  # the library is loaded when a GPU is used
+  if(NOT SASLM_CUDA_ARCHITECTURES)
+    saslm_default_architectures(SASLM_CUDA_ARCHITECTURES ${CMAKE_CUDA_COMPILER_VERSION})
+  endif()
+  saslm_generate_code(unused SASLM_GPU_CODE_WORDS ${SASLM_CUDA_ARCHITECTURES})
+  saslm_check_nvcc_knows(${CMAKE_CUDA_COMPILER} "${SASLM_GPU_CODE_WORDS}")
   if(CUBLASLT_INCLUDE_DIR AND NOT SASLM_SANITIZE)
     set(SASLM_HAS_CUDA ON)
   endif()
 endif()
 if(SASLM_HAS_CUDA)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION}: the program will use a GPU where there is one")
+  message(STATUS "CUDA ${CUDAToolkit_VERSION} (${CMAKE_CUDA_COMPILER}), cuBLASLt: the program will use a GPU where there is one")
+  message(STATUS "CUDA code for ${SASLM_GPU_CODE_WORDS}")
 else()
-  message(STATUS "No nvcc with cuBLASLt: the program is built for CPUs alone")
+  saslm_say_why_no_cuda()
 endif()
+
+# GoogleTest's filter of the suites of a test file.
+function(saslm_suites_of test result)
+  file(STRINGS ${test} suites REGEX "^(TYPED_)?TEST\\(")
+  list(TRANSFORM suites REPLACE "^[^(]*\\(([A-Za-z0-9]+).*" "\\1.*:\\1/*")
+  list(REMOVE_DUPLICATES suites)
+  list(JOIN suites ":" filter)
+  set(${result} ${filter} PARENT_SCOPE)
+endfunction()
 
 function(saslm_cuda_objects name)
   cmake_parse_arguments(CUDA "" "" "SOURCES;ARCHITECTURES" ${ARGN})
@@ -174,6 +202,8 @@ function(saslm_cuda_objects name)
   endif()
   add_library(${name} OBJECT ${CUDA_SOURCES})
   target_link_libraries(${name} PRIVATE saslm_cuda_options)
-  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES "${CUDA_ARCHITECTURES}"
+  saslm_generate_code(code unused ${CUDA_ARCHITECTURES})
+  target_compile_options(${name} PRIVATE ${code})
+  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF
     RULE_LAUNCH_COMPILE "${PROJECT_SOURCE_DIR}/cmake/keep_log.sh <OBJECT>.log")  # scripts/kernel_resources.py reads it
 endfunction()

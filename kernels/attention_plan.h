@@ -37,7 +37,7 @@ constexpr size_t attention_fwd_shared_bytes(int64_t E, int64_t D) {
 // Backward: so many keys, two stages of queries; dS, the statistics of both stages, and what the block works
 // on.
 constexpr int attention_bwd_queries(int64_t E, int64_t keys) {
-  return keys == 128 ? (E <= 96 ? 64 : 32) : (E <= 128 ? 32 : 16);
+  return (E <= 96 ? 64 : 32) / (keys == 128 ? 1 : 2);
 }
 constexpr size_t kAttentionBwdHeadBytes = 224;
 constexpr size_t attention_bwd_shared_bytes(int64_t E, int64_t D, int64_t keys) {
@@ -48,6 +48,11 @@ constexpr size_t attention_bwd_shared_bytes(int64_t E, int64_t D, int64_t keys) 
 // Half the keys at a time, where the whole tile does not fit the 99 KiB of sm_86, 89 and 120.
 constexpr bool attention_bwd_has_narrow(const AttentionWidths& w) {
   return attention_bwd_shared_bytes(w.E, w.D, 128) > 99 * 1024;
+}
+// Whether rows may begin on 4 bytes, not all on 16: registers have room for both ways of loading but at (96,
+// 96), where such rows take the narrow tile.
+constexpr bool attention_bwd_takes_words(const AttentionWidths& w, int64_t keys) {
+  return !(w.E == 96 && w.D == 96 && keys == 128);
 }
 // The kernels for any width: of each of 4 warps a row of q or k, one of v or dy, the sums and 32 weights.
 constexpr size_t attention_any_width_shared_bytes(int64_t E, int64_t D) {
@@ -83,9 +88,11 @@ struct AttentionFwdDeal {
 // afterwards.
 struct AttentionBwdPlan {
   static constexpr int64_t kWantedUnits = 128;  // a GPU has 108 (A100) or 132 (H100, H200) multiprocessors
-  static constexpr int64_t kMaxBlocks = 264;  // blocks walk units a stride apart, so that scratch stays small
-  static constexpr int64_t kKeys = 128;       // of a key block
-  static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
+  // Blocks walk units a stride apart, so that scratch stays small: two for each multiprocessor of an H200, or
+  // one where each has the dQ of a long sequence.
+  static constexpr int64_t kMaxBlocks = 264, kLong = 8192;
+  static constexpr int64_t kKeys = 128;    // of a key block
+  static constexpr int64_t kQueries = 64;  // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
   int64_t keys = kKeys;         // of a key block of the kernel: all of them, or half as many
@@ -117,7 +124,7 @@ struct AttentionBwdPlan {
   }
 
   constexpr int64_t key_blocks() const { return ceil_div(T, kKeys); }
-  constexpr int64_t blocks() const { return std::min(parts, kMaxBlocks); }
+  constexpr int64_t blocks() const { return std::min(parts, T <= kLong ? kMaxBlocks : kMaxBlocks / 2); }
 
   // Part p is split p % splits of unit p / splits; its key blocks begin at last_key(p) and lie `splits`
   // apart.

@@ -4,7 +4,9 @@
   scripts/kernel_resources.py BUILD [--all]
 
 One line a kernel and architecture: of the attention and SAS kernels at the shipped shapes, or of all. Exit 1 if one of
-the former spills: a training step spends its time there.
+the former spills more than its architecture's budget: a training step spends its time there. The budget is nothing
+where they were tuned (8.x, 9.0); on Blackwell (10.x, 12.x) ptxas spills up to 12 bytes in two of them, which cost a few
+of some thousand instructions.
 """
 import collections
 import pathlib
@@ -18,7 +20,8 @@ ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for '(?P<architecture>\w+)'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)", re.DOTALL)
-MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd")
+BUDGETS = {10: 16, 12: 16}  # bytes stored, and bytes loaded, by major version; elsewhere none
+MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd", "sas_wide")
 
 
 def kernels_of(build):
@@ -27,6 +30,11 @@ def kernels_of(build):
             shared = re.search(r"(\d+) bytes smem", found["rest"])
             yield Kernel(log.name.removesuffix(".cu.o.log"), found["name"], found["architecture"], int(found["registers"]),
                          int(found["stack"]), int(found["stores"]), int(found["loads"]), int(shared[1]) if shared else 0)
+
+
+def budget_for(architecture):
+    number = re.search(r"\d+", architecture)
+    return BUDGETS.get(int(number[0]) // 10, 0) if number else 0
 
 
 def plain(names):
@@ -61,15 +69,15 @@ def main():
     print(f"{'file':<14} {'kernel':<{width}} {'for':<7} {'regs':>4} {'stack':>6} {'spill':>11} {'smem':>6}")
     spilling = []
     for kernel, name in zip(shown, names):
-        spills = kernel.stores + kernel.loads > 0
+        spills = max(kernel.stores, kernel.loads) > budget_for(kernel.architecture)
         print(f"{kernel.file:<14} {name:<{width}} {kernel.architecture:<7} {kernel.registers:>4} {kernel.stack:>6} "
               f"{kernel.stores:>5}/{kernel.loads:<5} {kernel.shared:>6}")
         if spills and kernel.file in MUST_NOT_SPILL:
             spilling.append(f"{kernel.file}: {name} for {kernel.architecture}")
     others = sum(k.stores + k.loads > 0 for k in kernels) - len(spilling)
-    print(f"{len(kernels)} kernels; spills in {len(spilling)} where none may be, in {others} others")
+    print(f"{len(kernels)} kernels; spills above the budget in {len(spilling)}, allowed ones in {others}")
     if spilling:
-        sys.exit("These must not spill:\n  " + "\n  ".join(spilling))
+        sys.exit("These spill more than they may:\n  " + "\n  ".join(spilling))
 
 
 if __name__ == "__main__":

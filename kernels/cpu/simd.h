@@ -94,12 +94,24 @@ inline Simd<double> exp(Simd<double> x) {
 
 namespace simd_detail {
 
+// Lanes of a and b, counted on from a to b. GCC 11 has no __builtin_shufflevector, clang no
+// __builtin_shuffle.
+template <class T, int64_t... lane>
+inline Simd<T> shuffled(Simd<T> a, Simd<T> b) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, lane...);
+#else
+  using Index = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+  return __builtin_shuffle(a, b, Simd<Index>{Index(lane)...});
+#endif
+}
+
 // One stage: swaps the upper right and lower left `s` x `s` corners of every 2s x 2s square across rows a, b.
 template <class T, int64_t s, int64_t... lane>
 inline void swap_corners(Simd<T>& a, Simd<T>& b, std::integer_sequence<int64_t, lane...>) {
   constexpr int64_t W = kLanes<T>;
-  const Simd<T> upper = __builtin_shufflevector(a, b, (lane & s ? lane - s + W : lane)...);
-  b = __builtin_shufflevector(a, b, (lane & s ? lane + W : lane + s)...);
+  const Simd<T> upper = shuffled<T, (lane & s ? lane - s + W : lane)...>(a, b);
+  b = shuffled<T, (lane & s ? lane + W : lane + s)...>(a, b);
   a = upper;
 }
 

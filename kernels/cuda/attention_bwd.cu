@@ -55,6 +55,7 @@ struct Tiles {
   // dQ (kQueries, E) over the warps: 16 rows each, and every so manieth pair of fragments.
   static constexpr int kRowGroups = kQueries / 16, kColumnGroups = kWarps / kRowGroups;
   static constexpr int kFragments = E / 8 / kColumnGroups;
+  static constexpr bool kTakesWords = attention_bwd_takes_words({E, D}, kKeys);
 };
 
 // One query head: what it reads, where its gradients go, and which it is of this block's work.
@@ -64,6 +65,7 @@ struct Head {
   Rows<bf16> dq, dk, dv;
   float *dk_partial, *dv_partial;  // of its unit; absent: to dk, dv
   float scale_log2, scale_share, share;
+  int by_words;        // rows do not all begin on 16 bytes
   int key_step;        // from one key block of this split to the next
   int part, n, heads;  // head n of the part's
 };
@@ -83,8 +85,9 @@ using Strip = float[1][N / 8][4];
 template <class T>
 __device__ __forceinline__ void load_queries(Shared<T>& shared, int stage, int first) {
   const Head& head = shared.head;
-  load_tile<T::kQueries, T::E, T::kThreads>(shared.q[stage], head.q, first);
-  load_tile<T::kQueries, T::D, T::kThreads>(shared.dy[stage], head.dy, first);
+  const bool by_words = T::kTakesWords && head.by_words != 0;
+  load_tile<T::kQueries, T::E, T::kThreads>(shared.q[stage], head.q, first, by_words);
+  load_tile<T::kQueries, T::D, T::kThreads>(shared.dy[stage], head.dy, first, by_words);
   const int i = 2 * int(threadIdx.x);
   if (i < T::kQueries) simt::cp_async16(shared.statistics[stage] + i, head.statistics + first + i);
   simt::cp_async_commit();
@@ -135,7 +138,7 @@ struct QueryGradient {
     own += int64_t(first) * T::E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n)
-      simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+      simt::stv_global(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
   }
   __device__ __forceinline__ void add(const QueryGradient& x) {
     SIMT_UNROLL
@@ -163,7 +166,7 @@ __device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial,
       float* const to = partial + int64_t(row) * out.width + column_of(0, 0);
       SIMT_UNROLL
       for (int n = 0; n < N / 8; ++n)
-        if (n * 8 < out.width) {
+        if (n * 8 + column_of(0, 0) < out.width) {
           const float2 before = add ? simt::ldv<float2>(to + n * 8) : float2{0, 0};
           simt::stv(to + n * 8,
                     float2{before.x + x[0][n][2 * half] * factor, before.y + x[0][n][2 * half + 1] * factor});
@@ -179,14 +182,14 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
   const Head& head = shared.head;
   constexpr int E = T::E, D = T::D, Q = T::kQueries, kKeys = T::kKeys;
   const int own = warp_of_block() * 16;
-
   const Place<E> own_keys = place_a<E>(own), dq_columns = place_b_trans<E>(QueryGradient<T>::column() / 8);
   const Place<D> own_values = place_a<D>(own);
   const Place<Q> dq_rows = place_a_trans<Q>(QueryGradient<T>::row());
 
   simt::block_sync();  // the tiles of the key block before are no longer read
-  load_tile<kKeys, E, T::kThreads>(shared.k, head.k, key);
-  load_tile<kKeys, D, T::kThreads>(shared.v, head.v, key);
+  const bool by_words = T::kTakesWords && head.by_words != 0;
+  load_tile<kKeys, E, T::kThreads>(shared.k, head.k, key, by_words);
+  load_tile<kKeys, D, T::kThreads>(shared.v, head.v, key, by_words);
   load_queries(shared, 0, key);
 
   Strip<E> dk = {};
@@ -207,9 +210,11 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
           ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
       softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
-      dq.load(dq_scratch, first, first >= key + head.key_step);
+      // As early as registers allow, for it is on its way meanwhile.
+      if constexpr (E + D <= 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<D, Q / 16>(
           dv, [&](uint32_t(&a)[4], int, int i) { round_a(a, p[0], i); }, shared.dy[stage]);
+      if constexpr (E + D > 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<E, Q / 16>(
           dk, [&](uint32_t(&a)[4], int, int i) { round_a(a, ds[0], i); }, shared.q[stage]);
     } else {
@@ -265,6 +270,7 @@ __device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const Atten
           .scale_log2 = scale * kLog2e,
           .scale_share = scale * share,
           .share = share,
+          .by_words = map.by_words,
           .key_step = int(plan.splits * plan.keys),
           .part = part,
           .n = n,
@@ -329,8 +335,10 @@ void launch_bwd(Stream stream, const AttentionBwd<bf16>& a) {
   static_assert(sizeof(Shared<T>) == attention_bwd_shared_bytes(T::E, T::D, T::kKeys));
   const AttentionBwdPlan plan(shape_of(a), T::kKeys);
   const Scratch scratch(plan, a.scratch.data);
-  simt::launch(attention_bwd_kernel<T>, plan.blocks(), T::kThreads, sizeof(Shared<T>), stream, a, plan,
-               head_map(a), scratch);
+  HeadMap map = head_map(a);
+  map.by_words = !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy));
+  simt::launch(attention_bwd_kernel<T>, plan.blocks(), T::kThreads, sizeof(Shared<T>), stream, a, plan, map,
+               scratch);
   if (plan.splits > 1)
     simt::launch(add_up_splits_kernel<T>, {plan.units, ceil_div(a.q.T, T::kQueries)}, T::kThreads, 0, stream,
                  a, plan, scratch);

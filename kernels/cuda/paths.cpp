@@ -22,9 +22,11 @@ constexpr std::array<Known, kVariants> kKnown{{
     {Variant::attention_bwd_narrow_tile, "attention_bwd.narrow_tile", false},
     {Variant::attention_bwd_any_width, "attention_bwd.any_width", true},
     {Variant::sas_fwd_tile, "sas_fwd.tile", false},
+    {Variant::sas_fwd_wide, "sas_fwd.wide", false},
     {Variant::sas_fwd_general, "sas_fwd.general", true},
     {Variant::sas_bwd_tile_4, "sas_bwd.tile_4", false},
     {Variant::sas_bwd_tile_2, "sas_bwd.tile_2", false},
+    {Variant::sas_bwd_wide, "sas_bwd.wide", false},
     {Variant::sas_bwd_general, "sas_bwd.general", true},
 }};
 
@@ -37,22 +39,21 @@ std::string number(int64_t n) {
   return std::to_string(n);
 }
 
-// Every row begins and ends on 16 bytes.
-template <class T>
-bool in_vectors(const Heads<const T>& x) {
-  constexpr int64_t n = 16 / int64_t(sizeof(T));
-  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.D % n == 0 && x.b_stride % n == 0 &&
-         x.t_stride % n == 0 && x.h_stride % n == 0;
-}
-template <class... X>
-bool all_in_vectors(const X&... x) {
-  return (in_vectors<bf16>(x) && ...);
+// Every row begins and ends on so many bytes.
+template <int kBytes, class... T>
+bool aligned(const Heads<T>&... x) {
+  const auto one = [](const auto& heads) {
+    constexpr int64_t n = kBytes / int64_t(sizeof(bf16));
+    return reinterpret_cast<uintptr_t>(heads.data) % kBytes == 0 && heads.D % n == 0 &&
+           heads.b_stride % n == 0 && heads.t_stride % n == 0 && heads.h_stride % n == 0;
+  };
+  return (one(x) && ...);
 }
 bool can_be_tiles(const AttentionFwd<bf16>& a) {
-  return all_in_vectors(a.q, a.k, a.v, a.o);
+  return aligned<4>(a.q, a.k, a.v, a.o);
 }
 bool can_be_tiles(const AttentionBwd<bf16>& a) {
-  return all_in_vectors(a.q, a.k, a.v, a.dy, a.dq, a.dk, a.dv);
+  return aligned<4>(a.q, a.k, a.v, a.dy, a.dq, a.dk, a.dv);
 }
 
 std::string words(const AttentionWidths& w) {
@@ -76,27 +77,29 @@ std::string why_attention(const simt::DeviceLimits& card, const A& a, size_t wan
     const std::string is = "widths " + words(AttentionWidths{int(a.q.D), int(a.v.D)}) + ": ";
     if (attention_widths_for(a.q.D, a.v.D) == kAttentionWidths.size())
       return is + "no tile is wider than " + words(kAttentionWidths.back()) + "; take narrower heads";
-    if (!can_be_tiles(a)) return is + "tiles want widths that are multiples of 8";
+    if (!can_be_tiles(a)) return is + "tiles want even widths";
     return is + type_or_memory(card, true, wanted) + "; take narrower heads";
   } else {
     return type_or_memory(card, false, 0);
   }
 }
 
-std::string fast_sizes() {
-  std::string all;
-  for (const SasSize& z : kSasSizes)
-    if (z.e > 0) all += (all.empty() ? "" : "; ") + words(z);
-  return all;
-}
 template <class T>
-std::string why_sas(const simt::DeviceLimits& card, const SasShape& s, size_t wanted) {
+std::string why_sas(const simt::DeviceLimits& card, const SasShape& s, bool backward) {
   if (!std::is_same_v<T, bf16>) return type_or_memory(card, false, 0);
   const std::string is = number(s.H) + " heads to " + number(s.Hs) + ", width " + number(s.D) + " to " +
                          number(s.E) + ", " + number(s.K) + " taps: ";
-  if (sas_size_for(s) == kSasSizes.size())
-    return is + "no tile is compiled for them; with kernel_size up to 5 there are: " + fast_sizes();
-  return is + type_or_memory(card, true, wanted) + "; take fewer heads";
+  if (!s.convs) return is + "features alone are simulated without tensor cores";
+  if (!SasWideLayout::takes(s)) return is + "tensor cores want a sim_head_dim that is a multiple of 16";
+  return is + type_or_memory(card, true, SasWideLayout(s, backward).bytes(1)) +
+         "; take fewer or narrower simulated heads";
+}
+// The kernel for sizes of run time, where a token fits.
+void add_wide(Paths& paths, const simt::DeviceLimits& card, const SasShape& s, bool backward) {
+  if (!SasWideLayout::takes(s)) return;
+  const SasWideLayout layout(s, backward);
+  if (const int tokens = layout.tokens_within(card.shared_bytes); tokens > 0)
+    paths.add({backward ? Variant::sas_bwd_wide : Variant::sas_fwd_wide, -1, layout.bytes(tokens)});
 }
 
 template <class A>
@@ -140,6 +143,9 @@ std::string Path::text() const {
       return "tile " + words(kAttentionWidths[size_t(size)]) + " of half the keys";
     case Variant::sas_fwd_tile:
       return "tile of " + words(kSasSizes[size_t(size)]);
+    case Variant::sas_fwd_wide:
+    case Variant::sas_bwd_wide:
+      return "tensor cores, sizes of run time";
     case Variant::sas_bwd_tile_4:
     case Variant::sas_bwd_tile_2:
       break;
@@ -178,7 +184,8 @@ Paths paths_of(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
       const auto add = [&](Variant variant, int64_t keys) {
         const AttentionWidths w = kAttentionWidths[size];
         const size_t wanted = attention_bwd_shared_bytes(w.E, w.D, keys);
-        if (wanted <= card.shared_bytes) paths.add({variant, int(size), wanted});
+        const bool loads = attention_bwd_takes_words(w, keys) || aligned<16>(a.q, a.k, a.v, a.dy);
+        if (loads && wanted <= card.shared_bytes) paths.add({variant, int(size), wanted});
       };
       add(Variant::attention_bwd_tile, AttentionBwdPlan::kKeys);
       if (attention_bwd_has_narrow(kAttentionWidths[size]))
@@ -197,6 +204,7 @@ Paths paths_of(const simt::DeviceLimits& card, const SasFwd<T>& a) {
   if (std::is_same_v<T, bf16> && size < kSasSizes.size())
     if (const int warps = sas_fwd_warps(kSasSizes[size], card.shared_bytes); warps > 0)
       paths.add({Variant::sas_fwd_tile, int(size), sas_fwd_shared_bytes(kSasSizes[size], warps)});
+  if (std::is_same_v<T, bf16>) add_wide(paths, card, shape, false);
   paths.add({Variant::sas_fwd_general, -1, SasGeneralLayout(shape).least_bytes(false)});
   return paths;
 }
@@ -212,6 +220,7 @@ Paths paths_of(const simt::DeviceLimits& card, const SasBwd<T>& a) {
       if (sas_bwd_takes(kSasSizes[size], tokens) && wanted <= card.shared_bytes)
         paths.add({tokens == 4 ? Variant::sas_bwd_tile_4 : Variant::sas_bwd_tile_2, int(size), wanted});
     }
+  if (std::is_same_v<T, bf16>) add_wide(paths, card, shape, true);
   paths.add({Variant::sas_bwd_general, -1, SasGeneralLayout(shape).least_bytes(true)});
   return paths;
 }
@@ -234,16 +243,12 @@ std::string why_slow(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
 template <class T>
 std::string why_slow(const simt::DeviceLimits& card, const SasFwd<T>& a) {
   if (!paths_of(card, a)[0].slow()) return "";
-  const SasShape s = sas_shape(a.x, a.y, a.w);
-  const SasSize z = kSasSizes[std::min(sas_size_for(s), kSasSizes.size() - 1)];
-  return why_sas<T>(card, s, sas_fwd_shared_bytes(z, 1));
+  return why_sas<T>(card, sas_shape(a.x, a.y, a.w), false);
 }
 template <class T>
 std::string why_slow(const simt::DeviceLimits& card, const SasBwd<T>& a) {
   if (!paths_of(card, a)[0].slow()) return "";
-  const SasShape s = sas_shape(a.x, a.dy, a.w);
-  const SasSize z = kSasSizes[std::min(sas_size_for(s), kSasSizes.size() - 1)];
-  return why_sas<T>(card, s, sas_bwd_shared_bytes(z, sas_bwd_takes(z, 2) ? 2 : 4));
+  return why_sas<T>(card, sas_shape(a.x, a.dy, a.w), true);
 }
 
 template Paths paths_of(const simt::DeviceLimits&, const AttentionFwd<bf16>&);

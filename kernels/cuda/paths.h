@@ -31,9 +31,11 @@ enum class Variant : uint8_t {
   attention_bwd_narrow_tile,  // half as many keys at a time: for cards with less shared memory
   attention_bwd_any_width,
   sas_fwd_tile,
+  sas_fwd_wide,  // sizes of run time
   sas_fwd_general,
   sas_bwd_tile_4,  // tokens at a time
   sas_bwd_tile_2,
+  sas_bwd_wide,
   sas_bwd_general,
 };
 constexpr int kVariants = int(Variant::sas_bwd_general) + 1;

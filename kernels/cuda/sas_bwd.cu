@@ -22,6 +22,7 @@
 #include "kernels/cuda/sas_bwd_convolutions.cuh"
 #include "kernels/cuda/sas_bwd_projections.cuh"
 #include "kernels/cuda/sas_general.h"
+#include "kernels/cuda/sas_wide.h"
 
 namespace saslm::cuda {
 namespace {
@@ -166,15 +167,17 @@ template <class T>
 void sas_bwd(Stream stream, const SasBwd<T>& a) {
   a.check();
   const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
-  if (path.slow())
+  if (path.slow()) {
     sas_bwd_general(stream, a);
-  else if constexpr (std::is_same_v<T, bf16>)
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    if (path.variant == Variant::sas_bwd_wide) sas_bwd_wide(stream, a);
     with_dims(path.size, [&]<class D>(D) {
       if (path.variant == Variant::sas_bwd_tile_4)
         launch_backward<D, 4>(stream, a);
       else if constexpr (sas_bwd_takes(size_of<D>, 2))
         launch_backward<D, 2>(stream, a);
     });
+  }
   add_partials(stream, a.dw, a.partial.data, sas_shape(a.x, a.dy, a.w));
 }
 

@@ -13,6 +13,7 @@
 // conv1 alone. Computed, not measured.
 #include "kernels/cuda/sas_general.h"
 #include "kernels/cuda/sas_tile.cuh"
+#include "kernels/cuda/sas_wide.h"
 #include "kernels/shape_check.h"
 
 namespace saslm::cuda {
@@ -212,10 +213,12 @@ template <class T>
 void sas_fwd(Stream stream, const SasFwd<T>& a) {
   a.check();
   const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
-  if (path.slow())
+  if (path.slow()) {
     sas_fwd_general(stream, a);
-  else if constexpr (std::is_same_v<T, bf16>)
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    if (path.variant == Variant::sas_fwd_wide) return sas_fwd_wide(stream, a);
     with_dims(path.size, [&]<class Dims>(Dims) { launch_forward<Dims>(stream, a); });
+  }
 }
 
 template void sas_fwd<float>(Stream, const SasFwd<float>&);

@@ -1,10 +1,10 @@
 // Contract: kernels/sas.h. Meaning: kernels/cpu/sas_fwd.cpp, sas_bwd.cpp.
 //
-// Any sizes, both types, all arithmetic in float: what no tensor-core kernel is compiled for, and
-// verification. A block takes one token after the other through shared memory; forward deals them to a few
-// blocks for each multiprocessor, backward one partition to a block (sas_plan.h), which keeps its sums in
-// a.partial. Every stage is one small product in which a thread has 4 x 4 results. Weights are read from the
-// caches. Bound by shared memory and L2: some 20 times the time of the tensor-core kernels.
+// Any sizes, both types, all arithmetic in float: what no tensor-core kernel takes, and verification. A block
+// takes one token after the other through shared memory; forward deals them to a few blocks for each
+// multiprocessor, backward one partition to a block (sas_plan.h), which keeps its sums in a.partial. Every
+// stage is one small product in which a thread has 4 x 4 results. Weights are read from the caches. Bound by
+// shared memory and L2: some 20 times the time of the tensor-core kernels.
 //
 //   lines   [channel][pitch]   K/2 zeros, D features, K/2 zeros; the pitch is odd, so that neighbouring
 //   channels

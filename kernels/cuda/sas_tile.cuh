@@ -320,7 +320,7 @@ __device__ __forceinline__ void store_row(float2 (&v)[N], const RowTarget& to,
     for (int k = 0; k < 4; ++k) r[k] = n + k < N ? simt::pack_bf16(v[n + k].x, v[n + k].y) : 0;
     if (vectors && n + 4 <= N) {
       transpose_quad(r, t);
-      if (to.data) simt::stv(to.data + (n + t) * 8, uint4{r[0], r[1], r[2], r[3]});
+      if (to.data) simt::stv_global(to.data + (n + t) * 8, uint4{r[0], r[1], r[2], r[3]});
     } else if (to.data) {
       SIMT_UNROLL
       for (int k = 0; k < 4; ++k) {

@@ -8,23 +8,33 @@
 
 namespace saslm::simt {
 
+// cuTensorMapEncodeTiled of the driver, as of CUDA 12.0. CudaError.
+inline decltype(&cuTensorMapEncodeTiled) tensor_map_encoder() {
+  constexpr const char* kName = "cuTensorMapEncodeTiled";
+  void* entry = nullptr;
+  cudaDriverEntryPointQueryResult found;
+#if CUDART_VERSION >= 12080
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(kName, &entry, 12000, cudaEnableDefault, &found);
+#else  // which has no other, and asks for the version it was built with
+  const cudaError_t error = cudaGetDriverEntryPoint(kName, &entry, cudaEnableDefault, &found);
+#endif
+  if (error != cudaSuccess) throw CudaError(std::string(kName) + ": " + cudaGetErrorString(error));
+  if (found != cudaDriverEntryPointSuccess)
+    throw CudaError(std::string(kName) + ": the driver has none; it is too old");
+  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry);
+}
+
 // A 2-D array of bf16 in global memory, read in boxes with the 128-byte swizzle; zeros outside.
 using TensorMap = CUtensorMap;
 inline TensorMap tensor_map_2d(const bf16* base, uint64_t inner, uint64_t outer, uint64_t pitch_bytes,
                                uint32_t box_inner, uint32_t box_outer) {
-  void* entry = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found);
-  if (error != cudaSuccess)
-    throw CudaError(std::string("cuTensorMapEncodeTiled: ") + cudaGetErrorString(error));
   const cuuint64_t extents[2] = {inner, outer}, pitches[1] = {pitch_bytes};
   const cuuint32_t box[2] = {box_inner, box_outer}, steps[2] = {1, 1};
   TensorMap map;
-  const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry)(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<bf16*>(base), extents, pitches, box, steps,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      tensor_map_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<bf16*>(base), extents,
+                           pitches, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                           CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS)
     throw CudaError("cuTensorMapEncodeTiled refused a map of " + std::to_string(outer) + " x " +
                     std::to_string(inner) + " with pitch " + std::to_string(pitch_bytes) + ": error " +

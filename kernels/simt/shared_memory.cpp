@@ -98,6 +98,11 @@ uint32_t shared_address(const void* p, CallSite at) {
   return machine().shared.address(p);
 }
 
+void check_global(const void* p, CallSite at) {
+  if (machine().shared.contains(p, 1))
+    fail("stv_global to the block's shared memory", "stv writes to either memory", at);
+}
+
 void check_vector_access(const void* p, size_t bytes, bool is_write, CallSite at) {
   if (reinterpret_cast<uintptr_t>(p) % bytes)
     fail(std::string(is_write ? "stv" : "ldv") + " of " + std::to_string(bytes) +

@@ -21,7 +21,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct CompareArguments {
   std::string config, run_dir, device;
   std::vector<std::string> set;
   int64_t ranks = 0;  // 0: as many as a launcher started
@@ -52,7 +52,8 @@ class CompareConsole : public CompareObserver {
 // The ranks but the first, which says it all.
 class SilentObserver : public CompareObserver {};
 
-void show(const CompareResults& results, const std::string& dir, const Options& o, CompareConsole& console) {
+void show(const CompareResults& results, const std::string& dir, const CompareArguments& o,
+          CompareConsole& console) {
   if (!o.no_plots) {
     write_curves(results, dir);
     console.note(plot_comparison(dir));
@@ -60,7 +61,7 @@ void show(const CompareResults& results, const std::string& dir, const Options& 
   std::cout << (o.json ? json_for_terminals(results_json(results)) : results_text(results)) << std::flush;
 }
 
-CompareFile load(const Options& o, int64_t ranks) {
+CompareFile load(const CompareArguments& o, int64_t ranks) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   CompareFile file = load_compare_file(o.config, overrides);
@@ -69,7 +70,7 @@ CompareFile load(const Options& o, int64_t ranks) {
   return file;
 }
 
-int report_only(const Options& o, const std::string& dir) {
+int report_only(const CompareArguments& o, const std::string& dir) {
   const CompareFile file = load(o, 1);
   const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
   CompareConsole console;
@@ -78,14 +79,16 @@ int report_only(const Options& o, const std::string& dir) {
   return kDone;
 }
 
-int dry_run(const Options& o, const CompareFile& file, const CompareOptions& options, const Device& device) {
+int dry_run(const CompareArguments& o, const CompareFile& file, const CompareOptions& options,
+            const Device& device) {
   const ComparePlan plan =
       on_device(device, [&](const auto& ops) { return check_comparison(file, options, ops); });
   print_comparison(plan, o.config, {.json = o.json});
   return kDone;
 }
 
-int end_of(const CompareOutcome& outcome, const std::string& dir, const Options& o, CompareConsole& console) {
+int end_of(const CompareOutcome& outcome, const std::string& dir, const CompareArguments& o,
+           CompareConsole& console) {
   if (outcome.end == TrainEnd::stopped) {
     console.note("stopped and saved; the same command goes on: " + dir);
     return kStoppedToResume;
@@ -97,11 +100,12 @@ int end_of(const CompareOutcome& outcome, const std::string& dir, const Options&
   return kDone;
 }
 
-int compare(const Options& o) {
+int compare(const CompareArguments& o) {
   const std::string dir =
       o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
   if (o.report_only) return report_only(o, dir);
-  const LaunchedAs launched = launched_as();
+  LaunchedAs launched = launched_as();
+  launched.shared_dir = dir;
   if (o.ranks > 1 && !launched.launched) {  // a mistake is told once
     const CompareFile file = load(o, o.ranks);
     const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
@@ -138,7 +142,7 @@ int compare(const Options& o) {
 }  // namespace
 
 void add_compare_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<CompareArguments>();
   CLI::App* sub = app.add_subcommand(
       "compare",
       "Train variants with several seeds under one budget, and compare them\n\n"

@@ -13,6 +13,7 @@
 #include "comm/rank_gpu.h"
 #include "core/error.h"
 #include "ops/cpu_limit.h"
+#include "ops/nvidia_driver.h"
 
 namespace saslm {
 
@@ -76,6 +77,17 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
                    "; results are the same\n";
 }
 
+// A run that computes on the CPU beside a GPU, where nobody asked for that, is mostly a mistake of the
+// installation.
+void warn_of_idle_gpu(const RuntimeConfig& runtime, const LaunchedAs& launched) {
+  if (launched.rank != 0 || runtime.device != DeviceKind::automatic || gpus_are_hidden()) return;
+  const auto found = find_gpu();
+  const auto* const why = std::get_if<std::string>(&found);
+  if (why != nullptr && nvidia_driver().gpu_present)
+    std::cerr << "warning: this machine has an NVIDIA GPU, but it computes on the CPU: " << *why
+              << " (runtime.device=cpu says that it is meant)\n";
+}
+
 }  // namespace
 
 Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
@@ -88,6 +100,7 @@ Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
     device.gpu_id = gpu.id;
     return device;
   }
+  warn_of_idle_gpu(runtime, launched);
   if (runtime.precision == Precision::bf16)
     throw ConfigError("runtime.precision is bf16, which the CPU does not compute in; say fp32 or auto");
   device.description = "cpu, fp32, " + std::to_string(omp_get_max_threads()) + " threads";

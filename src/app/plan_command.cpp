@@ -23,7 +23,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct PlanArguments {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
   bool json = false, buffers = false, no_data = false;
@@ -49,6 +49,7 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"zero_stage", p.config.runtime.zero_stage},
           {"flops_recomputed_per_token", plan.flops_recomputed},
           {"arena_bytes", plan.arena_bytes},
+          {"headroom_bytes", plan.headroom_bytes},
           {"bytes_by_region", regions},
           {"bytes_by_buffer", buffers},
           {"checkpoint_bytes", plan.checkpoint_bytes},
@@ -159,6 +160,8 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("total", [](const Planned& p) { return human_bytes(p.plan.arena_bytes); });
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
   table.distance(&Plan::arena_bytes);
+  if (std::any_of(plans.begin(), plans.end(), [](const Planned& p) { return p.plan.headroom_bytes > 0; }))
+    table.row("beside it, left to CUDA", [](const Planned& p) { return human_bytes(p.plan.headroom_bytes); });
   if (plans[0].config.train.ranks > 1)
     table.row("all ranks, on a CPU here", [](const Planned& p) {
       const bool gpu = intended_device(p.config.runtime).gpu;
@@ -212,7 +215,7 @@ void check_can_start(const Planned& p, const PlanData& data) {
 }
 
 // All variants of a comparison, checked as `saslm compare` does.
-int plan_comparison(const std::string& path, const Options& o) {
+int plan_comparison(const std::string& path, const PlanArguments& o) {
   CompareFile file = load_compare_file(path, o.set);
   file.ranks = o.ranks;
   const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
@@ -231,7 +234,7 @@ int plan_comparison(const std::string& path, const Options& o) {
   return kDone;
 }
 
-int plan(const Options& o) {
+int plan(const PlanArguments& o) {
   const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
   if (comparison != o.configs.end() && o.configs.size() == 1) {
     if (o.no_data)
@@ -269,7 +272,7 @@ int plan(const Options& o) {
 }  // namespace
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PlanArguments>();
   CLI::App* sub = app.add_subcommand("plan",
                                      "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
                                      "Config and data are checked as train checks them; a run that could not "

@@ -19,7 +19,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct TrainArguments {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
@@ -48,12 +48,12 @@ TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
   }
 }
 
-int train(const Options& o) {
+int train(const TrainArguments& o) {
   std::vector<std::string> overrides = o.set;
   if (o.gpus > 0 && o.device == "cpu") throw ConfigError("--gpus and --device cpu contradict each other");
   const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
   if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
-  const LaunchedAs launched = launched_as();
+  LaunchedAs launched = launched_as();
   const int64_t ranks = std::max(o.ranks, o.gpus);
   if (ranks > 1 && !launched.launched) {  // a mistake is told once
     load_config(o.config, overrides, ranks);
@@ -63,6 +63,8 @@ int train(const Options& o) {
   if (ranks > 0) check_not_launched_twice(launched, ranks, o.gpus > 0 ? "--gpus" : "--ranks");
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
+  launched.shared_dir =
+      o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
   std::unique_ptr<HostRanks> host = join_ranks(launched, config.runtime.comm_timeout_s, waiting_of(launched));
   if (!host && o.gpus > 0) host = room_of_one(config.runtime.comm_timeout_s);
   const Device device = choose_device(config.runtime, launched);
@@ -70,7 +72,7 @@ int train(const Options& o) {
   const Communicator& comm = joined ? *joined : single_rank();
 
   TrainOptions options;
-  options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  options.run_dir = launched.shared_dir;
   if (const auto above = std::filesystem::absolute(options.run_dir).lexically_normal().parent_path();
       path_exists(above.parent_path() / "comparison.json"))
     throw ConfigError(options.run_dir +
@@ -116,7 +118,7 @@ int train(const Options& o) {
 }  // namespace
 
 void add_train_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TrainArguments>();
   CLI::App* sub = app.add_subcommand(
       "train",
       "Train a model, or continue an interrupted run\n\n"

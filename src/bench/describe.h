@@ -22,8 +22,9 @@ struct Use {
   Access access = Access::in;
   int64_t rows = -1;  // of a matrix that is gathered from: how many are touched
   // What to fill it with: draws of mean 0 and deviation 1, unless one of these says otherwise.
-  int64_t below = 0;  // integers: indices from 0 to below - 1
-  double value = 0;   // everywhere this
+  int64_t below = 0;     // integers: indices from 0 to below - 1,
+  int64_t distinct = 1;  // each so many in turn all different
+  double value = 0;      // everywhere this
   // What a row stands for: a token, on whose rows alone the results for it depend; a position, alike for all
   // sequences; or anything else. Of a vector, the elements of a token.
   Row row = Row::any;
@@ -281,7 +282,7 @@ Work describe(HeadGatesBwd<T>& a, View view) {
   view(kInOut.of_token(), a.dy, a.z, a.aux_loss);
   view(kOut, a.load);
   view(kIn.of_token(), a.x);
-  view(indices(a.x.H - a.routing.n_shared).of_token(), a.chosen);
+  view(Use{.below = a.x.H - a.routing.n_shared, .distinct = a.routing.top_k}.of_token(), a.chosen);
   return {.shape = dims(a.x)};
 }
 
@@ -357,7 +358,7 @@ constexpr auto kOperations = std::tuple(
     operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
     operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate),
     operation("block_squares", &Ops<T>::block_squares));
-constexpr int kSums = 1, kMemoryVerbs = 13;  // allocate .. zero, which compute nothing: not timed
+constexpr int kSums = 1, kMemoryVerbs = 14;  // allocate .. zero, which compute nothing: not timed
 
 template <class T>
 constexpr bool knows_every_operation() {

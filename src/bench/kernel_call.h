@@ -18,6 +18,7 @@ struct Touched {
   int64_t element_bytes = 0;
   // Elements first .. first+count-1 of what it is filled with; absent for scratch.
   std::function<void(std::byte* out, int64_t first, int64_t count)> draw;
+  int64_t group = 1;  // so many elements belong together: Use::distinct
 };
 
 // Where the memory of a call goes in a block of its own: views that overlap stay together, and each keeps its
@@ -60,12 +61,13 @@ std::shared_ptr<std::byte> reserve_addresses(int64_t bytes);
 template <class X>
 void draw(X* out, int64_t first, int64_t count, const Use& use) {
   for (int64_t i = 0; i < count; ++i) {
-    uint64_t z = (uint64_t(first + i) + 1) * 0x9e3779b97f4a7c15u;  // splitmix64, Steele et al. 2014
+    const int64_t drawn = (first + i) / use.distinct, next = (first + i) % use.distinct;
+    uint64_t z = (uint64_t(drawn) + 1) * 0x9e3779b97f4a7c15u;  // splitmix64, Steele et al. 2014
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     z ^= z >> 31;
     if constexpr (std::is_integral_v<X>) {
-      out[i] = X(use.below > 0 ? z % uint64_t(use.below) : 0);
+      out[i] = X(use.below > 0 ? (z % uint64_t(use.below) + uint64_t(next)) % uint64_t(use.below) : 0);
     } else {
       const double uniform = double(z >> 11) * 0x1p-53;  // of deviation 1/sqrt(12)
       out[i] = X(float(use.value != 0 ? use.value : (uniform - 0.5) * 3.4641016));
@@ -124,6 +126,7 @@ void add_view(KernelCall<T>& call, const Use& use, const X& view) {
                   extent(view) * int64_t(sizeof(Stored)),
                   sizeof(Stored),
                   {}};
+  touched.group = use.distinct;
   if (use.access != Use::Access::scratch)
     touched.draw = [use](std::byte* out, int64_t first, int64_t n) {
       draw(reinterpret_cast<Stored*>(out), first, n, use);

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "core/error.h"
 #include "train/engine.h"
 #include "train/optimizer.h"
 
@@ -46,6 +47,7 @@ Ops<T> recording_ops() {
   ops.avoid = [](Stream, uint32_t) {};
   ops.host_memory = false;
   ops.device = "";
+  ops.platform = [] { return Platform(); };
   ops.copy_in = [](Stream, void*, const void*, size_t) {};
   ops.copy_out = [](Stream, void* host, const void*, size_t bytes) { std::memset(host, 0, bytes); };
   ops.zero = [](Stream, void*, size_t) {};
@@ -111,6 +113,26 @@ std::vector<std::string> operation_names() {
   std::vector<std::string> names = {Launcher<float, AddSum<float>>::kName};
   std::apply([&](const auto&... op) { (names.push_back(op.name), ...); }, kOperations<float>);
   return names;
+}
+
+void check_operation_names(const std::vector<std::string>& only) {
+  const std::vector<std::string> known = operation_names();
+  for (const std::string& name : only)
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      std::string all;
+      for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
+      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
+    }
+}
+
+std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens) {
+  for (Config& config : configs) {
+    config.model.max_seq_len = std::max(config.model.max_seq_len, T);
+    config.train.seq_len = T;
+    config.train.micro_batch = config.train.global_batch = std::max<int64_t>(1, tokens / T);
+    config.train.grad_accum = 1;
+  }
+  return configs;
 }
 
 template std::vector<KernelCall<float>> record_calls(const std::vector<Config>&);

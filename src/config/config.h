@@ -207,7 +207,7 @@ struct RuntimeConfig {
   DeviceKind device = DeviceKind::automatic;
   Precision precision = Precision::automatic;
   int64_t threads = 0;     // CPU threads; 0 = OMP_NUM_THREADS or all cores. Results do not depend on it.
-  double peak_tflops = 0;  // what MFU is measured against; 0 = unknown, mfu is null
+  double peak_tflops = 0;  // of one rank's device, for MFU; 0 = by the GPU's name (train/gpu_peak.h)
   // What forward does not keep and backward makes again: less memory, the same bits. sim: the simulated q, k
   // and v; of no effect where nothing is simulated. block: all but the residual stream between blocks.
   Recompute recompute = Recompute::none;

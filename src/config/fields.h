@@ -397,7 +397,9 @@ void visit_fields(V& v, RuntimeConfig& c) {
   v.field("threads", c.threads,
           {.help = "CPU threads; 0 = OMP_NUM_THREADS or all cores", .min = 0, .max = 1024});
   v.field("peak_tflops", c.peak_tflops,
-          {.help = "peak TFLOP/s that MFU is measured against; 0 = unknown", .min = 0, .max = 1e9});
+          {.help = "peak TFLOP/s of one rank's device, that MFU is measured against; 0 = a known GPU's own",
+           .min = 0,
+           .max = 1e9});
   v.field("recompute", c.recompute,
           {.help = "what backward computes again instead of memory keeping it, to the same bits; sim: the "
                    "simulated q, k, v, where there are any; block: all but the stream between blocks"});

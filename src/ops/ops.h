@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "core/bf16.h"
+#include "core/platform.h"
 #include "core/stream.h"
 #include "core/types.h"
 #include "core/view.h"
@@ -72,16 +73,17 @@ struct Ops {
   // What is queued on the follower from now on begins when all that the leader has queued so far is done.
   void (*follow)(Stream follower, Stream leader);
   // Matrix products by algorithms that are chosen by timing, from now on: with the choices of an earlier
-  // run's table, "" for none. False: the table holds for another library or device and is not used. Before
-  // the first product. The table as it has grown: product_table; "" where nothing is chosen.
+  // run's table, "" for none, before those that were made since. False: the table holds for another library
+  // or device and is not used. The table as it has grown: product_table; "" where nothing is chosen.
   bool (*time_products)(Stream, const std::string& table);
   std::string (*product_table)(Stream);
   // What a queue's kernels may fit their launches to; zeros on a CPU. Kernels that calls on it are not
   // computed by from now on, as Stream::avoided; nothing on a CPU.
   simt::DeviceLimits (*limits)(Stream);
   void (*avoid)(Stream, uint32_t kernels);
-  bool host_memory;    // the host may read and write it
-  const char* device;  // its kind: "cpu", "cuda"
+  bool host_memory;        // the host may read and write it
+  const char* device;      // its kind: "cpu", "cuda"
+  Platform (*platform)();  // of the GPU that this thread uses
 
   // copy_in has read the host's memory on return; copy_out waits for all queued work and has written it; zero
   // is queued.
@@ -106,10 +108,11 @@ struct Gpu {
   std::string id;   // "GPU-" and its UUID: no other has the same
   simt::DeviceLimits limits{};
 };
-// One of those this process sees, 0 .. gpu_count() - 1, or why it cannot be used.
+// One of those this process sees, 0 .. gpu_count() - 1, or why it cannot be used; no context is made on it.
 std::variant<Gpu, std::string> find_gpu(int ordinal = 0);
 int gpu_count();
-// All that this thread allocates, queues and joins from now on is on this GPU. CudaError.
+// All that this thread allocates, queues and joins from now on is on this GPU. CudaError; ConfigError, before
+// anything is allocated, when its driver does not take the kernels.
 void use_gpu(int ordinal);
 
 }  // namespace saslm

@@ -93,6 +93,7 @@ const Ops<T>& cpu_ops() {
       .avoid = [](Stream, uint32_t) {},
       .host_memory = true,
       .device = "cpu",
+      .platform = [] { return Platform(); },
       .copy_in = copy,
       .copy_out = copy,
       .zero = zero,

@@ -1,4 +1,5 @@
 #include "kernels/cuda/runtime/queue.h"
+#include "ops/nvidia_driver.h"
 #include "ops/ops.h"
 
 namespace saslm {
@@ -8,6 +9,13 @@ void add_sum(Stream stream, double* total, Vec<const float> x) {
   cuda::sum(
       stream,
       {.out = total, .partial = {cuda::sum_partials(stream).data, device_sum_partials(x.size)}, .x = x});
+}
+
+Platform platform() {
+  Platform platform = cuda::platform();
+  if (const std::string own = nvidia_driver().version; !own.empty())
+    platform.driver = own + ", " + platform.driver;
+  return platform;
 }
 
 }  // namespace
@@ -52,6 +60,7 @@ const Ops<T>& cuda_ops() {
       .avoid = cuda::avoid,
       .host_memory = false,
       .device = "cuda",
+      .platform = platform,
       .copy_in = cuda::copy_in,
       .copy_out = cuda::copy_out,
       .zero = cuda::zero,

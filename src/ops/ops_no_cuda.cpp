@@ -11,7 +11,9 @@ template const Ops<float>& cuda_ops<float>();
 template const Ops<bf16>& cuda_ops<bf16>();
 
 std::variant<Gpu, std::string> find_gpu(int) {
-  return "this build of saslm has no CUDA backend; build it where nvcc is found, or use cpu";
+  return "this build of saslm has no CUDA backend; build it where nvcc is found (scripts/build.sh says where "
+         "it "
+         "looked), or use cpu";
 }
 int gpu_count() {
   return 0;

@@ -37,4 +37,21 @@ void check_alike(const Communicator& comm, const nlohmann::json& mine) {
   }
 }
 
+std::vector<std::string> not_as_first(const Communicator& comm, const nlohmann::ordered_json& mine) {
+  std::vector<std::string> lines;
+  if (comm.size() == 1) return lines;
+  const std::vector<std::string> all = gather_texts(comm, mine.dump(), "comparison of devices");
+  if (!comm.first()) return lines;
+  for (int rank = 1; rank < comm.size(); ++rank) {
+    const nlohmann::json theirs = nlohmann::json::parse(all[size_t(rank)]);
+    for (const auto& [key, here] : mine.items()) {
+      const std::string there = theirs.value(key, "");
+      if (here != there)
+        lines.push_back(key + ": " + here.get<std::string>() + " on rank 0, " +
+                        (there.empty() ? "not known" : there) + " on rank " + std::to_string(rank));
+    }
+  }
+  return lines;
+}
+
 }  // namespace saslm

@@ -99,6 +99,7 @@ Plan make_plan(const Config& config, bool host_memory) {
   plan.flops_recomputed = 2 * macs.recomputed;
 
   plan.arena_bytes = layout.bytes();
+  if (!host_memory) plan.headroom_bytes = train.ranks > 1 ? kGpuHeadroomOfRanks : kGpuHeadroom;
   for (int r = 0; r < kRegions; ++r)
     if (const int64_t bytes = layout.region_bytes(Region(r)); bytes > 0)
       plan.bytes_by_region.emplace_back(name_of(Region(r)), bytes);
@@ -117,12 +118,17 @@ Plan make_plan(const Config& config, bool host_memory) {
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory,
                      int sharing) {
-  if (available == 0 || plan.arena_bytes <= available) return;
+  if (available == 0 || plan.arena_bytes + plan.headroom_bytes <= available) return;
+  const int64_t usable = std::max<int64_t>(available - plan.headroom_bytes, 0);
   const bool alone = sharing == 1;
   const std::string who = alone ? "it" : "each of " + std::to_string(sharing) + " ranks on this machine";
   throw ConfigError("this run does not fit into memory: " + who + " needs " +
-                    std::to_string(plan.arena_bytes) + " bytes, there are " + std::to_string(available) +
-                    (alone ? "; " : " for each; ") + what_would_fit<T>(config, host_memory, available) +
+                    std::to_string(plan.arena_bytes) + " bytes, there are " + std::to_string(usable) +
+                    (alone ? "" : " for each") +
+                    (plan.headroom_bytes == 0
+                         ? ""
+                         : " beside the " + std::to_string(plan.headroom_bytes) + " that CUDA is left") +
+                    "; " + what_would_fit<T>(config, host_memory, usable) +
                     (alone ? "" : "; fewer ranks on this machine leave more for each"));
 }
 

@@ -20,7 +20,8 @@ struct Plan {
   double flops_attention = 0, flops_mlp = 0, flops_head = 0;  // of which
   double flops_recomputed = 0;  // per token, beside these: what runtime.recompute makes again
 
-  int64_t arena_bytes = 0;  // the one allocation, exactly
+  int64_t arena_bytes = 0;     // the one allocation, exactly
+  int64_t headroom_bytes = 0;  // what a GPU keeps free beside it: see kGpuHeadroom
   std::vector<std::pair<std::string, int64_t>> bytes_by_region;
   // Of tables and activations all layers' together, of scratch one layer's, as "activations layers.attn.q".
   // What is never needed at once shares memory, so they may be more than their region.
@@ -31,12 +32,17 @@ struct Plan {
   int64_t tokens_total = 0;
 };
 
+// What CUDA takes of a GPU beside the arena, not measured yet: workspaces of the queues' matrix products (32
+// MiB each), kernels that are loaded when first used, and with ranks NCCL's buffers.
+constexpr int64_t kGpuHeadroom = int64_t{768} << 20;
+constexpr int64_t kGpuHeadroomOfRanks = int64_t{1536} << 20;
+
 // host_memory: of the first rank on a backend whose memory is the host's.
 template <class T>
 Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>);
 
-// Throws ConfigError when the arena cannot fit into the available memory (0 = unknown), saying what would.
-// sharing: so many ranks on this machine, each of which has this much.
+// Throws ConfigError when arena and headroom cannot fit into the available memory (0 = unknown), saying what
+// would. sharing: so many ranks on this machine, each of which has this much.
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes,
                      bool host_memory = std::is_same_v<T, float>, int sharing = 1);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/json_strict.h"
+#include "config/json_text.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -11,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kStateVersion = 1;
 constexpr int kMaxDepth = 2;  // { "data": { } }, { "origin": { } }
 constexpr int kMaxConfigDepth = 16;
 constexpr const char* kMicroBatch = "/train/micro_batch";
@@ -70,12 +71,6 @@ json flat_config(const std::string& text, const std::string& where) {
   return flat;
 }
 
-std::string dotted(const std::string& pointer) {
-  std::string path = pointer.substr(1);
-  for (char& c : path) c = c == '/' ? '.' : c;
-  return path;
-}
-
 TokenizerIdentity tokenizer_from(const json& j, const std::string& what) {
   if (!j.contains("tokenizer")) return {};
   const json& of = j["tokenizer"];
@@ -85,15 +80,39 @@ TokenizerIdentity tokenizer_from(const json& j, const std::string& what) {
   return tokenizer;
 }
 
+struct PlatformField {
+  const char* key;
+  std::string Platform::*value;
+};
+constexpr std::array kPlatform = {
+    PlatformField{"gpu", &Platform::gpu}, PlatformField{"capability", &Platform::capability},
+    PlatformField{"driver", &Platform::driver}, PlatformField{"runtime", &Platform::runtime},
+    PlatformField{"library", &Platform::library}};
+
+// Checkpoints from before it was kept have none.
+Platform platform_from(const json& j, const std::string& what) {
+  Platform platform;
+  if (!j.contains("platform")) return platform;
+  for (const auto& [key, value] : kPlatform) platform.*value = j["platform"].value(key, "");
+  if (to_json(platform).size() != j["platform"].size() || j["platform"].empty())
+    throw CheckpointError(what + " is not one of ours: platform has other keys");
+  return platform;
+}
+
 bool differ(const std::string& then, const std::string& now) {
   return !then.empty() && !now.empty() && then != now;
+}
+
+void add_change(std::vector<std::string>& lines, const std::string& what, const std::string& then,
+                const std::string& now) {
+  if (differ(then, now)) lines.push_back(what + ": " + then + " in the checkpoint, " + now + " now");
 }
 
 }  // namespace
 
 std::string to_json(const RunState& state) {
   json j = {
-      {"version", kVersion},
+      {"version", kStateVersion},
       {"step", state.step},
       {"updates", state.updates},
       {"tokens", state.tokens},
@@ -102,7 +121,7 @@ std::string to_json(const RunState& state) {
       {"recent_losses", std::vector<double>(state.detector.losses.begin(), state.detector.losses.end())},
       {"data", {{"train", state.train_fingerprint}, {"val", state.val_fingerprint}}},
       {"ranks", state.ranks}};
-  const auto [device, precision, build] = state.computed_by;
+  const auto& [device, precision, build, platform] = state.computed_by;
   for (const auto& [key, value] : {std::pair{"product_table", state.product_table},
                                    {"eval_sample", state.eval_sample},
                                    {"device", device},
@@ -110,6 +129,7 @@ std::string to_json(const RunState& state) {
                                    {"build", build}})
     if (!value.empty()) j[key] = value;
   if (!state.avoided.empty()) j["avoided"] = state.avoided;
+  if (const nlohmann::ordered_json known = to_json(platform); !known.empty()) j["platform"] = known;
   if (!state.tokenizer.name.empty())
     j["tokenizer"] = {{"name", state.tokenizer.name}, {"fingerprint", state.tokenizer.fingerprint}};
   if (!state.origin.kind.empty()) j["origin"] = to_json(state.origin);
@@ -120,9 +140,9 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
   try {
     const std::string what = where + ": state.json";
     json j = parse_json_strict(text, what, kMaxDepth);
-    if (j.at("version") != kVersion)
+    if (j.at("version") != kStateVersion)
       throw CheckpointError(what + " has version " + j.at("version").dump() + ", wanted " +
-                            std::to_string(kVersion) + "; use the saslm that wrote it");
+                            std::to_string(kStateVersion) + "; use the saslm that wrote it");
     RunState state;
     state.step = count_at(j, "step", what);
     state.updates = count_at(j, "updates", what);
@@ -137,7 +157,8 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     state.product_table = j.value("product_table", "");
     state.eval_sample = j.value("eval_sample", "");
     state.avoided = j.value("avoided", std::vector<std::string>());
-    state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", "")};
+    state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", ""),
+                         platform_from(j, what)};
     if (j.at("data").size() != 2)
       throw CheckpointError(where + ": state.json is not one of ours: data has keys beside train and val");
     state.train_fingerprint = j.at("data").at("train").get<std::string>();
@@ -150,19 +171,28 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
   }
 }
 
+nlohmann::ordered_json to_json(const Platform& platform) {
+  auto fields = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : kPlatform)
+    if (!(platform.*value).empty()) fields[key] = platform.*value;
+  return fields;
+}
+
 std::vector<std::string> other_arithmetic(const ComputedBy& then, const ComputedBy& now) {
   std::vector<std::string> lines;
-  const auto compare = [&](const char* what, const std::string& before, const std::string& after) {
-    if (differ(before, after))
-      lines.push_back(what + (": " + before) + " in the checkpoint, " + after + " now");
-  };
-  compare("device", then.device, now.device);
-  compare("precision", then.precision, now.precision);
+  add_change(lines, "device", then.device, now.device);
+  add_change(lines, "precision", then.precision, now.precision);
+  add_change(lines, "GPU", then.platform.gpu, now.platform.gpu);
+  add_change(lines, "library of matrix products", then.platform.library, now.platform.library);
   return lines;
 }
 
-bool other_build(const ComputedBy& then, const ComputedBy& now) {
-  return differ(then.build, now.build);
+std::vector<std::string> other_build(const ComputedBy& then, const ComputedBy& now) {
+  std::vector<std::string> lines;
+  if (differ(then.build, now.build)) lines.push_back("another build of saslm saved the checkpoint");
+  add_change(lines, "driver", then.platform.driver, now.platform.driver);
+  add_change(lines, "CUDA's runtime", then.platform.runtime, now.platform.runtime);
+  return lines;
 }
 
 std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,

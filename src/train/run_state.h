@@ -2,6 +2,7 @@
 // later bit of the run.
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -19,17 +20,22 @@ struct ComputedBy {
   std::string device;     // Ops::device
   std::string precision;  // "fp32", "bf16": of the weights that are multiplied
   std::string build;      // build_hash()
+  Platform platform;
 };
 
 template <class T>
 ComputedBy computed_by(const Ops<T>& ops) {
-  return {ops.device, std::is_same_v<T, bf16> ? "bf16" : "fp32", build_hash()};
+  return {ops.device, std::is_same_v<T, bf16> ? "bf16" : "fp32", build_hash(), ops.platform()};
 }
 
-// One line each for a device and a precision that are known and were others then.
+// One line each for a device, precision, GPU and library of matrix products that are known and were others
+// then.
 std::vector<std::string> other_arithmetic(const ComputedBy& then, const ComputedBy& now);
-// Both are known and differ: the same bits are promised for the same build only.
-bool other_build(const ComputedBy& then, const ComputedBy& now);
+// Likewise for the build, the driver and CUDA's runtime: the same bits are promised for the same ones only.
+std::vector<std::string> other_build(const ComputedBy& then, const ComputedBy& now);
+
+// For state.json and the event "start": the fields that are known.
+nlohmann::ordered_json to_json(const Platform& platform);
 
 // The tokenizer that a run was made with; both "" where that is not known.
 struct TokenizerIdentity {

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -16,15 +15,13 @@
 #include "ops/kernel_names.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
+#include "train/load_state.h"
+#include "train/now_s.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
 
 namespace saslm {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // A config whose arena cannot fit is refused before anything large happens, on this rank or another.
 template <class T>
@@ -66,14 +63,14 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       val_set_(open_val_set(config)),
       eval_sample_(val_set_ ? make_eval_sample(*val_set_, config.eval.max_sequences) : EvalSample()),
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
-      lock_(agree_and_lock()),
+      lock_(agree_and_lock(ops)),
       loader_(train_set_, config.data.shuffle, config.train.seed),
+      batches_(loader_, config.train.micro_batch, config.train.seq_len),
       verdict_(checked_kernels()),
-      engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
+      engine_(config.model, training_shape(config), Mode::train, ops, comm,
+              sharing_among(comm, config.runtime, options.local_ranks)),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
-      inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
-      targets_(inputs_.size()),
       started_at_s_(now_s()) {
   for (const std::string& line : check_tokenizer(config, train_set_, val_set_)) observer_.note(line);
   state_.train_fingerprint = train_set_.fingerprint();
@@ -81,6 +78,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.eval_sample = eval_sample_.fingerprint;
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
+  peak_ = peak_of(config.runtime, state_.computed_by.platform, std::is_same_v<T, bf16>);
+  tell_platform();
   restore();
   avoid_kernels();
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
@@ -100,7 +99,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 }
 
 template <class T>
-std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
+std::unique_ptr<RunLock> Trainer<T>::agree_and_lock(const Ops<T>& ops) const {
   if (comm_.size() > 1) {
     nlohmann::json mine = nlohmann::json::parse(to_json(config_));
     for (const char* key : {"zero_stage", "gradient_sum"})
@@ -115,6 +114,8 @@ std::unique_ptr<RunLock> Trainer<T>::agree_and_lock() const {
     mine["--init-from"] = options_.init_from;
     mine["weights in bytes"] = sizeof(T);
     mine["build"] = build_hash();
+    mine["compute capability"] =
+        ops.platform().capability;  // each rank's own machine code updates its weights
     check_alike(comm_, mine);
   }
   if (comm_.size() > 1 && config_.runtime.gradient_sum == RankSum::library)
@@ -156,7 +157,7 @@ void Trainer<T>::follow_first() {
   if (const std::string path = first[0]; path.empty())
     start_anew(first[2]);
   else
-    resume_from(verify_checkpoint(path));
+    resume_from(verified_elsewhere(path));
   evaluated_at_ = first[1];
 }
 
@@ -210,19 +211,15 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
     changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
   for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
-  if (other_build(saved.computed_by, state_.computed_by))
-    observer_.note(
-        "another build of saslm saved the checkpoint: the same bits are promised for the same build only");
+  for (const std::string& line : other_build(saved.computed_by, state_.computed_by))
+    observer_.note(line + "; the same bits are promised for the same build, driver and CUDA only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.eval_sample = state_.eval_sample;
   saved.tokenizer = state_.tokenizer;
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
-  std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
-  for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
-  load_checkpoint(checkpoint, engine_.room_for(Region::masters), moments);
-  for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
+  load_state(engine_, checkpoint);
   state_ = saved;
   detector_.restore(saved.detector);
   resumed_at_ = state_.step;
@@ -270,6 +267,18 @@ std::vector<KernelPath> Trainer<T>::named_kernels() const {
 }
 
 template <class T>
+void Trainer<T>::tell_platform() {
+  for (const std::string& line : not_as_first(comm_, to_json(state_.computed_by.platform)))
+    observer_.warning(line + "; the last bits depend on it");
+  if (peak_.from.empty()) return;
+  char mfu[64] = "no MFU";
+  if (peak_.tflops > 0)
+    std::snprintf(mfu, sizeof mfu, "MFU is measured against %g TFLOP/s%s", peak_.tflops,
+                  comm_.size() > 1 ? " a rank" : "");
+  observer_.note(std::string(mfu) + (peak_.tflops > 0 ? " (" + peak_.from + ")" : ": " + peak_.from));
+}
+
+template <class T>
 void Trainer<T>::log_start() {
   observer_.note("data.train: " + train_set_.description());
   if (val_set_) {
@@ -298,6 +307,8 @@ void Trainer<T>::log_start() {
                           {"kernels", kernels},
                           {"selfcheck", to_json(verdict_)},
                           {"avoided", state_.avoided},
+                          {"platform", to_json(state_.computed_by.platform)},
+                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
@@ -341,12 +352,14 @@ TrainEnd Trainer<T>::run() {
     else if (checkpoint_due())
       save();
     const bool evaluated = !eval_due() || run_evaluation();
+    share_products();
     if (evaluated && last) break;
     if (!evaluated || hear_all()) {
       save_for_good();
       return TrainEnd::stopped;
     }
     train_step();
+    share_products();
     if (detector_.diverged()) {
       save_for_good();
       if (!comm_.first()) throw PeerError();
@@ -372,10 +385,14 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const int64_t mine = comm_.rank() * train.grad_accum;  // the first of this rank's micro-batches
   engine_.begin_step();
   for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
-    loader_.load(state_.sample_index + uint64_t((mine + micro) * train.micro_batch), train.micro_batch,
-                 inputs_.data(), targets_.data());
+    const bool last = micro + 1 == train.grad_accum;
+    const int64_t next =
+        last ? train.global_batch + mine * train.micro_batch : (mine + micro + 1) * train.micro_batch;
+    const auto& [inputs, targets] =
+        batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
+                     state_.sample_index + uint64_t(next));
     engine_.add_loss_and_grads(
-        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
+        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
         scale);
   }
   state_.sample_index += uint64_t(train.global_batch);
@@ -407,8 +424,7 @@ void Trainer<T>::train_step() {
   record.tokens = state_.tokens;
   record.step_ms = seconds * 1e3;
   record.tokens_per_s = double(plan_.tokens_per_step) / seconds;
-  if (config_.runtime.peak_tflops > 0)
-    record.mfu = plan_.flops_per_token * record.tokens_per_s / (config_.runtime.peak_tflops * 1e12);
+  record.mfu = mfu_of(plan_.flops_per_token, record.tokens_per_s, peak_, comm_.size());
   if (metrics_) {
     const bool well = metrics_->problem().empty();
     metrics_->log_step(record);

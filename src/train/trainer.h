@@ -10,10 +10,12 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
 #include "data/eval_sample.h"
-#include "data/loader.h"
+#include "data/prefetch.h"
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
+#include "train/agree_ranks.h"
 #include "train/engine.h"
+#include "train/gpu_peak.h"
 #include "train/kernel_check.h"
 #include "train/kernel_paths.h"
 #include "train/observer.h"
@@ -60,8 +62,8 @@ class Trainer {
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
-  std::unique_ptr<RunLock> agree_and_lock()
-      const;  // that all ranks are about to do the same; the first rank's
+  // That all ranks are about to do the same; the first rank's.
+  std::unique_ptr<RunLock> agree_and_lock(const Ops<T>& ops) const;
   void restore();
   void follow_first();  // the others' restore
   void start_anew(const std::string& init_from);
@@ -71,12 +73,14 @@ class Trainer {
   KernelVerdict checked_kernels() const;  // by all ranks
   void avoid_kernels();                   // those that are wrong, or that the checkpoint's run did without
   std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
+  void tell_platform();  // where other ranks compute on another; what MFU is measured against
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
   void save_for_good();  // the state as it is now, before this returns
-  bool hear_all();       // what must be done together: stop? Saves that have ended, or failed, are dealt with
+  void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
+  bool hear_all();  // what must be done together: stop? Saves that have ended, or failed, are dealt with
   bool eval_due() const { return evaluated_at_ != state_.step && evaluation_due(evaluations_, state_.step); }
   bool checkpoint_due() const;
 
@@ -92,14 +96,15 @@ class Trainer {
   std::unique_ptr<RunLock>
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
+  BatchPrefetch batches_;                // of loader_
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
   KernelVerdict verdict_;
   Engine<T> engine_;
   AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;
 
-  std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
+  std::string products_;                        // the table of timed products that all ranks have
   std::unique_ptr<Tokenizer> tokenizer_;        // null where it is not to be had
   std::map<std::string, std::string> carried_;  // its files, in every checkpoint
   std::vector<std::string> changes_;            // since the checkpoint it went on from
@@ -107,7 +112,8 @@ class Trainer {
   int64_t resumed_at_ = -1;                     // likewise; -1: not
   bool other_evaluations_ = false;  // than the checkpoint's: of other data or other sequences of it
   std::optional<double> last_val_loss_;
-  double started_at_s_ = 0;     // monotonic
+  double started_at_s_ = 0;  // monotonic
+  Peak peak_;
   std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing
 };
 

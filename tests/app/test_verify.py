@@ -172,7 +172,7 @@ class Verify(VerifyTest):
         self.assertEqual([path.name for path in work.iterdir()], ["thesis.txt"])
 
     def test_another_build_is_said(self):
-        said = "another build of saslm saved " + str(checkpoints(self.run_)[-1])
+        said = "another build of saslm saved the checkpoint"
         self.assertNotIn("another build", saslm("verify", self.run_).err)
         done = saslm("verify", self.run_, program=harness.another_build(self.fresh("saslm")))
         self.assertEqual(done.code, DONE, done.err)

@@ -271,7 +271,8 @@ TEST_F(Configs, TheSchemaSaysWhatEachKindWants) {
   const json schema = json::parse(config_schema());
   const json& attention = schema["properties"]["model"]["properties"]["attention"];
   json then;  // by kind
-  for (const json& rule : attention["allOf"]) then[rule["if"]["properties"]["kind"]["const"]] = rule["then"];
+  for (const json& rule : attention["allOf"])
+    then[rule["if"]["properties"]["kind"]["const"].get<std::string>()] = rule["then"];
   EXPECT_EQ(then.size(), 8u);
   EXPECT_EQ(then["gqa"]["required"], json({"head_dim", "n_kv_head"}));
   EXPECT_EQ(then["sas"]["required"], json({"head_dim", "sas"}));

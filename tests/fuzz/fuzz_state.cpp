@@ -6,7 +6,7 @@
 #include "train/run_state.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_state {
 
 using nlohmann::json;
 
@@ -45,7 +45,10 @@ std::vector<std::string> seeds() {
   state.step = 12, state.updates = 11, state.tokens = 4096, state.sample_index = 1ull << 63;
   state.detector = {{2.5, 3, 1e-3}, 1};
   state.product_table = "cuBLASLt 130100 NVIDIA H200\n";
-  state.computed_by = {"cuda", "bf16", std::string(32, 'b')};
+  state.computed_by = {"cuda",
+                       "bf16",
+                       std::string(32, 'b'),
+                       {"NVIDIA H200", "9.0", "580.65.06, CUDA 13.0", "13.0", "cuBLASLt 13.1.0"}};
   state.train_fingerprint = std::string(32, 'c');
   RunState later = state;
   later.tokenizer = {"/words.json", std::string(32, 'd')};
@@ -56,8 +59,9 @@ std::vector<std::string> seeds() {
   return {to_json(state), to_json(RunState{}), to_json(later), to_json(fresh), current_config()};
 }
 
-}  // namespace
+}  // namespace of_state
 
-const Target kState = {"state", run, seeds, {"train", "global_batch", "micro_batch", "grad_accum"}};
+const Target kState = {
+    "state", of_state::run, of_state::seeds, {"train", "global_batch", "micro_batch", "grad_accum"}};
 
 }  // namespace saslm::fuzz

@@ -57,6 +57,11 @@ TEST(Paths, OfAttentionFitTheCard) {
   for (const size_t kib : {99, 163, 227})
     for (const auto& [E, D] : {std::pair(64, 64), {96, 64}, {96, 96}, {128, 128}, {192, 128}, {80, 80}})
       EXPECT_EQ(names(card(kib), fwd(E, D)), "attention_fwd.tile attention_fwd.any_width") << E << " " << D;
+  EXPECT_EQ(names(card(99), fwd(100, 50)), "attention_fwd.tile attention_fwd.any_width");
+  EXPECT_EQ(names(card(227), fwd(63, 64)), "attention_fwd.any_width");
+  auto odd = fwd(64, 64);
+  odd.k.t_stride += 1;
+  EXPECT_EQ(names(card(227), odd), "attention_fwd.any_width");
   EXPECT_EQ(names(card(99), bwd(96, 64)), "attention_bwd.tile attention_bwd.any_width");
   for (const auto& [E, D] : {std::pair(96, 96), {128, 128}, {192, 128}}) {
     EXPECT_EQ(names(card(99), bwd(E, D)), "attention_bwd.narrow_tile attention_bwd.any_width") << E;
@@ -64,18 +69,32 @@ TEST(Paths, OfAttentionFitTheCard) {
               "attention_bwd.tile attention_bwd.narrow_tile attention_bwd.any_width")
         << E;
   }
+  EXPECT_EQ(names(card(227), bwd(90, 90)), "attention_bwd.narrow_tile attention_bwd.any_width");
   for (const Path& path : paths_of(card(99), bwd(192, 128))) EXPECT_LE(path.shared_bytes, 99 * KiB);
 }
 
 TEST(Paths, OfSasFitTheCard) {
   const auto q = sas(12, 36, 64, 96), v = sas(12, 36, 64, 64, false);
-  EXPECT_EQ(names(card(227), q), "sas_bwd.tile_4 sas_bwd.tile_2 sas_bwd.general");
-  EXPECT_EQ(names(card(163), q), "sas_bwd.tile_2 sas_bwd.general");
-  EXPECT_EQ(names(card(163), v), "sas_bwd.tile_4 sas_bwd.tile_2 sas_bwd.general");
-  EXPECT_EQ(names(card(99), v), "sas_bwd.tile_2 sas_bwd.general");  // four tokens want 136 KB
-  EXPECT_EQ(names(card(99), sas(4, 12, 32, 48)), "sas_bwd.tile_4 sas_bwd.general");
+  EXPECT_EQ(names(card(227), q), "sas_bwd.tile_4 sas_bwd.tile_2 sas_bwd.wide sas_bwd.general");
+  EXPECT_EQ(names(card(163), q), "sas_bwd.tile_2 sas_bwd.wide sas_bwd.general");
+  EXPECT_EQ(names(card(99), q), "sas_bwd.wide sas_bwd.general");
+  EXPECT_EQ(names(card(163), v), "sas_bwd.tile_4 sas_bwd.tile_2 sas_bwd.wide sas_bwd.general");
+  EXPECT_EQ(names(card(99), v), "sas_bwd.tile_2 sas_bwd.wide sas_bwd.general");  // four tokens: 136 KB
+  EXPECT_EQ(names(card(99), sas(4, 12, 32, 48)), "sas_bwd.tile_4 sas_bwd.wide sas_bwd.general");
   for (const size_t kib : {99, 163, 227})
-    EXPECT_EQ(names(card(kib), forward_of(q)), "sas_fwd.tile sas_fwd.general");
+    EXPECT_EQ(names(card(kib), forward_of(q)), "sas_fwd.tile sas_fwd.wide sas_fwd.general");
+}
+
+// On an H100 every width that a model of today has is on tensor cores.
+TEST(Paths, OfSasTakeAnySizesOnTensorCores) {
+  for (const int64_t D : {64, 80, 100, 128})
+    for (const int64_t E : {64, 80, 96, 128, 160})
+      for (const int64_t Hs : {8, 20, 36, 48, 64}) {
+        const auto call = sas(8, Hs, D, E);
+        EXPECT_FALSE(paths_of(card(227), forward_of(call))[0].slow()) << D << " " << E << " " << Hs;
+        const bool largest = D == 128 && E == 160 && Hs == 64;  // a token's backward wants 240 KB
+        EXPECT_EQ(paths_of(card(227), call)[0].slow(), largest) << D << " " << E << " " << Hs;
+      }
 }
 
 TEST(Paths, SayWhyTheyAreSlowAndWhatIsFast) {
@@ -85,10 +104,14 @@ TEST(Paths, SayWhyTheyAreSlowAndWhatIsFast) {
   EXPECT_EQ(why_slow(card(227), fwd(64, 64)), "");
   says(why_slow(card(227), fwd<float>(64, 64)), "runtime.precision bf16");
   says(why_slow(card(227), fwd(200, 128)), "(200, 128): no tile is wider than (192, 128)");
-  says(why_slow(card(227), bwd(7, 7)), "multiples of");
+  says(why_slow(card(227), bwd(7, 7)), "tiles want even widths");
   says(why_slow(card(20), bwd(64, 64)), "bytes of shared memory a block, this card has 20480");
-  says(why_slow(card(227), sas(12, 36, 50, 96)), "there are: up to 16 heads to 16, width 32 to 48; ");
+  EXPECT_EQ(why_slow(card(227), sas(12, 36, 50, 96)), "");
+  says(why_slow(card(227), sas(12, 36, 64, 90)), "a sim_head_dim that is a multiple of 16");
   says(why_slow(card(40), sas(12, 36, 64, 96)), "this card has 40960");
+  auto features = sas(12, 12, 64, 96);
+  features.w.conv1_w = {};
+  says(why_slow(card(227), features), "features alone");
   EXPECT_EQ(paths_of(card(227), fwd(7, 7))[0].text(), "any width, without tensor cores");
 }
 

@@ -69,10 +69,12 @@ struct Tensor {
     return all;
   }
   void expect_within(const char* name) {
+    TwinLog log(name, Twin<T>::kTypeName);
     for (int64_t i = 0; i < twin.size(); ++i) {
       const double got = double(float(twin[i])), want = twin.twin(i);
-      ASSERT_LE(std::abs(got - want), bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]))
-          << name << "[" << i << "]: got " << got << ", want " << want;
+      const double allowed = bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]);
+      log.add(std::abs(got - want), allowed);
+      ASSERT_LE(std::abs(got - want), allowed) << name << "[" << i << "]: got " << got << ", want " << want;
     }
   }
 };
@@ -301,11 +303,27 @@ TEST(SimtAttentionTiles, IsItsTwinOverManyTiles) {
 // The other tiles that are compiled, whole and padded; then widths that no tile holds, and rows that do not
 // begin on 16 bytes.
 TEST(SimtAttentionTiles, TakesAnyWidth) {
-  const int64_t pairs[][2] = {{64, 64},  {96, 64},  {96, 96}, {128, 128}, {192, 128},
-                              {8, 64},   {72, 8},   {40, 80}, {120, 8},   {136, 104},
-                              {200, 16}, {16, 136}, {7, 5},   {12, 8},    {8, 1}};
+  const int64_t pairs[][2] = {{64, 64}, {96, 64}, {96, 96},   {128, 128}, {192, 128}, {8, 64},   {72, 8},
+                              {40, 80}, {120, 8}, {136, 104}, {200, 16},  {16, 136},  {7, 5},    {12, 8},
+                              {8, 1},   {2, 2},   {80, 80},   {100, 50},  {100, 100}, {130, 10}, {90, 70}};
   for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 70, .E = E, .D = D}, one_schedule);
   expect_twin<float>({.T = 35, .H = 2, .Hp = 2, .Gk = 1, .Gv = 2, .E = 33, .D = 70}, one_schedule);
+}
+
+// Splits of a unit, whose dq are added up, at the widths that IsItsTwinOverManyTiles leaves.
+TEST(SimtAttentionTiles, AddsUpTheSplitsOfEveryWidth) {
+  const int64_t pairs[][2] = {{96, 64}, {96, 96}, {128, 128}, {192, 128}};
+  for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 389, .E = E, .D = D}, one_schedule, backward);
+}
+
+// Rows that begin on 4 bytes: over several tiles, with groups to average over and shared heads, in parts of
+// one tensor.
+TEST(SimtAttentionTiles, TakesEvenWidths) {
+  expect_twin<bf16>({.T = 150, .H = 4, .Hp = 2, .Gk = 2, .Gv = 2, .E = 50, .D = 38}, simt::Schedules::two);
+  expect_twin<bf16>({.T = 140, .H = 2, .Hp = 1, .Gk = 2, .Gv = 2, .E = 100, .D = 100, .layout = Shape::BHTD},
+                    one_schedule);
+  expect_twin<bf16>({.T = 70, .H = 3, .Hp = 3, .Gk = 3, .Gv = 3, .E = 44, .D = 44, .layout = Shape::fused},
+                    one_schedule);
 }
 
 // Backward where the widest tiles do not fit: half the keys, over several of their blocks, in two splits.

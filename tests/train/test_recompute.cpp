@@ -97,6 +97,27 @@ class WhatFits : public testing::Test {
   Config config_ = golden_config("sas_k5");
 };
 
+TEST_F(WhatFits, AGpuKeepsRoomForCudaAndSaysSo) {
+  Config c = config_;
+  for (const auto& [ranks, headroom] :
+       {std::pair{int64_t{1}, kGpuHeadroom}, {int64_t{2}, kGpuHeadroomOfRanks}}) {
+    c.train.ranks = ranks;
+    const Plan plan = make_plan<bf16>(c, false);
+    EXPECT_EQ(plan.headroom_bytes, headroom);
+    const int64_t enough = plan.arena_bytes + headroom;
+    EXPECT_NO_THROW(check_plan_fits<bf16>(c, plan, enough, false));
+    try {
+      check_plan_fits<bf16>(c, plan, enough - 1, false);
+      ADD_FAILURE() << "there is too little";
+    } catch (const ConfigError& error) {
+      const std::string said = "there are " + std::to_string(plan.arena_bytes - 1) + " beside the " +
+                               std::to_string(headroom) + " that CUDA is left; these would fit";
+      EXPECT_NE(std::string(error.what()).find(said), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_EQ(make_plan<float>(config_, true).headroom_bytes, 0);
+}
+
 TEST_F(WhatFits, TheMildestSettingThatSufficesIsNamed) {
   ASSERT_LT(bytes(Recompute::none, 4), bytes(Recompute::sim));
   EXPECT_EQ(refusal(bytes(Recompute::none)), "");

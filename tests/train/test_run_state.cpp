@@ -82,7 +82,7 @@ TEST(RunState, WhatComputedItIsTextOrNotKnown) {
   EXPECT_EQ(state.dump(2) + "\n", to_json(RunState{}));
   const ComputedBy back = run_state_from_json(state.dump(), "here").computed_by, now{"cpu", "fp32", "00ff"};
   EXPECT_TRUE(other_arithmetic(back, now).empty());
-  EXPECT_FALSE(other_build(back, now));
+  EXPECT_TRUE(other_build(back, now).empty());
 }
 
 TEST(Resume, AnotherDeviceAnotherPrecisionAndAnotherBuildAreTold) {
@@ -92,8 +92,43 @@ TEST(Resume, AnotherDeviceAnotherPrecisionAndAnotherBuildAreTold) {
   EXPECT_EQ(lines[0], "device: cuda in the checkpoint, cpu now");
   EXPECT_EQ(lines[1], "precision: bf16 in the checkpoint, fp32 now");
   EXPECT_TRUE(other_arithmetic(then, {"cuda", "bf16", "11ee"}).empty());
-  EXPECT_TRUE(other_build(then, {"cuda", "bf16", "11ee"}));
-  EXPECT_FALSE(other_build(then, then));
+  EXPECT_EQ(other_build(then, {"cuda", "bf16", "11ee"}),
+            std::vector<std::string>{"another build of saslm saved the checkpoint"});
+  EXPECT_TRUE(other_build(then, then).empty());
+}
+
+TEST(Resume, AnotherGpuLibraryDriverOrCudaIsTold) {
+  const ComputedBy then{
+      "cuda", "bf16", "00ff", {"A100", "8.0", "550.1, CUDA 12.4", "12.4", "cuBLASLt 12.4.5"}};
+  const ComputedBy now{
+      "cuda", "bf16", "00ff", {"H100", "9.0", "580.1, CUDA 13.0", "13.0", "cuBLASLt 13.1.0"}};
+  const std::vector<std::string> arithmetic = {
+      "GPU: A100 in the checkpoint, H100 now",
+      "library of matrix products: cuBLASLt 12.4.5 in the checkpoint, cuBLASLt 13.1.0 now"};
+  const std::vector<std::string> build = {"driver: 550.1, CUDA 12.4 in the checkpoint, 580.1, CUDA 13.0 now",
+                                          "CUDA's runtime: 12.4 in the checkpoint, 13.0 now"};
+  EXPECT_EQ(other_arithmetic(then, now), arithmetic);
+  EXPECT_EQ(other_build(then, now), build);
+  EXPECT_TRUE(other_arithmetic({"cuda", "bf16", "00ff"}, now).empty()) << "from before it was kept";
+  EXPECT_TRUE(other_build({"cuda", "bf16", "00ff"}, now).empty());
+}
+
+TEST(RunState, KeepsThePlatform) {
+  RunState state;
+  state.computed_by = {
+      "cuda", "bf16", "00ff", {"H200", "9.0", "580.1, CUDA 13.0", "13.0", "cuBLASLt 13.1.0"}};
+  const Platform back = run_state_from_json(to_json(state), "here").computed_by.platform;
+  EXPECT_EQ(back.gpu, "H200");
+  EXPECT_EQ(back.capability, "9.0");
+  EXPECT_EQ(back.driver, "580.1, CUDA 13.0");
+  EXPECT_EQ(back.runtime, "13.0");
+  EXPECT_EQ(back.library, "cuBLASLt 13.1.0");
+  for (const char* value :
+       {"1", "\"x\"", "[]", "{}", R"({"gpu":1})", R"({"gpu":""})", R"({"gpu":"x","more":"y"})"}) {
+    auto broken = nlohmann::json::parse(to_json(state));
+    broken["platform"] = nlohmann::json::parse(value);
+    EXPECT_THROW(run_state_from_json(broken.dump(), "here"), CheckpointError) << value;
+  }
 }
 
 TEST(Resume, AnotherModelIsRefusedAndEveryDifferenceNamed) {

@@ -275,13 +275,21 @@ void Gemm::run(cudaStream_t stream, const GemmCall& c) {
   multiply(stream, found->second, c);
 }
 
+std::string gemm_library() {
+  const size_t version = cublas_lt().get_version();  // 120405: 12.4.5; 130100: 13.1.0
+  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 bool Gemm::use_table(const std::string& text) {
   cudaDeviceProp gpu{};
   int device = 0;
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&gpu, device);
   if (error != cudaSuccess) throw CudaError(std::string("the name of the GPU: ") + cudaGetErrorString(error));
-  table_.emplace("cuBLASLt " + std::to_string(cublas_lt().get_version()) + " " + gpu.name);
+  if (!table_) table_.emplace("cuBLASLt " + std::to_string(cublas_lt().get_version()) + " " + gpu.name);
+  for (const auto& [shape, plan] : plans_) destroy(plan);
+  plans_.clear();  // made by earlier choices
   return table_->add(text);
 }
 

@@ -11,11 +11,15 @@
 #include <memory>
 #include <string>
 
+#include "core/platform.h"
 #include "core/stream.h"
 #include "core/view.h"
 #include "kernels/simt/launch_grid.h"
 
 namespace saslm::cuda {
+
+// Of the GPU that this thread uses; the driver by the CUDA that it knows, alone.
+Platform platform();
 
 // Zeroed. The device's memory is freed with the last pointer.
 std::shared_ptr<std::byte> allocate(int64_t bytes);

@@ -14,8 +14,16 @@ namespace {
 
 constexpr const char* kProductTable = "the layer\n";
 
-struct HostQueue {
+// A device with SASLM_SHARED_KIB of shared memory for a block, where that is set.
+simt::LaunchOptions device_options() {
   simt::LaunchOptions options{.order = simt::Order::random};
+  if (const char* const kib = std::getenv("SASLM_SHARED_KIB"))
+    options.device.shared_bytes = size_t(std::atoi(kib)) * 1024;
+  return options;
+}
+
+struct HostQueue {
+  simt::LaunchOptions options = device_options();
   std::vector<double> partials = std::vector<double>(kSumPartials);
   Stream view{&options, this};
   std::string table;
@@ -26,6 +34,10 @@ HostQueue& host_queue(Stream stream) {
 }
 
 }  // namespace
+
+Platform platform() {
+  return {.gpu = "the layer"};
+}
 
 std::shared_ptr<std::byte> allocate(int64_t bytes) {
   return allocate_host(bytes);
