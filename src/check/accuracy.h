@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "check/image.h"
 #include "ops/ops.h"
 
 namespace saslm {
@@ -25,10 +26,10 @@ namespace saslm {
 template <class T>
 constexpr double kRounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-24;
 
-// Roundings to T on the way, and terms of the longest sum; whether terms of both signs may cancel.
+// Roundings to T on the way, terms of the longest sum, and what a typical number is (image.h).
 struct Accuracy {
   double roundings = 0, terms = 1;
-  bool cancels = true;
+  Scale scale = Scale::all;
 };
 template <class T>
 double relative_bound(const Accuracy& a, bool stored_in_T) {
@@ -91,11 +92,11 @@ Accuracy accuracy_of(const SasBwd<T>& a) {
 // Probabilities; backward also their gradients.
 template <class T>
 Accuracy accuracy_of(const AttentionFwd<T>& a) {
-  return over({a.k.T, a.q.D}, 1);
+  return {1, double(std::max(a.k.T, a.q.D)), Scale::row};
 }
 template <class T>
 Accuracy accuracy_of(const AttentionBwd<T>& a) {
-  return over({a.q.T * a.q.H, a.q.D}, 2);
+  return {2, double(std::max(a.q.T * a.q.H, a.q.D)), Scale::row};
 }
 // Scores are differences of sums over the features of all heads.
 template <class T>
@@ -108,7 +109,7 @@ Accuracy accuracy_of(const HeadGatesBwd<T>& a) {
 }
 template <class T>
 Accuracy accuracy_of(const CrossEntropy<T>& a) {
-  return {0, double(a.logits.cols), false};
+  return {0, double(a.logits.cols), Scale::none};
 }
 
 }  // namespace saslm

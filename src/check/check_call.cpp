@@ -128,7 +128,7 @@ class CallCheck {
     for (size_t i = 0; i < views_.size(); ++i)
       if (views_[i].begin && views_[i].is_output()) {
         const double relative = relative_bound<T>(accuracy, views_[i].type == type_of<T>());
-        const std::string text = deviation(views_[i], fold_, wanted_[i], after, relative, accuracy.cancels);
+        const std::string text = deviation(views_[i], fold_, wanted_[i], after, relative, accuracy.scale);
         if (!text.empty()) return text;
       }
     return "";
@@ -139,7 +139,8 @@ class CallCheck {
     for (const CallView& v : views_)
       if (v.begin && v.is_output()) {
         const double relative = 2 * relative_bound<T>(accuracy_of(args_), v.type == type_of<T>());
-        const std::string text = deviation(v, fold_, reference.numbers(v, v.B, v.T), after, relative);
+        const std::string text = deviation(v, fold_, reference.numbers(v, v.B, v.T), after, relative,
+                                           v.type == type_of<T>() ? Scale::row : Scale::all);
         if (!text.empty()) return "differs from the reference: " + text;
       }
     return "";

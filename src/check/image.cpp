@@ -155,6 +155,10 @@ double root_mean_square(const double* x, int64_t count) {
   return std::sqrt(squares / double(std::max<int64_t>(1, count)));
 }
 
+double typical(Scale scale, double of_all, double of_row) {
+  return scale == Scale::none ? 0 : std::max(of_row, scale == Scale::row ? of_all / 64 : of_all);
+}
+
 std::string beside(double got, double wanted, double bound) {
   if (std::abs(got - wanted) <= bound) return "";  // not of NaN
   char text[128];
@@ -163,15 +167,15 @@ std::string beside(double got, double wanted, double bound) {
 }
 
 std::string deviation(const CallView& v, const Fold& fold, const std::vector<double>& wanted,
-                      const Image& got, double relative, bool cancels) {
+                      const Image& got, double relative, Scale scale) {
   const double of_all = root_mean_square(wanted.data(), int64_t(wanted.size()));
   First first;
   each_row(v, [&](int64_t b, int64_t t, int64_t h) {
     const std::byte* row = got.of(v) + v.offset(b, t, h);
     const double* want = wanted.data() + (fold.row(v, b, t) * v.H + h) * v.D;
-    const double typical = cancels ? std::max(of_all, root_mean_square(want, v.D)) : 0;
+    const double size = typical(scale, of_all, root_mean_square(want, v.D));
     for (int64_t d = 0; d < v.D; ++d) {
-      const double bound = v.type == CallView::Type::i32 ? 0 : relative * (std::abs(want[d]) + typical);
+      const double bound = v.type == CallView::Type::i32 ? 0 : relative * (std::abs(want[d]) + size);
       const std::string text = beside(get(row, v.type, d), want[d], bound);
       if (text.empty()) continue;
       first.offer((b * v.T + t) * v.H + h, where(v, b, t, h, d) + ": " + text);

@@ -44,14 +44,19 @@ std::string trespass(const Image& before, const Image& after, const std::vector<
 // Whether all outputs have the same bits.
 bool same_outputs(const Image& a, const Image& b, const std::vector<CallView>& views);
 
+// Where terms cancel, a small result may carry the rounding of large ones, which are as large as what is
+// typically wanted: the root mean square of all that is, or of the row where that is greater; of the row
+// alone (or a 64th of all, for rows that cancel themselves) where rows differ in size, as those of
+// attention's first and last keys do; none where nothing cancels.
+enum class Scale { all, row, none };
+
 // The first element that is further from what is wanted than relative * (|wanted| + typical), or not a
 // number;
-// "" without one. wanted: as numbers() gives them, of what Fold keeps. Where terms may cancel, a small result
-// may carry the rounding of large ones: typical is then the root mean square of the row or of all that is
-// wanted, whichever is greater; else it is 0.
+// "" without one. wanted: as numbers() gives them, of what Fold keeps.
 std::string deviation(const CallView& v, const Fold& fold, const std::vector<double>& wanted,
-                      const Image& got, double relative, bool cancels = true);
+                      const Image& got, double relative, Scale scale);
 double root_mean_square(const double* x, int64_t count);
+double typical(Scale scale, double of_all, double of_row);
 // "got 3, wanted 2 within 0.01"; "" when it is.
 std::string beside(double got, double wanted, double bound);
 

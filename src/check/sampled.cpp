@@ -23,17 +23,18 @@ std::vector<Row> rows_of(const Heads<X>& v, size_t output) {
 // Compares, row by row, what is wanted with what came.
 template <class X>
 std::string compare(const char* name, const Heads<X>& got, const std::vector<Row>& rows,
-                    const std::vector<std::vector<double>>& wanted, double relative) {
+                    const std::vector<std::vector<double>>& wanted, double relative,
+                    Scale scale = Scale::row) {
   std::vector<double> all;
   for (const auto& row : wanted) all.insert(all.end(), row.begin(), row.end());
   const double of_all = root_mean_square(all.data(), int64_t(all.size()));
   for (size_t i = 0; i < rows.size(); ++i) {
-    const double typical = std::max(of_all, root_mean_square(wanted[i].data(), int64_t(wanted[i].size())));
+    const double size = typical(scale, of_all, root_mean_square(wanted[i].data(), int64_t(wanted[i].size())));
     for (size_t d = 0; d < wanted[i].size(); ++d) {
       const auto [b, t, h] = rows[i];
       const double want = wanted[i][d];
       const std::string text =
-          beside(double(float(got.at(b, t, h)[d])), want, relative * (std::abs(want) + typical));
+          beside(double(float(got.at(b, t, h)[d])), want, relative * (std::abs(want) + size));
       if (!text.empty())
         return std::string(name) + "(" + std::to_string(b) + ", " + std::to_string(t) + ", " +
                std::to_string(h) + ", " + std::to_string(d) + "): " + text;
@@ -124,7 +125,8 @@ std::string wrong_rows(const AttentionFwd<T>& in, const AttentionFwd<T>& out) {
   const Heads<Accum<T>> lse = heads_BHTD(out.lse.data, in.q.B, in.q.T, in.q.H, 1);
   const auto lse_wanted = each(rows, [&](const Row& r) { return std::vector{attend(in, r).second}; });
   const double in_float = relative_bound<T>({0, accuracy_of(in).terms}, false);
-  if (const std::string text = compare("lse", lse, rows, lse_wanted, in_float); !text.empty() || !out.y)
+  if (const std::string text = compare("lse", lse, rows, lse_wanted, in_float, Scale::all);
+      !text.empty() || !out.y)
     return text;
 
   const std::vector<Row> pooled = rows_of(out.y, 1);

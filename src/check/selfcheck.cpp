@@ -30,19 +30,6 @@ std::string judge(const std::string& call, const std::vector<PathResult>& result
   return "";
 }
 
-// Of the card, where the backend says which it is.
-template <class Table>
-void add_platform(VerdictKey& key, const Table& ops) {
-  if constexpr (requires { ops.platform(); }) {
-    const auto platform = ops.platform();
-    key.insert(key.end(), {{"card", platform.gpu},
-                           {"capability", platform.capability},
-                           {"driver", platform.driver},
-                           {"runtime", platform.runtime},
-                           {"library", platform.library}});
-  }
-}
-
 }  // namespace
 
 template <class T>
@@ -50,12 +37,15 @@ VerdictKey verdict_key(const Ops<T>& ops, const std::vector<KernelCall<T>>& call
   std::string all;
   for (const KernelCall<T>& call : calls) all += call.key + "\n";
   const ComputedBy by = computed_by(ops);
-  VerdictKey key = {{"device", by.device},
-                    {"precision", by.precision},
-                    {"build", by.build},
-                    {"calls", hash_hex(bytes_of(all))}};
-  add_platform(key, ops);
-  return key;
+  return {{"device", by.device},
+          {"precision", by.precision},
+          {"build", by.build},
+          {"card", by.platform.gpu},
+          {"capability", by.platform.capability},
+          {"driver", by.platform.driver},
+          {"runtime", by.platform.runtime},
+          {"library", by.platform.library},
+          {"calls", hash_hex(bytes_of(all))}};
 }
 
 template <class T>
