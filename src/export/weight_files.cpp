@@ -10,7 +10,7 @@
 namespace saslm {
 namespace {
 
-constexpr int kMaxDepth = 4;
+constexpr int kIndexDepth = 4;
 constexpr int64_t kMaxIndexBytes = 64 << 20;
 
 [[noreturn]] void refuse_other_forms(const std::string& folder) {
@@ -39,7 +39,7 @@ constexpr int64_t kMaxIndexBytes = 64 << 20;
 }  // namespace
 
 std::map<std::string, std::string> parse_weight_index(const std::string& text, const std::string& path) {
-  const nlohmann::json whole = parse_json_strict(text, path, kMaxDepth);
+  const nlohmann::json whole = parse_json_strict(text, path, kIndexDepth);
   const auto map = whole.is_object() ? whole.find("weight_map") : whole.end();
   if (!whole.is_object() || map == whole.end() || !map->is_object() || map->empty())
     throw CheckpointError(path + ": wanted an object with a weight_map, of tensors' names and their files");
