@@ -186,6 +186,15 @@ else()
   saslm_say_why_no_cuda()
 endif()
 
+# GoogleTest's filter of the suites of a test file.
+function(saslm_suites_of test result)
+  file(STRINGS ${test} suites REGEX "^(TYPED_)?TEST\\(")
+  list(TRANSFORM suites REPLACE "^[^(]*\\(([A-Za-z0-9]+).*" "\\1.*:\\1/*")
+  list(REMOVE_DUPLICATES suites)
+  list(JOIN suites ":" filter)
+  set(${result} ${filter} PARENT_SCOPE)
+endfunction()
+
 function(saslm_cuda_objects name)
   cmake_parse_arguments(CUDA "" "" "SOURCES;ARCHITECTURES" ${ARGN})
   if(NOT TARGET saslm_cuda_options)

@@ -26,6 +26,39 @@ constexpr size_t attention_widths_for(int64_t E, int64_t D) {
   return i;
 }
 
+// Tiles, and the shared memory of a block that works on them. Forward: 128 queries, two stages of keys and
+// values.
+constexpr int attention_fwd_keys(int64_t D) {
+  return D <= 96 ? 64 : 32;  // what registers have room for
+}
+constexpr size_t attention_fwd_shared_bytes(int64_t E, int64_t D) {
+  return size_t(2 * (128 * E + 2 * attention_fwd_keys(D) * (E + D)) + 16);
+}
+// Backward: so many keys, two stages of queries; dS, the statistics of both stages, and what the block works
+// on.
+constexpr int attention_bwd_queries(int64_t E, int64_t keys) {
+  return (E <= 96 ? 64 : 32) / (keys == 128 ? 1 : 2);
+}
+constexpr size_t kAttentionBwdHeadBytes = 224;
+constexpr size_t attention_bwd_shared_bytes(int64_t E, int64_t D, int64_t keys) {
+  const int64_t queries = attention_bwd_queries(E, keys);
+  return size_t(2 * (keys * (E + D) + 2 * queries * (E + D) + keys * queries) + 16 * queries) +
+         kAttentionBwdHeadBytes;
+}
+// Half the keys at a time, where the whole tile does not fit the 99 KiB of sm_86, 89 and 120.
+constexpr bool attention_bwd_has_narrow(const AttentionWidths& w) {
+  return attention_bwd_shared_bytes(w.E, w.D, 128) > 99 * 1024;
+}
+// Whether rows may begin on 4 bytes, not all on 16: registers have room for both ways of loading but at (96,
+// 96), where such rows take the narrow tile.
+constexpr bool attention_bwd_takes_words(const AttentionWidths& w, int64_t keys) {
+  return !(w.E == 96 && w.D == 96 && keys == 128);
+}
+// The kernels for any width: of each of 4 warps a row of q or k, one of v or dy, the sums and 32 weights.
+constexpr size_t attention_any_width_shared_bytes(int64_t E, int64_t D) {
+  return size_t(4 * (E + D + std::max(E, D) + 32)) * sizeof(float);
+}
+
 // Forward: which head (of B*H) and which block of its queries a block of the grid takes. Heads come in
 // sections whose keys and values lie in the L2 cache together; in each the longest blocks of all heads come
 // first.
@@ -55,11 +88,14 @@ struct AttentionFwdDeal {
 // afterwards.
 struct AttentionBwdPlan {
   static constexpr int64_t kWantedUnits = 128;  // a GPU has 108 (A100) or 132 (H100, H200) multiprocessors
-  static constexpr int64_t kMaxBlocks = 264;  // blocks walk units a stride apart, so that scratch stays small
-  static constexpr int64_t kKeys = 128;       // of a key block
-  static constexpr int64_t kQueries = 64;     // statistics are padded to whole blocks of so many queries
+  // Blocks walk units a stride apart, so that scratch stays small: two for each multiprocessor of an H200, or
+  // one where each has the dQ of a long sequence.
+  static constexpr int64_t kMaxBlocks = 264, kLong = 8192;
+  static constexpr int64_t kKeys = 128;    // of a key block
+  static constexpr int64_t kQueries = 64;  // statistics are padded to whole blocks of so many queries
 
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
+  int64_t keys = kKeys;         // of a key block of the kernel: all of them, or half as many
   bool own_keys = false;        // the heads of a run have a k head each
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
   int64_t cuts = 0;             // units of a run
@@ -67,7 +103,7 @@ struct AttentionBwdPlan {
   int64_t splits = 0, parts = 0;  // of a unit, each of two key blocks or more; of all units
 
   constexpr AttentionBwdPlan() = default;
-  constexpr explicit AttentionBwdPlan(const AttentionShape& s)
+  constexpr explicit AttentionBwdPlan(const AttentionShape& s, int64_t keys_of_block = kKeys)
       : B(s.B),
         T(s.T),
         H(s.H),
@@ -76,6 +112,7 @@ struct AttentionBwdPlan {
         modulo(s.v_modulo ? s.v_modulo : s.H),
         E(s.E),
         D(s.D),
+        keys(keys_of_block),
         own_keys(s.Gk == s.H) {
     run = own_keys ? H / modulo : std::gcd(H / Gk, modulo / Gv);
     stride = own_keys ? modulo : 1;
@@ -87,11 +124,11 @@ struct AttentionBwdPlan {
   }
 
   constexpr int64_t key_blocks() const { return ceil_div(T, kKeys); }
-  constexpr int64_t blocks() const { return std::min(parts, kMaxBlocks); }
+  constexpr int64_t blocks() const { return std::min(parts, T <= kLong ? kMaxBlocks : kMaxBlocks / 2); }
 
   // Part p is split p % splits of unit p / splits; its key blocks begin at last_key(p) and lie `splits`
   // apart.
-  constexpr int last_key(int p) const { return int((key_blocks() - 1 - p % splits) * kKeys); }
+  constexpr int last_key(int p) const { return int((ceil_div(T, keys) - 1 - p % splits) * keys); }
 
   // The query heads of unit u of a sequence: first_head(u) + i*stride, i = 0 .. heads(u) - 1.
   constexpr int64_t first_head(int64_t u) const {

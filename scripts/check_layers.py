@@ -21,7 +21,9 @@ ALLOWED = {
     "export": {"core", "config", "data", "checkpoint"},
     "train": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops"},
     "bench": {"core", "config", "comm", "ops", "train"},
-    "app": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops", "train", "bench", "export"},
+    "check": {"core", "config", "checkpoint", "kernels", "ops", "train", "bench"},
+    "app": {"core", "config", "comm", "data", "checkpoint", "metrics", "model", "ops", "train", "bench", "check",
+            "export"},
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds saslm for this machine's GPU and checks it there: scripts/gpu_check.py says what, and takes the same options.
+# Builds saslm for this machine's GPU and checks it there: scripts/gpu_check.py says what, and takes the same options. It
+# builds what the parts that --only names need, for 8 minutes at most; the same command goes on from there.
 # Needs CUDA (nvcc, cuBLASLt), CMake and Python. The other libraries come from the system (scripts/setup.sh) or, where
 # nothing can be installed, from a folder made by scripts/stage_deps.sh on another machine:
 #   scripts/gpu_check.sh [--deps FOLDER] [--build FOLDER] [options of gpu_check.py]
@@ -7,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 deps='' build=build_gpu
+case " $* " in *' --list '* | *' --help '* | *' -h '*) exec python3 scripts/gpu_check.py "$@" ;; esac
 while [ $# -gt 0 ]; do
   case $1 in
     --deps) deps=$(realpath "$2"); shift 2 ;;
@@ -22,9 +24,9 @@ if [ -n "$deps" ]; then
   for package in "$deps"/packages/*.deb; do
     if command -v dpkg >/dev/null; then dpkg -x "$package" "$root"; else ar p "$package" data.tar.xz | tar -xJ -C "$root"; fi
   done
-  libraries=$root/usr/lib/x86_64-linux-gnu
+  libraries=$root/usr/lib/$(uname -m)-linux-gnu
   options+=("-DCMAKE_PREFIX_PATH=$root/usr")
-  export PATH=$PATH:$root/usr/bin LD_LIBRARY_PATH=$libraries:$root/lib/x86_64-linux-gnu:${LD_LIBRARY_PATH:-}
+  export PATH=$PATH:$root/usr/bin LD_LIBRARY_PATH=$libraries:$root/lib/$(uname -m)-linux-gnu:${LD_LIBRARY_PATH:-}
   export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$libraries/pkgconfig:$root/usr/share/pkgconfig
 fi
 
@@ -42,12 +44,20 @@ if capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/
   options+=("-DSASLM_CUDA_ARCHITECTURES=$capability-real")
 fi
 
+programs=$(python3 scripts/gpu_check.py --programs "$@")
+[ -e "$build/CMakeCache.txt" ] || options+=(-DSASLM_UNITY=ON)
 mkdir -p "$build"
 started=$SECONDS
 cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build/build.log" || { cat "$build/build.log"; exit 1; }
 grep -E 'CUDA|NCCL' "$build/build.log" || true
-targets=(saslm gpu_layout gpu_kernels gpu_backend)
-grep -q 'NCCL: training' "$build/build.log" && targets+=(gpu_ranks)
+targets=(saslm)
+for program in $programs; do
+  [ "$program" = gpu_ranks ] && ! grep -q 'NCCL: training' "$build/build.log" || targets+=("$program")
+done
 # What does not build is a part that fails; the others are still worth their time.
-cmake --build "$build" --target "${targets[@]}" -- -k 0 >>"$build/build.log" 2>&1 || tail -n 60 "$build/build.log"
+code=0
+timeout --kill-after=5 480 cmake --build "$build" --target "${targets[@]}" -- -k 0 >>"$build/build.log" 2>&1 || code=$?
+[ $code -eq 0 ] || tail -n 60 "$build/build.log"
+[ $code -ne 124 ] && [ $code -ne 137 ] ||
+  { echo "not built within 8 minutes; nothing was checked; the same command goes on from here"; exit 1; }
 exec python3 scripts/gpu_check.py --build "$build" --build-seconds $((SECONDS - started)) ${deps:+--text "$deps/text"} "$@"

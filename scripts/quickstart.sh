@@ -14,7 +14,7 @@ if [ -n "$text" ]; then
   work=build/quickstart_$(basename "$text" .txt)
 fi
 
-scripts/setup.sh
+scripts/setup.sh --program
 scripts/build.sh --no-tests build -DSASLM_CUDA=OFF  # also where there is a GPU: scripts/gpu_check.sh tries that
 saslm=build/saslm
 built=$SECONDS

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what saslm is built from, by name, from the distribution (Debian 12 or newer, Ubuntu 22.04 or newer).
+#   scripts/setup.sh [--program]      --program: without what only tests, or ranks under mpirun, need
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -7,12 +8,17 @@ mapfile -t libraries <libraries.txt
 packages=(
   g++ cmake ninja-build pkg-config
   "${libraries[@]}"
-  clang clang-format  # the race build of the kernels; the layout of lines
-  libopenmpi-dev openmpi-bin  # CPU ranks; the program builds without
   python3 python3-matplotlib bible-kjv bible-kjv-text
 )
+if [ "${1:-}" != --program ]; then
+  packages+=(
+    libgtest-dev libgmock-dev
+    clang clang-format  # the race build of the kernels; the layout of lines
+    libopenmpi-dev openmpi-bin  # CPU ranks; the program builds without
+  )
+fi
 . /etc/os-release
-[ "$ID" = debian ] && packages+=(libclang-rt-dev)  # the fuzzers' runtime; elsewhere it comes with clang, or they rest
+[ "$ID" = debian ] && [ "${1:-}" != --program ] && packages+=(libclang-rt-dev)  # the fuzzers' runtime; elsewhere it comes with clang, or they rest
 
 missing=()
 for package in "${packages[@]}"; do

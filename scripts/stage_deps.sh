@@ -15,7 +15,7 @@ scripts/sample_text.sh "$folder/text"
 # The libraries, and what they need, but for what every compiler brings and for other libraries' tests and sources.
 brought='^(libc6.*|libc-dev|libgcc-s1|libstdc\+\+6|libgomp1|gcc-.*|debconf|catch2|googletest|dpkg|python3.*|<.*)$'
 mapfile -t wanted <scripts/libraries.txt
-wanted+=(ninja-build pkg-config)
+wanted+=(libgtest-dev libgmock-dev ninja-build pkg-config)
 declare -A seen=()
 while [ ${#wanted[@]} -gt 0 ]; do
   package=${wanted[0]}

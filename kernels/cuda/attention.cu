@@ -1,8 +1,8 @@
 // Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
 //
 // Attention put together from its parts: attention_fwd.cu and attention_bwd.cu on the tensor cores, for bf16
-// whose rows all begin and end on 16 bytes (widths are then multiples of 8) and whose widths a pair of
-// kAttentionWidths holds; attention_fp32.cu for float and for the rest.
+// whose rows all begin and end on 4 bytes (on 16 they are loaded faster) and whose widths a pair of
+// kAttentionWidths holds; attention_fp32.cu for float and for the rest. Which: paths.h.
 //
 // Here are the two passes over rows that all of them share, bound by memory: the mean over head groups reads
 // o and writes y once, 1.4 ns a token at 36 heads of 64 in 12 channels (H200, 4.3 TB/s); the statistics of
@@ -37,18 +37,24 @@ __global__ void __launch_bounds__(kThreads) mean_over_groups_kernel(Heads<T> y, 
   Vector out;
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) out.x[n] = T(sums[n] * share);
-  simt::stv(y.at(b, t, h) + d, out);
+  if constexpr (sizeof out == 16)
+    simt::stv_global(y.at(b, t, h) + d, out);
+  else
+    simt::stv(y.at(b, t, h) + d, out);
 }
 
 template <class T>
 void mean_over_groups(Stream stream, const Heads<T>& y, const Heads<const T>& o) {
-  constexpr int N = 16 / int(sizeof(T));
-  const int64_t rows = y.B * y.T * y.H;
+  const auto run = [&]<int N>() {
+    simt::launch(mean_over_groups_kernel<T, N>, ceil_div(y.B * y.T * y.H * (y.D / N), kThreads), kThreads, 0,
+                 stream, y, o);
+  };
   if (in_vectors(y) && in_vectors(o))
-    simt::launch(mean_over_groups_kernel<T, N>, ceil_div(rows * (y.D / N), kThreads), kThreads, 0, stream, y,
-                 o);
+    run.template operator()<16 / int(sizeof(T))>();
+  else if (in_vectors<4>(y) && in_vectors<4>(o))
+    run.template operator()<4 / int(sizeof(T))>();
   else
-    simt::launch(mean_over_groups_kernel<T, 1>, ceil_div(rows * y.D, kThreads), kThreads, 0, stream, y, o);
+    run.template operator()<1>();
 }
 
 // {lse log2 e, dy . o} of every query, where backward starts. Queries beyond the last one get {inf, 0}, which
@@ -80,8 +86,9 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 void prepare_statistics(Stream stream, const AttentionBwd<T>& a) {
   const int64_t padded = round_up(a.q.T, AttentionBwdPlan::kQueries);
-  const auto kernel = in_vectors(a.o) && in_vectors(a.dy) ? statistics_kernel<T, 16 / int(sizeof(T))>
-                                                          : statistics_kernel<T, 1>;
+  const auto kernel = in_vectors(a.o) && in_vectors(a.dy)         ? statistics_kernel<T, 16 / int(sizeof(T))>
+                      : in_vectors<4>(a.o) && in_vectors<4>(a.dy) ? statistics_kernel<T, 4 / int(sizeof(T))>
+                                                                  : statistics_kernel<T, 1>;
   simt::launch(kernel, ceil_div(a.q.B * a.q.H * padded, kThreads / kLanes), kThreads, 0, stream,
                reinterpret_cast<float2*>(a.scratch.data), a, padded);
 }
@@ -101,9 +108,11 @@ void check_scratch(const AttentionBwd<T>& a) {
 template <class T>
 void attention_fwd(Stream stream, const AttentionFwd<T>& a) {
   a.check();
-  bool done = false;
-  if constexpr (std::is_same_v<T, bf16>) done = attention_fwd_on_tiles(stream, a);
-  if (!done) attention_fwd_any_width(stream, a);
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow())
+    attention_fwd_any_width(stream, a);
+  else if constexpr (std::is_same_v<T, bf16>)
+    attention_fwd_on_tiles(stream, a, path);
   if (a.y) mean_over_groups<T>(stream, a.y, a.o);
 }
 
@@ -112,9 +121,11 @@ void attention_bwd(Stream stream, const AttentionBwd<T>& a) {
   a.check();
   check_scratch(a);
   prepare_statistics(stream, a);
-  bool done = false;
-  if constexpr (std::is_same_v<T, bf16>) done = attention_bwd_on_tiles(stream, a);
-  if (!done) attention_bwd_any_width(stream, a);
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow())
+    attention_bwd_any_width(stream, a);
+  else if constexpr (std::is_same_v<T, bf16>)
+    attention_bwd_on_tiles(stream, a, path);
 }
 
 template void attention_fwd<float>(Stream, const AttentionFwd<float>&);

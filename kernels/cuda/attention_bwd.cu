@@ -44,15 +44,18 @@
 namespace saslm::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / kWarp, kKeys = 16 * kWarps;
-static_assert(kKeys == AttentionBwdPlan::kKeys);
+constexpr int kThreads = 256;  // of the kernels that add up
 
-template <int E, int D>
+// What a kernel is compiled for: the widths of rows, and the keys of a block, 16 a warp.
+template <int Width, int ValueWidth, int Keys>
 struct Tiles {
-  static constexpr int kQueries = E <= 96 ? 64 : 32;
+  static constexpr int E = Width, D = ValueWidth, kKeys = Keys;
+  static constexpr int kWarps = kKeys / 16, kThreads = kWarps * kWarp;
+  static constexpr int kQueries = attention_bwd_queries(E, kKeys);
   // dQ (kQueries, E) over the warps: 16 rows each, and every so manieth pair of fragments.
   static constexpr int kRowGroups = kQueries / 16, kColumnGroups = kWarps / kRowGroups;
   static constexpr int kFragments = E / 8 / kColumnGroups;
+  static constexpr bool kTakesWords = attention_bwd_takes_words({E, D}, kKeys);
 };
 
 // One query head: what it reads, where its gradients go, and which it is of this block's work.
@@ -62,15 +65,16 @@ struct Head {
   Rows<bf16> dq, dk, dv;
   float *dk_partial, *dv_partial;  // of its unit; absent: to dk, dv
   float scale_log2, scale_share, share;
+  int by_words;        // rows do not all begin on 16 bytes
   int key_step;        // from one key block of this split to the next
   int part, n, heads;  // head n of the part's
 };
 
-template <int E, int D>
+template <class T>
 struct Shared {
-  static constexpr int kQueries = Tiles<E, D>::kQueries;
-  bf16 k[kKeys * E], v[kKeys * D], q[2][kQueries * E], dy[2][kQueries * D], ds[kKeys * kQueries];
-  float2 statistics[2][kQueries];
+  bf16 k[T::kKeys * T::E], v[T::kKeys * T::D], q[2][T::kQueries * T::E], dy[2][T::kQueries * T::D],
+      ds[T::kKeys * T::kQueries];
+  float2 statistics[2][T::kQueries];
   Head head;
 };
 
@@ -78,14 +82,14 @@ struct Shared {
 template <int N>
 using Strip = float[1][N / 8][4];
 
-template <int E, int D>
-__device__ __forceinline__ void load_queries(Shared<E, D>& shared, int stage, int first) {
+template <class T>
+__device__ __forceinline__ void load_queries(Shared<T>& shared, int stage, int first) {
   const Head& head = shared.head;
-  constexpr int kQueries = Tiles<E, D>::kQueries;
-  load_tile<kQueries, E, kThreads>(shared.q[stage], head.q, first);
-  load_tile<kQueries, D, kThreads>(shared.dy[stage], head.dy, first);
+  const bool by_words = T::kTakesWords && head.by_words != 0;
+  load_tile<T::kQueries, T::E, T::kThreads>(shared.q[stage], head.q, first, by_words);
+  load_tile<T::kQueries, T::D, T::kThreads>(shared.dy[stage], head.dy, first, by_words);
   const int i = 2 * int(threadIdx.x);
-  if (i < kQueries) simt::cp_async16(shared.statistics[stage] + i, head.statistics + first + i);
+  if (i < T::kQueries) simt::cp_async16(shared.statistics[stage] + i, head.statistics + first + i);
   simt::cp_async_commit();
 }
 
@@ -111,9 +115,8 @@ __device__ __forceinline__ void softmax_bwd(float (&p)[1][Q / 8][4], float (&ds)
 }
 
 // This warp's part of dQ of one query block, and where it lies between key blocks.
-template <int E, int D>
+template <class T>
 struct QueryGradient {
-  using T = Tiles<E, D>;
   float sum[1][T::kFragments][4];
 
   __device__ __forceinline__ static int row() { return warp_of_block() % T::kRowGroups * 16; }
@@ -124,7 +127,7 @@ struct QueryGradient {
   }
 
   __device__ __forceinline__ void load(const float* own, int first, bool started) {
-    own += int64_t(first) * E;
+    own += int64_t(first) * T::E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n) {
       const float4 v = started ? simt::ldv<float4>(own + n * kWarp * 4) : float4{0, 0, 0, 0};
@@ -132,10 +135,10 @@ struct QueryGradient {
     }
   }
   __device__ __forceinline__ void store(float* own, int first) const {
-    own += int64_t(first) * E;
+    own += int64_t(first) * T::E;
     SIMT_UNROLL
     for (int n = 0; n < T::kFragments; ++n)
-      simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+      simt::stv_global(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
   }
   __device__ __forceinline__ void add(const QueryGradient& x) {
     SIMT_UNROLL
@@ -163,7 +166,7 @@ __device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial,
       float* const to = partial + int64_t(row) * out.width + column_of(0, 0);
       SIMT_UNROLL
       for (int n = 0; n < N / 8; ++n)
-        if (n * 8 < out.width) {
+        if (n * 8 + column_of(0, 0) < out.width) {
           const float2 before = add ? simt::ldv<float2>(to + n * 8) : float2{0, 0};
           simt::stv(to + n * 8,
                     float2{before.x + x[0][n][2 * half] * factor, before.y + x[0][n][2 * half + 1] * factor});
@@ -172,22 +175,21 @@ __device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial,
   }
 }
 
-// The key block of 128 from `key` on, against all queries that see some of it. Its dK and dV stay in
+// The key block from `key` on, against all queries that see some of it. Its dK and dV stay in
 // registers; dQ goes on from scratch, and out of it when this is the first key block.
-template <int E, int D>
-__device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, float* dq_scratch) {
+template <class T>
+__device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float* dq_scratch) {
   const Head& head = shared.head;
-  using T = Tiles<E, D>;
-  constexpr int Q = T::kQueries;
+  constexpr int E = T::E, D = T::D, Q = T::kQueries, kKeys = T::kKeys;
   const int own = warp_of_block() * 16;
-
-  const Place<E> own_keys = place_a<E>(own), dq_columns = place_b_trans<E>(QueryGradient<E, D>::column() / 8);
+  const Place<E> own_keys = place_a<E>(own), dq_columns = place_b_trans<E>(QueryGradient<T>::column() / 8);
   const Place<D> own_values = place_a<D>(own);
-  const Place<Q> dq_rows = place_a_trans<Q>(QueryGradient<E, D>::row());
+  const Place<Q> dq_rows = place_a_trans<Q>(QueryGradient<T>::row());
 
   simt::block_sync();  // the tiles of the key block before are no longer read
-  load_tile<kKeys, E, kThreads>(shared.k, head.k, key);
-  load_tile<kKeys, D, kThreads>(shared.v, head.v, key);
+  const bool by_words = T::kTakesWords && head.by_words != 0;
+  load_tile<kKeys, E, T::kThreads>(shared.k, head.k, key, by_words);
+  load_tile<kKeys, D, T::kThreads>(shared.v, head.v, key, by_words);
   load_queries(shared, 0, key);
 
   Strip<E> dk = {};
@@ -196,7 +198,7 @@ __device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, flo
     simt::cp_async_wait<0>();
     simt::block_sync();
     if (first + Q < head.q.count) load_queries(shared, stage ^ 1, first + Q);
-    QueryGradient<E, D> dq;
+    QueryGradient<T> dq;
     const int ahead = key + own - first;
     if (ahead < Q) {
       float p[1][Q / 8][4] = {}, ds[1][Q / 8][4] = {};
@@ -208,9 +210,11 @@ __device__ __forceinline__ void key_block_bwd(Shared<E, D>& shared, int key, flo
           ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
       softmax_bwd<Q>(p, ds, shared.ds, shared.statistics[stage], head.scale_log2);
-      dq.load(dq_scratch, first, first >= key + head.key_step);
+      // As early as registers allow, for it is on its way meanwhile.
+      if constexpr (E + D <= 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<D, Q / 16>(
           dv, [&](uint32_t(&a)[4], int, int i) { round_a(a, p[0], i); }, shared.dy[stage]);
+      if constexpr (E + D > 160) dq.load(dq_scratch, first, first >= key + head.key_step);
       multiply<E, Q / 16>(
           dk, [&](uint32_t(&a)[4], int, int i) { round_a(a, ds[0], i); }, shared.q[stage]);
     } else {
@@ -266,17 +270,18 @@ __device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const Atten
           .scale_log2 = scale * kLog2e,
           .scale_share = scale * share,
           .share = share,
-          .key_step = int(plan.splits) * kKeys,
+          .by_words = map.by_words,
+          .key_step = int(plan.splits * plan.keys),
           .part = part,
           .n = n,
           .heads = int(plan.heads(unit % plan.units_of_sequence))};
 }
 
-template <int E, int D>
-__global__ void __launch_bounds__(kThreads, 1)
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, 1)
     attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadMap map, Scratch scratch) {
-  Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
-  float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block + QueryGradient<E, D>::place();
+  Shared<T>& shared = *simt::dyn_smem<Shared<T>>();
+  float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block + QueryGradient<T>::place();
   for (int part = int(blockIdx.x), n = 0; part < int(plan.parts);) {
     simt::block_sync();  // the head before is no longer read
     if (threadIdx.x == 0) shared.head = head_of(a, plan, map, scratch, part, n);
@@ -289,18 +294,17 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 // dq of one query block where units are split: what the splits left in scratch, added up in their order.
-template <int E, int D>
-__global__ void __launch_bounds__(kThreads)
+template <class T>
+__global__ void __launch_bounds__(T::kThreads)
     add_up_splits_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, Scratch scratch) {
-  const int unit = int(blockIdx.x), first = int(blockIdx.y) * Tiles<E, D>::kQueries,
-            splits = int(plan.splits);
+  const int unit = int(blockIdx.x), first = int(blockIdx.y) * T::kQueries, splits = int(plan.splits);
   const int b = unit / int(plan.units_of_sequence), u = unit % int(plan.units_of_sequence);
-  QueryGradient<E, D> sum, part;
+  QueryGradient<T> sum, part;
   sum.load(nullptr, 0, false);
   for (int split = 0; split < splits; ++split) {
-    const int leftmost = plan.last_key(split) % (splits * kKeys);
+    const int leftmost = plan.last_key(split) % (splits * T::kKeys);
     const float* const from = scratch.dq + (int64_t(unit) * splits + split) * scratch.dq_of_block;
-    part.load(from + QueryGradient<E, D>::place(), first, first >= leftmost);  // else it has not been there
+    part.load(from + QueryGradient<T>::place(), first, first >= leftmost);  // else it has not been there
     sum.add(part);
   }
   sum.put({a.dq, b, plan.first_head(u)}, first, float(a.scale) * float(a.dy.H) / float(a.q.H));
@@ -326,25 +330,32 @@ void add_up_partials(Stream stream, const Heads<bf16>& out, const float* partial
                out, partial, readers, units);
 }
 
-}  // namespace
-
-bool attention_bwd_on_tiles(Stream stream, const AttentionBwd<bf16>& a) {
-  if (!(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy) && in_vectors(a.dq) &&
-        in_vectors(a.dk) && in_vectors(a.dv)))
-    return false;
-  const AttentionBwdPlan plan(shape_of(a));
+template <class T>
+void launch_bwd(Stream stream, const AttentionBwd<bf16>& a) {
+  static_assert(sizeof(Shared<T>) == attention_bwd_shared_bytes(T::E, T::D, T::kKeys));
+  const AttentionBwdPlan plan(shape_of(a), T::kKeys);
   const Scratch scratch(plan, a.scratch.data);
-  const bool done = with_widths(a.q.D, a.v.D, [&]<int E, int D>(Widths<E, D>) {
-    simt::launch(attention_bwd_kernel<E, D>, plan.blocks(), kThreads, sizeof(Shared<E, D>), stream, a, plan,
-                 head_map(a), scratch);
-    if (plan.splits > 1)
-      simt::launch(add_up_splits_kernel<E, D>, {plan.units, ceil_div(a.q.T, Tiles<E, D>::kQueries)}, kThreads,
-                   0, stream, a, plan, scratch);
-  });
-  if (!done) return false;
+  HeadMap map = head_map(a);
+  map.by_words = !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy));
+  simt::launch(attention_bwd_kernel<T>, plan.blocks(), T::kThreads, sizeof(Shared<T>), stream, a, plan, map,
+               scratch);
+  if (plan.splits > 1)
+    simt::launch(add_up_splits_kernel<T>, {plan.units, ceil_div(a.q.T, T::kQueries)}, T::kThreads, 0, stream,
+                 a, plan, scratch);
   add_up_partials(stream, a.dk, scratch.dk, plan.k_readers(), plan.units_of_sequence);
   add_up_partials(stream, a.dv, scratch.dv, plan.v_readers(), plan.units_of_sequence);
-  return true;
+}
+
+}  // namespace
+
+void attention_bwd_on_tiles(Stream stream, const AttentionBwd<bf16>& a, const Path& path) {
+  with_widths(path.size, [&]<int E, int D>(Widths<E, D>) {
+    constexpr int kKeys = AttentionBwdPlan::kKeys;
+    if (path.variant == Variant::attention_bwd_tile)
+      launch_bwd<Tiles<E, D, kKeys>>(stream, a);
+    else if constexpr (attention_bwd_has_narrow({E, D}))
+      launch_bwd<Tiles<E, D, kKeys / 2>>(stream, a);
+  });
 }
 
 }  // namespace saslm::cuda

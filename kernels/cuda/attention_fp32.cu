@@ -6,6 +6,7 @@
 // every 32nd feature to sum. Sums run over keys, queries and heads in ascending order. No more than 1 % of
 // the card's float rate: the lanes of a warp read 32 rows at once, from L1.
 #include <algorithm>
+#include <string>
 
 #include "core/dims.h"
 #include "kernels/cuda/attention_parts.h"
@@ -14,7 +15,7 @@
 namespace saslm::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = kWarps * kWarp;
+constexpr int kWarps = 4, kThreads = kWarps * kWarp;  // as attention_any_width_shared_bytes has it
 
 __device__ __forceinline__ float warp_max(float x) {
   SIMT_UNROLL
@@ -162,11 +163,21 @@ __global__ void __launch_bounds__(kThreads, 1)
   row.put(out.at(b, j, group), out.D, kOfKeys ? share * float(a.scale) : share);
 }
 
+size_t shared_bytes(Stream stream, const char* op, int64_t E, int64_t D) {
+  const size_t wanted = attention_any_width_shared_bytes(E, D),
+               most = simt::device_limits(stream).shared_bytes;
+  if (wanted > most)
+    throw ShapeError(std::string(op) + ": rows of (" + std::to_string(E) + ", " + std::to_string(D) +
+                     ") want " + std::to_string(wanted) + " bytes of shared memory, the device has " +
+                     std::to_string(most) + "; take narrower heads");
+  return wanted;
+}
+
 }  // namespace
 
 template <class T>
 void attention_fwd_any_width(Stream stream, const AttentionFwd<T>& a) {
-  const size_t shared = size_t(kWarps * Row::floats(a.q.D, a.v.D)) * sizeof(float);
+  const size_t shared = shared_bytes(stream, "attention_fwd", a.q.D, a.v.D);
   simt::launch(any_width_fwd_kernel<T>, ceil_div(a.q.B * a.q.H * a.q.T, kWarps), kThreads, shared, stream, a,
                head_map(a));
 }
@@ -174,7 +185,7 @@ void attention_fwd_any_width(Stream stream, const AttentionFwd<T>& a) {
 template <class T>
 void attention_bwd_any_width(Stream stream, const AttentionBwd<T>& a) {
   const AttentionBwdPlan plan(shape_of(a));
-  const size_t shared = size_t(kWarps * Row::floats(a.q.D, a.v.D)) * sizeof(float);
+  const size_t shared = shared_bytes(stream, "attention_bwd", a.q.D, a.v.D);
   const auto run = [&](auto kernel, const Heads<T>& out) {
     simt::launch(kernel, ceil_div(out.B * out.H * out.T, kWarps), kThreads, shared, stream, a, head_map(a),
                  reinterpret_cast<const float2*>(a.scratch.data), plan.padded_queries());

@@ -29,7 +29,7 @@ constexpr int kThreads = 128, kQueries = 128;
 
 template <int E, int D>
 struct Shared {
-  static constexpr int kKeys = D <= 96 ? 64 : 32;  // what registers have room for
+  static constexpr int kKeys = attention_fwd_keys(D);
   bf16 q[kQueries * E], k[2][kKeys * E], v[2][kKeys * D];
   struct {
     int head, b, h, first;
@@ -49,10 +49,10 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int tiles = int(ceil_div(min(position + kQueries, k.count), kKeys));
   const float scale_log2 = float(a.scale) * kLog2e;
 
-  load_tile<kQueries, E, kThreads>(shared.q, q, first);
+  load_tile<kQueries, E, kThreads>(shared.q, q, first, map.by_words);
   simt::cp_async_commit();
-  load_tile<kKeys, E, kThreads>(shared.k[0], k, 0);
-  load_tile<kKeys, D, kThreads>(shared.v[0], v, 0);
+  load_tile<kKeys, E, kThreads>(shared.k[0], k, 0, map.by_words);
+  load_tile<kKeys, D, kThreads>(shared.v[0], v, 0, map.by_words);
   simt::cp_async_commit();
 
   const Place<E> own = place_a<E>(warp_row);
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     simt::cp_async_wait<0>();
     simt::block_sync();
     if (j + 1 < tiles) {
-      load_tile<kKeys, E, kThreads>(shared.k[(j + 1) % 2], k, (j + 1) * kKeys);
-      load_tile<kKeys, D, kThreads>(shared.v[(j + 1) % 2], v, (j + 1) * kKeys);
+      load_tile<kKeys, E, kThreads>(shared.k[(j + 1) % 2], k, (j + 1) * kKeys, map.by_words);
+      load_tile<kKeys, D, kThreads>(shared.v[(j + 1) % 2], v, (j + 1) * kKeys, map.by_words);
     }
     simt::cp_async_commit();
     const int ahead = j * kKeys - (position + warp_row);
@@ -107,17 +107,19 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <int E, int D>
 void launch_fwd(Stream stream, const AttentionFwd<bf16>& a) {
+  static_assert(sizeof(Shared<E, D>) == attention_fwd_shared_bytes(E, D));
   const AttentionFwdDeal deal(a.q.B * a.q.H, ceil_div(a.q.T, kQueries),
                               a.k.T * (E + D) * int64_t(sizeof(bf16)));
-  simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a,
-               head_map(a), deal);
+  HeadMap map = head_map(a);
+  map.by_words = !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v));
+  simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a, map,
+               deal);
 }
 
 }  // namespace
 
-bool attention_fwd_on_tiles(Stream stream, const AttentionFwd<bf16>& a) {
-  if (!(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.o))) return false;
-  return with_widths(a.q.D, a.v.D, [&]<int E, int D>(Widths<E, D>) { launch_fwd<E, D>(stream, a); });
+void attention_fwd_on_tiles(Stream stream, const AttentionFwd<bf16>& a, const Path& path) {
+  with_widths(path.size, [&]<int E, int D>(Widths<E, D>) { launch_fwd<E, D>(stream, a); });
 }
 
 }  // namespace saslm::cuda

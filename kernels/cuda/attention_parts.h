@@ -4,13 +4,13 @@
 
 #include "core/bf16.h"
 #include "kernels/attention_plan.h"
+#include "kernels/cuda/paths.h"
 
 namespace saslm::cuda {
 
-// On the tensor cores. False, and nothing done, when the widths are beyond kAttentionWidths or some row does
-// not begin and end on 16 bytes.
-bool attention_fwd_on_tiles(Stream, const AttentionFwd<bf16>&);
-bool attention_bwd_on_tiles(Stream, const AttentionBwd<bf16>&);
+// On the tensor cores, by one of the paths that paths_of has for the call.
+void attention_fwd_on_tiles(Stream, const AttentionFwd<bf16>&, const Path&);
+void attention_bwd_on_tiles(Stream, const AttentionBwd<bf16>&, const Path&);
 
 // Any width, float and bf16.
 template <class T>
@@ -35,16 +35,14 @@ struct Widths {
   static constexpr int E = Width, D = ValueWidth;
 };
 
-// run(Widths<E, D>) for the pair that holds these widths; false when there is none.
+// run(Widths<E, D>) for pair `size` of kAttentionWidths.
 template <class Run>
-bool with_widths(int64_t E, int64_t D, Run run) {
-  const size_t wanted = attention_widths_for(E, D);
+void with_widths(int size, Run run) {
   const auto one = [&]<size_t I>() {
-    if (I == wanted) run(Widths<kAttentionWidths[I].E, kAttentionWidths[I].D>());
-    return I == wanted;
+    if (int(I) == size) run(Widths<kAttentionWidths[I].E, kAttentionWidths[I].D>());
   };
-  return [&]<size_t... I>(std::index_sequence<I...>) {
-    return (one.template operator()<I>() || ...);
+  [&]<size_t... I>(std::index_sequence<I...>) {
+    (one.template operator()<I>(), ...);
   }
   (std::make_index_sequence<kAttentionWidths.size()>());
 }

@@ -6,6 +6,7 @@
 //
 //   W a multiple of 64   chunk ^ (row % 8)           a row begins at bank 0
 //   else, of 32          chunk ^ (row / 2 % 4)       odd rows begin half way through the banks
+//   else, of 16          chunk ^ (row / 4 % 2)       four rows fill the banks once
 #pragma once
 #include "kernels/attention.h"
 #include "kernels/simt/simt.h"
@@ -24,9 +25,10 @@ __device__ __forceinline__ int warp_of_block() {
   return int(threadIdx.x / kWarp);
 }
 
-// Which k and v head a query head reads.
+// Which k and v head a query head reads, and how: not all rows begin on 16 bytes.
 struct HeadMap {
   int k_group, v_modulo, v_group;
+  bool by_words = false;
 
   constexpr int k(int h) const { return h / k_group; }
   constexpr int v(int h) const { return h % v_modulo / v_group; }
@@ -37,15 +39,15 @@ HeadMap head_map(const A& a) {
   return {int(a.q.H / a.k.H), int(modulo), int(modulo / a.v.H)};
 }
 
-// Whether every row begins and ends on 16 bytes.
-template <class T>
+// Whether every row begins and ends on so many bytes.
+template <int kBytes = 16, class T>
 bool in_vectors(const Heads<T>& x) {
-  constexpr int64_t n = 16 / int64_t(sizeof(T));
-  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.D % n == 0 && x.b_stride % n == 0 &&
+  constexpr int64_t n = kBytes / int64_t(sizeof(T));
+  return reinterpret_cast<uintptr_t>(x.data) % kBytes == 0 && x.D % n == 0 && x.b_stride % n == 0 &&
          x.t_stride % n == 0 && x.h_stride % n == 0;
 }
 
-// The rows of one head of one sequence, in vectors of 16 bytes.
+// The rows of one head of one sequence.
 template <class T>
 struct Rows {
   T* data;
@@ -58,12 +60,14 @@ struct Rows {
 };
 
 template <int W>
-constexpr int kGroup = W % 64 == 0 ? 8 : 4;  // chunks that change places among each other
+constexpr int kGroup = W % 64 == 0   ? 8
+                       : W % 32 == 0 ? 4
+                                     : 2;  // chunks that change places among each other
 
 template <int W>
 __device__ __forceinline__ int place(int row, int chunk) {
-  static_assert(W % 32 == 0);
-  return row * W + (chunk ^ (W % 64 == 0 ? row % 8 : row / 2 % 4)) * 8;
+  static_assert(W % 16 == 0);
+  return row * W + (chunk ^ row / (8 / kGroup<W>) % kGroup<W>)*8;
 }
 
 // A lane's place in a tile, and others a multiple of 8 rows and a constant number of chunks further on, one
@@ -79,11 +83,35 @@ struct Place {
   }
 };
 
+// Rows that begin on 4 bytes alone: 4 bytes a copy, 16 lanes a row.
+template <int kRows, int W, int kThreads>
+__device__ __forceinline__ void load_tile_by_words(bf16* tile, const Rows<const bf16>& rows, int first) {
+  constexpr int kLanes = 16, kStep = kThreads / kLanes;
+  static_assert(kRows % kStep == 0 && kStep % 8 == 0 && W % 32 == 0);
+  const int thread = simt::launder(int(threadIdx.x));  // no registers are kept for this between tiles
+  const int row = thread / kLanes, chunk = thread % kLanes / 4;
+  const int word = thread % 4 * 2, column = chunk * 8 + word;
+  const Place<W> to(row, chunk);
+  SIMT_ROLLED
+  for (int r = 0; r < kRows; r += kStep) {
+    const bf16* const from = rows[first + row + r] + column;
+    const int width = first + row + r < rows.count ? rows.width : 0;
+    SIMT_UNROLL
+    for (int c = 0; c < W / 8; c += 4)
+      simt::cp_async4(tile + to(r, c) + word, from + c * 8, column + c * 8 < width);
+  }
+}
+
 // Rows first .. first + kRows - 1 into a tile, zeros where there are none: columns past the head's width,
 // rows past its end. A thread's chunks lie whole groups and multiples of 8 rows apart, so that all its places
 // differ by constants.
 template <int kRows, int W, int kThreads>
-__device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& rows, int first) {
+__device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& rows, int first,
+                                          bool by_words) {
+  if (by_words) {
+    load_tile_by_words<kRows, W, kThreads>(tile, rows, first);
+    return;
+  }
   constexpr int kLanes = std::max(4, kThreads / kRows), kStep = kThreads / kLanes;
   static_assert(kRows % kStep == 0 && kLanes <= kGroup<W>);
   const int row = int(threadIdx.x / kLanes), chunk = int(threadIdx.x % kLanes);
@@ -193,16 +221,17 @@ __device__ __forceinline__ int column_of(int n, int e) {
 }
 
 // A lane's share of row `row`: the upper or lower half of fragments that stand every kSpread pairs of
-// fragments, from column `column` on. Widths are multiples of 8.
+// fragments, from column `column` on. Widths are even.
 template <int kSpread = 1, int N>
 __device__ __forceinline__ void put_row(const Rows<bf16>& to, int row, int column, const float (&x)[N][4],
                                         int half, float factor) {
   if (row >= to.count) return;
   bf16* const at = to[row] + (column + column_of(0, 0));
+  const int width = to.width - (column + column_of(0, 0));
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) {
     const int step = (n / 2 * kSpread * 2 + n % 2) * 8;
-    if (column + step < to.width)
+    if (step < width)
       simt::stv(at + step, simt::pack_bf16(x[n][2 * half] * factor, x[n][2 * half + 1] * factor));
   }
 }

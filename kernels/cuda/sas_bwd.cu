@@ -22,6 +22,7 @@
 #include "kernels/cuda/sas_bwd_convolutions.cuh"
 #include "kernels/cuda/sas_bwd_projections.cuh"
 #include "kernels/cuda/sas_general.h"
+#include "kernels/cuda/sas_wide.h"
 
 namespace saslm::cuda {
 namespace {
@@ -150,30 +151,14 @@ void add_partials(Stream stream, const SasParams<float>& dw, const float* partia
 }
 
 template <class D, int Group>
-bool try_group(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
+void launch_backward(Stream stream, const SasBwd<bf16>& a) {
   using Shared = typename Backward<D, Group>::Shared;
-  if (sizeof(Shared) > simt::device_limits(stream).shared_bytes) return false;
+  static_assert(sizeof(Shared) == sas_bwd_shared_bytes(size_of<D>, Group));
+  const SasShape s = sas_shape(a.x, a.dy, a.w);
   const BackwardLaunch launch{s, int(sas_partition_tokens(s.tokens)), vector_rows(a.x), vector_rows(a.dy),
                               vector_rows(a.dx)};
   simt::launch(sas_bwd_kernel<D, Group>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream, a,
                launch);
-  return true;
-}
-
-// Four tokens at a time; where their lines do not fit (163 KiB on sm_80), two.
-template <class D>
-bool try_backward(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
-  if (!fits<D>(s)) return false;
-  if (try_group<D, 4>(stream, a, s)) return true;
-  if constexpr (sizeof(typename Backward<D, 4>::Shared) > 163 * 1024)
-    return try_group<D, 2>(stream, a, s);
-  else
-    return false;
-}
-
-template <class... D>
-bool try_any(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
-  return (try_backward<D>(stream, a, s) || ...);
 }
 
 }  // namespace
@@ -181,16 +166,19 @@ bool try_any(Stream stream, const SasBwd<bf16>& a, const SasShape& s) {
 template <class T>
 void sas_bwd(Stream stream, const SasBwd<T>& a) {
   a.check();
-  const SasShape s = sas_shape(a.x, a.dy, a.w);
-  bool done = false;
-  if constexpr (std::is_same_v<T, bf16>)
-    done = try_any<SasDims<16, 16, 32, 48, 5>, SasDims<16, 16, 32, 0, 5>,   // quickstart
-                   SasDims<16, 40, 64, 96, 5>, SasDims<16, 40, 64, 0, 5>,   // 124M
-                   SasDims<16, 48, 64, 96, 5>, SasDims<16, 48, 64, 0, 5>,   // 353M
-                   SasDims<40, 40, 64, 96, 5>, SasDims<40, 40, 64, 0, 5>>(  // 124M over tpa
-        stream, a, s);
-  if (!done) sas_bwd_general(stream, a);
-  add_partials(stream, a.dw, a.partial.data, s);
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow()) {
+    sas_bwd_general(stream, a);
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    if (path.variant == Variant::sas_bwd_wide) sas_bwd_wide(stream, a);
+    with_dims(path.size, [&]<class D>(D) {
+      if (path.variant == Variant::sas_bwd_tile_4)
+        launch_backward<D, 4>(stream, a);
+      else if constexpr (sas_bwd_takes(size_of<D>, 2))
+        launch_backward<D, 2>(stream, a);
+    });
+  }
+  add_partials(stream, a.dw, a.partial.data, sas_shape(a.x, a.dy, a.w));
 }
 
 template void sas_bwd<float>(Stream, const SasBwd<float>&);

@@ -13,12 +13,13 @@
 // conv1 alone. Computed, not measured.
 #include "kernels/cuda/sas_general.h"
 #include "kernels/cuda/sas_tile.cuh"
+#include "kernels/cuda/sas_wide.h"
 #include "kernels/shape_check.h"
 
 namespace saslm::cuda {
 namespace {
 
-constexpr int kTokens = 2, kMaxWarps = 8;
+constexpr int kTokens = kSasFwdTokens, kMaxWarps = kSasFwdWarps;
 
 template <class Dims>
 struct Forward {
@@ -196,22 +197,14 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp, 1)
 }
 
 template <class Dims>
-bool try_forward(Stream stream, const SasFwd<bf16>& a, const SasShape& s) {
-  if (!fits<Dims>(s)) return false;
+void launch_forward(Stream stream, const SasFwd<bf16>& a) {
   using F = Forward<Dims>;
+  static_assert(F::shared_bytes(3) == sas_fwd_shared_bytes(size_of<Dims>, 3));
   const simt::DeviceLimits device = simt::device_limits(stream);
-  const int pairs = int(ceil_div(s.tokens, kTokens));
-  int warps = kMaxWarps;
-  while (warps > 1 && F::shared_bytes(warps) > device.shared_bytes) --warps;
-  if (F::shared_bytes(warps) > device.shared_bytes) return false;
+  const int pairs = int(ceil_div(a.x.B * a.x.T, kTokens));
+  const int warps = sas_fwd_warps(size_of<Dims>, device.shared_bytes);
   simt::launch(sas_fwd_kernel<Dims>, std::min<int64_t>(device.processors, ceil_div(pairs, warps)),
                warps * kWarp, F::shared_bytes(warps), stream, a, pairs, vector_rows(a.x), vector_rows(a.y));
-  return true;
-}
-
-template <class... Dims>
-bool try_any(Stream stream, const SasFwd<bf16>& a, const SasShape& s) {
-  return (try_forward<Dims>(stream, a, s) || ...);
 }
 
 }  // namespace
@@ -219,16 +212,13 @@ bool try_any(Stream stream, const SasFwd<bf16>& a, const SasShape& s) {
 template <class T>
 void sas_fwd(Stream stream, const SasFwd<T>& a) {
   a.check();
-  if constexpr (std::is_same_v<T, bf16>) {
-    const SasShape s = sas_shape(a.x, a.y, a.w);
-    if (try_any<SasDims<16, 16, 32, 48, 5>, SasDims<16, 16, 32, 0, 5>,   // quickstart
-                SasDims<16, 40, 64, 96, 5>, SasDims<16, 40, 64, 0, 5>,   // 124M
-                SasDims<16, 48, 64, 96, 5>, SasDims<16, 48, 64, 0, 5>,   // 353M
-                SasDims<40, 40, 64, 96, 5>, SasDims<40, 40, 64, 0, 5>>(  // 124M over tpa
-            stream, a, s))
-      return;
+  const Path path = choose(paths_of(simt::device_limits(stream), a), stream);
+  if (path.slow()) {
+    sas_fwd_general(stream, a);
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    if (path.variant == Variant::sas_fwd_wide) return sas_fwd_wide(stream, a);
+    with_dims(path.size, [&]<class Dims>(Dims) { launch_forward<Dims>(stream, a); });
   }
-  sas_fwd_general(stream, a);
 }
 
 template void sas_fwd<float>(Stream, const SasFwd<float>&);

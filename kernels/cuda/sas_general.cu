@@ -1,10 +1,10 @@
 // Contract: kernels/sas.h. Meaning: kernels/cpu/sas_fwd.cpp, sas_bwd.cpp.
 //
-// Any sizes, both types, all arithmetic in float: what no tensor-core kernel is compiled for, and
-// verification. A block takes one token after the other through shared memory; forward deals them to a few
-// blocks for each multiprocessor, backward one partition to a block (sas_plan.h), which keeps its sums in
-// a.partial. Every stage is one small product in which a thread has 4 x 4 results. Weights are read from the
-// caches. Bound by shared memory and L2: some 20 times the time of the tensor-core kernels.
+// Any sizes, both types, all arithmetic in float: what no tensor-core kernel takes, and verification. A block
+// takes one token after the other through shared memory; forward deals them to a few blocks for each
+// multiprocessor, backward one partition to a block (sas_plan.h), which keeps its sums in a.partial. Every
+// stage is one small product in which a thread has 4 x 4 results. Weights are read from the caches. Bound by
+// shared memory and L2: some 20 times the time of the tensor-core kernels.
 //
 //   lines   [channel][pitch]   K/2 zeros, D features, K/2 zeros; the pitch is odd, so that neighbouring
 //   channels
@@ -20,35 +20,18 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Layout {
-  int H, D, Hs, E, K, halo, pitch, row_pitch, chunk;
-  bool convs, projections;
+using Layout = SasGeneralLayout;
 
-  explicit Layout(const SasShape& s)
-      : H(int(s.H)),
-        D(int(s.D)),
-        Hs(int(s.Hs)),
-        E(int(s.E)),
-        K(s.convs ? int(s.K) : 1),
-        halo(K / 2),
-        pitch((D + 2 * halo) | 1),
-        row_pitch(E | 1),
-        chunk(0),
-        convs(s.convs),
-        projections(s.projections) {}
-
-  // Lines of `per_token` channels and as many rows at a time as fit beside them. Bytes of both.
-  size_t fit(const char* op, int lines, int rows, size_t limit) {
-    const size_t line_bytes = size_t(lines) * pitch * sizeof(float),
-                 row_bytes = rows * row_pitch * sizeof(float);
-    if (line_bytes + row_bytes > limit)
-      ShapeCheck(op).fail("x and y", "leave a token's " + std::to_string(line_bytes + row_bytes) +
-                                         " bytes within " + std::to_string(limit) +
-                                         " of shared memory; take fewer or narrower heads");
-    chunk = rows == 0 ? Hs : int(std::min<size_t>(size_t(Hs), (limit - line_bytes) / row_bytes));
-    return line_bytes + chunk * row_bytes;
-  }
-};
+// As many heads' rows at a time as fit beside the lines. Bytes of both.
+size_t fit(Layout& at, const char* op, bool backward, size_t limit) {
+  const size_t lines = at.line_bytes(backward), row = at.row_bytes(backward);
+  if (at.least_bytes(backward) > limit)
+    ShapeCheck(op).fail("x and y", "leave a token's " + std::to_string(at.least_bytes(backward)) +
+                                       " bytes within " + std::to_string(limit) +
+                                       " of shared memory; take fewer or narrower heads");
+  at.chunk = row == 0 ? at.Hs : int(std::min<size_t>(size_t(at.Hs), (limit - lines) / row));
+  return lines + size_t(at.chunk) * row;
+}
 
 // give(m, n, sum over outer and inner of a(m, outer, inner) b(outer, inner, n)) for m < M, n < N. A thread
 // always has the same (m, n).
@@ -337,8 +320,7 @@ void sas_fwd_general(Stream stream, const SasFwd<T>& a) {
   const SasShape s = sas_shape(a.x, a.y, a.w);
   const simt::DeviceLimits device = simt::device_limits(stream);
   Layout at(s);
-  const size_t bytes =
-      at.fit("sas_fwd", at.convs ? at.H + 2 * at.Hs : at.H, at.projections ? 2 : 0, device.shared_bytes);
+  const size_t bytes = fit(at, "sas_fwd", false, device.shared_bytes);
   const int64_t per_processor = std::min<int64_t>(4, int64_t(device.shared_bytes / bytes));
   simt::launch(sas_fwd_general_kernel<T>, std::min<int64_t>(s.tokens, per_processor * device.processors),
                kThreads, bytes, stream, a, at, s.tokens);
@@ -348,8 +330,7 @@ template <class T>
 void sas_bwd_general(Stream stream, const SasBwd<T>& a) {
   const SasShape s = sas_shape(a.x, a.dy, a.w);
   Layout at(s);
-  const size_t bytes = at.fit("sas_bwd", at.convs ? at.H + 3 * at.Hs : at.H, at.projections ? 3 : 0,
-                              simt::device_limits(stream).shared_bytes);
+  const size_t bytes = fit(at, "sas_bwd", true, simt::device_limits(stream).shared_bytes);
   simt::launch(sas_bwd_general_kernel<T>, sas_partitions(s.tokens), kThreads, bytes, stream, a, at,
                SasSums(s), s.tokens, sas_partition_tokens(s.tokens));
 }

@@ -17,6 +17,8 @@
 // lanes.
 #pragma once
 #include "core/dims.h"
+#include "kernels/cuda/paths.h"
+#include "kernels/cuda/sas_plan.h"
 #include "kernels/sas.h"
 #include "kernels/simt/simt.h"
 
@@ -52,10 +54,6 @@ struct ConvSpan {
     return kWhole ? step / (Channels / 16) * Pitch + step % (Channels / 16) * 16 : step * 16;
   }
 };
-
-constexpr int line_pitch(int channels) {
-  return channels % 16 == 0 ? channels + 8 : channels;
-}
 
 // The lines of one token.
 template <class Dims, int Channels, int Pitch = line_pitch(Channels)>
@@ -322,7 +320,7 @@ __device__ __forceinline__ void store_row(float2 (&v)[N], const RowTarget& to,
     for (int k = 0; k < 4; ++k) r[k] = n + k < N ? simt::pack_bf16(v[n + k].x, v[n + k].y) : 0;
     if (vectors && n + 4 <= N) {
       transpose_quad(r, t);
-      if (to.data) simt::stv(to.data + (n + t) * 8, uint4{r[0], r[1], r[2], r[3]});
+      if (to.data) simt::stv_global(to.data + (n + t) * 8, uint4{r[0], r[1], r[2], r[3]});
     } else if (to.data) {
       SIMT_UNROLL
       for (int k = 0; k < 4; ++k) {
@@ -346,11 +344,19 @@ bool vector_rows(const Heads<X>& x) {
          x.h_stride % 8 == 0;
 }
 
-// A kernel compiled for Dims can do this simulation.
-template <class Dims>
-bool fits(const SasShape& s) {
-  return s.convs && s.projections == Dims::kProjections && s.H <= Dims::kIn && s.Hs <= Dims::kMid &&
-         s.D == Dims::kD && s.E == Dims::kRow && s.K <= Dims::kTaps && s.tokens <= 1 << 30;
+// run(SasDims) for size `size` of kSasSizes.
+template <class Run>
+void with_dims(int size, Run run) {
+  const auto one = [&]<size_t I>() {
+    constexpr SasSize z = kSasSizes[I];
+    if (int(I) == size) run(SasDims<z.in, z.mid, z.d, z.e, z.taps>());
+  };
+  [&]<size_t... I>(std::index_sequence<I...>) {
+    (one.template operator()<I>(), ...);
+  }
+  (std::make_index_sequence<kSasSizes.size()>());
 }
+template <class Dims>
+constexpr SasSize size_of{Dims::kIn, Dims::kMid, Dims::kD, Dims::kE, Dims::kTaps};
 
 }  // namespace saslm::cuda

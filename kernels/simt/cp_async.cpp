@@ -11,35 +11,39 @@
 namespace saslm::simt {
 namespace {
 
-constexpr size_t kBytes = 16;
-
 void land(const CopyInFlight& copy) {
   if (copy.valid)
-    std::memcpy(copy.dst, copy.src, kBytes);
+    std::memcpy(copy.dst, copy.src, copy.bytes);
   else
-    std::memset(copy.dst, 0, kBytes);
+    std::memset(copy.dst, 0, copy.bytes);
+}
+
+void issue(const std::string& name, const CopyInFlight& copy) {
+  Machine& m = machine();
+  m.shared.check(copy.dst, copy.bytes, copy.bytes, (name + "'s destination").c_str(), copy.at);
+  if (reinterpret_cast<uintptr_t>(copy.src) % copy.bytes)
+    fail(name + ": the global source is not aligned to " + std::to_string(copy.bytes) + " bytes",
+         "copy the ragged part with plain loads", copy.at);
+  race::issue_copy(copy.dst, copy.bytes, copy.at);
+  if (copy.valid) {
+    race::read(copy.src, copy.bytes, copy.at);
+    [[maybe_unused]] volatile char end = copy.src[0];  // a bad source shows here, not at the wait
+    end = copy.src[copy.bytes - 1];
+  }
+  if (m.options.copies == Copies::early)
+    land(copy);
+  else
+    std::memset(copy.dst, 0xff, copy.bytes);
+  m.current->copies.push_back(copy);
 }
 
 }  // namespace
 
 void cp_async16(void* dst, const void* src, bool valid, CallSite at) {
-  Machine& m = machine();
-  m.shared.check(dst, kBytes, kBytes, "cp_async16's destination", at);
-  if (reinterpret_cast<uintptr_t>(src) % kBytes)
-    fail("cp_async16: the global source is not aligned to 16 bytes", "copy the ragged part with plain loads",
-         at);
-  race::issue_copy(dst, kBytes, at);
-  const CopyInFlight copy{static_cast<char*>(dst), static_cast<const char*>(src), valid, at};
-  if (valid) {
-    race::read(src, kBytes, at);
-    [[maybe_unused]] volatile char end = copy.src[0];  // a bad source shows here, not at the wait
-    end = copy.src[kBytes - 1];
-  }
-  if (m.options.copies == Copies::early)
-    land(copy);
-  else
-    std::memset(dst, 0xff, kBytes);
-  m.current->copies.push_back(copy);
+  issue("cp_async16", {static_cast<char*>(dst), static_cast<const char*>(src), 16, valid, at});
+}
+void cp_async4(void* dst, const void* src, bool valid, CallSite at) {
+  issue("cp_async4", {static_cast<char*>(dst), static_cast<const char*>(src), 4, valid, at});
 }
 
 void cp_async_commit(CallSite) {
@@ -53,7 +57,7 @@ void cp_async_wait_groups(int unfinished, CallSite) {
   const size_t finished = groups.size() - size_t(unfinished), end = groups[finished - 1];
   for (size_t i = 0; i < end; ++i) {
     if (machine().options.copies == Copies::late) land(t.copies[i]);
-    race::land_cp_async(t.copies[i].dst, kBytes, t.copies[i].at);
+    race::land_cp_async(t.copies[i].dst, t.copies[i].bytes, t.copies[i].at);
   }
   t.copies.erase(t.copies.begin(), t.copies.begin() + ptrdiff_t(end));
   groups.erase(groups.begin(), groups.begin() + ptrdiff_t(finished));

@@ -86,6 +86,14 @@ void stv(T* p, const V& v, CallSite at = CallSite::here()) {
   check_vector_access(p, sizeof(V), true, at);
   std::memcpy(static_cast<void*>(p), &v, sizeof v);
 }
+// V of 16 bytes to global memory.
+void check_global(const void* p, CallSite);
+template <class V, class T>
+void stv_global(T* p, const V& v, CallSite at = CallSite::here()) {
+  static_assert(sizeof(V) == 16);
+  check_global(p, at);
+  stv(p, v, at);
+}
 
 // Scalars
 inline uint32_t pack_bf16(float low, float high) {

@@ -90,6 +90,16 @@ template <class V, class T>
 __device__ __forceinline__ void stv(T* p, const V& v) {
   *reinterpret_cast<V*>(p) = v;
 }
+// V of 16 bytes to global memory, by one store: what the compiler makes of stv depends on how it built v, and
+// may be four.
+template <class V, class T>
+__device__ __forceinline__ void stv_global(T* p, const V& v) {
+  static_assert(sizeof(V) == 16);
+  const auto w = std::bit_cast<uint4>(v);
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)), "r"(w.x),
+               "r"(w.y), "r"(w.z), "r"(w.w)
+               : "memory");
+}
 
 // Scalars
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {

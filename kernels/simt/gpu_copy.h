@@ -11,6 +11,12 @@ __device__ __forceinline__ void cp_async16(void* dst, const void* src, bool vali
                "r"(bytes)
                : "memory");
 }
+// 4 bytes likewise, through L1: rows that do not begin on 16.
+__device__ __forceinline__ void cp_async4(void* dst, const void* src, bool valid = true) {
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(dst)), "l"(src), "r"(bytes)
+               : "memory");
+}
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

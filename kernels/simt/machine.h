@@ -26,6 +26,7 @@ inline constexpr int kWarpgroup = 4 * kWarp;
 struct CopyInFlight {  // one cp.async
   char* dst;
   const char* src;
+  size_t bytes;
   bool valid;
   CallSite at;
 };

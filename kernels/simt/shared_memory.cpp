@@ -50,10 +50,11 @@ void* SharedMemory::variable(const void* identity, size_t bytes, size_t alignmen
     fail("SIMT_SHARED " + std::string(name) + " brings the block's static shared memory to " +
              std::to_string(static_bytes_) + " bytes",
          "48 KiB is the limit; use dyn_smem", {});
-  if (static_bytes_ + dynamic_bytes_ > kMaxSharedBytes)
+  const size_t limit = machine().options.device.shared_bytes;
+  if (static_bytes_ + dynamic_bytes_ > limit)
     fail("SIMT_SHARED " + std::string(name) + " brings the block's shared memory to " +
              std::to_string(static_bytes_ + dynamic_bytes_) + " bytes",
-         "227 KiB is the limit; make the tiles smaller", {});
+         "the device has " + std::to_string(limit) + "; make the tiles smaller", {});
   const size_t at = round_up(top_ + kRedzone, alignment);
   top_ = at + bytes + kRedzone;
   if (top_ > kArenaBytes) fail("too many SIMT_SHARED variables", "put them into one struct", {});
@@ -95,6 +96,11 @@ void* dynamic_shared(CallSite at) {
 uint32_t shared_address(const void* p, CallSite at) {
   machine().shared.check(p, 1, 1, "shared_address", at);
   return machine().shared.address(p);
+}
+
+void check_global(const void* p, CallSite at) {
+  if (machine().shared.contains(p, 1))
+    fail("stv_global to the block's shared memory", "stv writes to either memory", at);
 }
 
 void check_vector_access(const void* p, size_t bytes, bool is_write, CallSite at) {

@@ -18,7 +18,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct BenchStepArguments {
   std::vector<std::string> configs, set;
   int64_t steps = 10, warmup = 3;
   bool json = false;
@@ -37,7 +37,7 @@ struct Timed {
   double percent_of_peak() const { return 100 * flop_per_s() / peak; }
 };
 
-Timed time_config(const Options& o, const std::string& path) {
+Timed time_config(const BenchStepArguments& o, const std::string& path) {
   const Config config = load_config(path, o.set);
   const Device device = choose_device(config.runtime);
   Timed t{.path = path, .kind = name_of(config.model.attention.kind), .device = device.description};
@@ -88,7 +88,7 @@ void print_text(const Timed& t) {
   std::fflush(stdout);
 }
 
-int bench_step(const Options& o) {
+int bench_step(const BenchStepArguments& o) {
   nlohmann::ordered_json all;
   for (const std::string& path : o.configs) {
     const Timed timed = time_config(o, path);
@@ -104,7 +104,7 @@ int bench_step(const Options& o) {
 }  // namespace
 
 void add_bench_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<BenchStepArguments>();
   CLI::App* bench = app.add_subcommand("bench", "Time training steps, operations or sums over ranks");
   bench->group("Measure this machine");
   bench->require_subcommand(1);

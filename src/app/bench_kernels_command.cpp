@@ -17,7 +17,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct BenchKernelsArguments {
   std::vector<std::string> configs, set, only;
   std::vector<int64_t> seq_lens;
   int64_t tokens = 0;
@@ -58,29 +58,8 @@ struct Report {
   std::vector<Table> tables;
 };
 
-void check_names(const std::vector<std::string>& only) {
-  const std::vector<std::string> known = operation_names();
-  for (const std::string& name : only)
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      std::string all;
-      for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
-      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
-    }
-}
-
-// The configs with sequences of T tokens, as many as make `tokens`.
-std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens) {
-  for (Config& config : configs) {
-    config.model.max_seq_len = std::max(config.model.max_seq_len, T);
-    config.train.seq_len = T;
-    config.train.micro_batch = config.train.global_batch = std::max<int64_t>(1, tokens / T);
-    config.train.grad_accum = 1;
-  }
-  return configs;
-}
-
 template <class T>
-Table time_table(const Options& o, const std::vector<Config>& configs, const Ops<T>& ops,
+Table time_table(const BenchKernelsArguments& o, const std::vector<Config>& configs, const Ops<T>& ops,
                  const Ceilings& ceilings) {
   const TrainConfig& train = configs[0].train;
   Table table{train.seq_len, train.micro_batch * train.seq_len, {}};
@@ -100,10 +79,10 @@ Table time_table(const Options& o, const std::vector<Config>& configs, const Ops
   return table;
 }
 
-Report measure(const Options& o) {
+Report measure(const BenchKernelsArguments& o) {
   std::vector<Config> configs;
   for (const std::string& path : o.configs) configs.push_back(load_config(path, o.set));
-  check_names(o.only);
+  check_operation_names(o.only);
   const Device device = choose_device(configs[0].runtime);
   Report report{.device = device.description, .configs = o.configs};
   on_device(device, [&]<class T>(const Ops<T>& ops) {
@@ -141,7 +120,7 @@ nlohmann::ordered_json as_json(const Report& report, const Line& line, const Tab
           {"rotated_bytes", line.time.rotated_bytes}};
 }
 
-void print_object(const Options& o, const Report& report) {
+void print_object(const BenchKernelsArguments& o, const Report& report) {
   nlohmann::ordered_json kernels = nlohmann::ordered_json::array(), steps = nlohmann::ordered_json::array();
   for (const Table& table : report.tables) {
     for (const Line& line : table.lines) kernels.push_back(as_json(report, line, table));
@@ -197,7 +176,7 @@ void print_table(const Report& report, const Table& table) {
   print("\n");
 }
 
-int bench_kernels(const Options& o) {
+int bench_kernels(const BenchKernelsArguments& o) {
   const Report report = measure(o);
   if (o.json) {
     print_object(o, report);
@@ -211,7 +190,7 @@ int bench_kernels(const Options& o) {
 }
 
 // --device and --precision are short for keys of the config.
-CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& key,
+CLI::Option* add_runtime_option(CLI::App& sub, BenchKernelsArguments& o, const std::string& key,
                                 const std::vector<std::string>& values) {
   return sub
       .add_option_function<std::string>(
@@ -224,7 +203,7 @@ CLI::Option* add_runtime_option(CLI::App& sub, Options& o, const std::string& ke
 }  // namespace
 
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<BenchKernelsArguments>();
   CLI::App* sub = bench.add_subcommand(
       "kernels",
       "Time each operation that training calls, at its shapes\n\n"

@@ -16,7 +16,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct BenchRanksArguments {
   int64_t ranks = 0, samples = 20;  // ranks 0: as many as a launcher started
   std::vector<int64_t> mib = {1, 4, 64};
   std::string device = "auto";
@@ -40,7 +40,8 @@ void print_sums(const std::string& device, const Communicator& comm, const std::
   print_json(nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}});
 }
 
-void print_table(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+void print_sums_table(const std::string& device, const Communicator& comm,
+                      const std::vector<RanksTime>& times) {
   print("%s, on each of %d ranks\n%9s  %30s  %30s\n%9s", device.c_str(), comm.size(), "", "fixed tree",
         "library's all-reduce", "MiB");
   for (int column = 0; column < 2; ++column) print("  %8s %12s %8s", "ms", "range", "GB/s");
@@ -57,7 +58,7 @@ void print_table(const std::string& device, const Communicator& comm, const std:
   }
 }
 
-int bench_ranks(const Options& o) {
+int bench_ranks(const BenchRanksArguments& o) {
   const LaunchedAs launched = launched_as();
   if (o.ranks > 1 && !launched.launched) return launch_ranks(int(o.ranks));
   if (o.ranks > 0) check_not_launched_twice(launched, o.ranks, "--ranks");
@@ -75,14 +76,14 @@ int bench_ranks(const Options& o) {
   on_device(device, [&](const auto& ops) {
     for (const int64_t mib : o.mib) times.push_back(time_ranks(ops, *comm, mib << 20, o.samples));
   });
-  if (comm->first()) (o.json ? print_sums : print_table)(device.description, *comm, times);
+  if (comm->first()) (o.json ? print_sums : print_sums_table)(device.description, *comm, times);
   return kDone;
 }
 
 }  // namespace
 
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<BenchRanksArguments>();
   CLI::App* sub = bench.add_subcommand("ranks",
                                        "Time sums of gradients over ranks\n\n"
                                        "Two sums are timed: that of the fixed tree, whose bits do not depend "

@@ -31,6 +31,7 @@ void add_verify_command(CLI::App& app, RunCommand& run);
 void add_diff_command(CLI::App& app, RunCommand& run);
 void add_export_command(CLI::App& app, RunCommand& run);
 void add_import_command(CLI::App& app, RunCommand& run);
+void add_selfcheck_command(CLI::App& app, RunCommand& run);
 void add_bench_command(CLI::App& app, RunCommand& run);
 void add_bench_kernels_command(CLI::App& bench, RunCommand& run);
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run);

@@ -47,6 +47,7 @@ void build_command_line(CLI::App& app, RunCommand& run) {
   add_diff_command(app, run);
   add_export_command(app, run);
   add_import_command(app, run);
+  add_selfcheck_command(app, run);
   add_bench_command(app, run);
   add_help_command(app, run);
   add_schema_command(app, run);

@@ -11,6 +11,8 @@
 #include "app/print_json.h"
 #include "app/print_plans.h"
 #include "app/stop_signal.h"
+#include "bench/kernel_paths.h"
+#include "check/selfcheck.h"
 #include "comm/host_ranks.h"
 #include "core/error.h"
 #include "train/compare.h"
@@ -19,7 +21,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct CompareArguments {
   std::string config, run_dir, device;
   std::vector<std::string> set;
   int64_t ranks = 0;  // 0: as many as a launcher started
@@ -50,7 +52,8 @@ class CompareConsole : public CompareObserver {
 // The ranks but the first, which says it all.
 class SilentObserver : public CompareObserver {};
 
-void show(const CompareResults& results, const std::string& dir, const Options& o, CompareConsole& console) {
+void show(const CompareResults& results, const std::string& dir, const CompareArguments& o,
+          CompareConsole& console) {
   if (!o.no_plots) {
     write_curves(results, dir);
     console.note(plot_comparison(dir));
@@ -58,7 +61,7 @@ void show(const CompareResults& results, const std::string& dir, const Options& 
   std::cout << (o.json ? json_for_terminals(results_json(results)) : results_text(results)) << std::flush;
 }
 
-CompareFile load(const Options& o, int64_t ranks) {
+CompareFile load(const CompareArguments& o, int64_t ranks) {
   std::vector<std::string> overrides = o.set;
   if (!o.device.empty()) overrides.push_back("runtime.device=\"" + o.device + "\"");
   CompareFile file = load_compare_file(o.config, overrides);
@@ -67,7 +70,7 @@ CompareFile load(const Options& o, int64_t ranks) {
   return file;
 }
 
-int report_only(const Options& o, const std::string& dir) {
+int report_only(const CompareArguments& o, const std::string& dir) {
   const CompareFile file = load(o, 1);
   const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
   CompareConsole console;
@@ -76,14 +79,16 @@ int report_only(const Options& o, const std::string& dir) {
   return kDone;
 }
 
-int dry_run(const Options& o, const CompareFile& file, const CompareOptions& options, const Device& device) {
+int dry_run(const CompareArguments& o, const CompareFile& file, const CompareOptions& options,
+            const Device& device) {
   const ComparePlan plan =
       on_device(device, [&](const auto& ops) { return check_comparison(file, options, ops); });
   print_comparison(plan, o.config, {.json = o.json});
   return kDone;
 }
 
-int end_of(const CompareOutcome& outcome, const std::string& dir, const Options& o, CompareConsole& console) {
+int end_of(const CompareOutcome& outcome, const std::string& dir, const CompareArguments& o,
+           CompareConsole& console) {
   if (outcome.end == TrainEnd::stopped) {
     console.note("stopped and saved; the same command goes on: " + dir);
     return kStoppedToResume;
@@ -95,11 +100,12 @@ int end_of(const CompareOutcome& outcome, const std::string& dir, const Options&
   return kDone;
 }
 
-int compare(const Options& o) {
+int compare(const CompareArguments& o) {
   const std::string dir =
       o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
   if (o.report_only) return report_only(o, dir);
-  const LaunchedAs launched = launched_as();
+  LaunchedAs launched = launched_as();
+  launched.shared_dir = dir;
   if (o.ranks > 1 && !launched.launched) {  // a mistake is told once
     const CompareFile file = load(o, o.ranks);
     const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
@@ -111,7 +117,7 @@ int compare(const Options& o) {
   const CompareFile file = load(o, launched.size);
   // All variants have the same runtime block, which planning sees to.
   const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
-  const CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
+  CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
   if (o.dry_run) return dry_run(o, file, options, choose_device(runtime, launched));
   std::unique_ptr<HostRanks> host = join_ranks(launched, runtime.comm_timeout_s, waiting_of(launched));
   const Device device = choose_device(runtime, launched);
@@ -123,8 +129,11 @@ int compare(const Options& o) {
   CompareObserver& observer = comm.first() ? static_cast<CompareObserver&>(console) : silent;
   observer.note("device: " + device.description +
                 (comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : ""));
-  const CompareOutcome outcome =
-      on_device(device, [&](const auto& ops) { return run_comparison(file, options, ops, observer, comm); });
+  const CompareOutcome outcome = on_device(device, [&]<class T>(const Ops<T>& ops) {
+    options.name_kernels = kernel_paths<T>;
+    if (device.gpu) options.check_kernels = [&](const Config& c) { return selfcheck(c, ops); };
+    return run_comparison(file, options, ops, observer, comm);
+  });
   gather_numbers(comm, {}, "end of the comparison");  // the last thing with a time limit
   return comm.first() ? end_of(outcome, dir, o, console)
                       : kDone;  // launchers end all when one ends otherwise
@@ -133,7 +142,7 @@ int compare(const Options& o) {
 }  // namespace
 
 void add_compare_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<CompareArguments>();
   CLI::App* sub = app.add_subcommand(
       "compare",
       "Train variants with several seeds under one budget, and compare them\n\n"

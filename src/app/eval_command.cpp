@@ -20,7 +20,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct EvalArguments {
   std::string checkpoint, device = "auto", tokenizer, losses;
   std::vector<std::string> data;
   int64_t seq_len = 0, max_sequences = 0;
@@ -28,7 +28,7 @@ struct Options {
 };
 
 // What one evaluation was of, and what it found.
-struct Report {
+struct EvalReport {
   std::string checkpoint;
   int64_t seq_len = 0;
   EvalSample sample;
@@ -43,7 +43,7 @@ void note(const std::vector<std::string>& lines) {
 
 // What counts the bytes of the text: --tokenizer, else the model's own copy, else what the data names; each
 // compared with the others.
-TextTokenizer text_of(const Options& o, const SavedModel& model, const TokenSet& set) {
+TextTokenizer tokenizer_of_data(const EvalArguments& o, const SavedModel& model, const TokenSet& set) {
   std::vector<std::string> notes;
   TextTokenizer text;
   if (!o.tokenizer.empty()) {
@@ -71,7 +71,7 @@ nlohmann::ordered_json as_json(const EvalSum& sum) {
   return j;
 }
 
-void print_as_json(const Report& report) {
+void print_as_json(const EvalReport& report) {
   nlohmann::ordered_json j = {{"checkpoint", report.checkpoint}}, sets = nlohmann::ordered_json::array();
   j.update(as_json(report.result.all));
   j["seq_len"] = report.seq_len;
@@ -97,7 +97,7 @@ void print_line(const std::string& name, const EvalSum& sum, int64_t of, int64_t
   print(")\n");
 }
 
-void print_as_text(const Report& report) {
+void print_as_text(const EvalReport& report) {
   const auto& sets = report.sample.sets;
   print("%s\n", printable(report.checkpoint).c_str());
   if (sets.size() > 1)
@@ -123,19 +123,19 @@ class LossList {
   std::map<int64_t, double> lines_;
 };
 
-int eval(const Options& o) {
+int eval(const EvalArguments& o) {
   const DeviceKind kind = o.device == "cuda"  ? DeviceKind::cuda
                           : o.device == "cpu" ? DeviceKind::cpu
                                               : DeviceKind::automatic;
   const Device device = choose_device({.device = kind});
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
-  Report report{.checkpoint = model.path, .seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len};
+  EvalReport report{.checkpoint = model.path, .seq_len = o.seq_len > 0 ? o.seq_len : model.seq_len};
   if (report.seq_len > model.config.max_seq_len)
     throw ConfigError("--seq-len " + std::to_string(report.seq_len) +
                       " is longer than the model's max_seq_len " + std::to_string(model.config.max_seq_len));
   const TokenSet set(o.data, model.config.vocab_size, report.seq_len);
-  const TextTokenizer text = text_of(o, model, set);
+  const TextTokenizer text = tokenizer_of_data(o, model, set);
   report.sample = make_eval_sample(set, o.max_sequences);
   report.no_bits_per_byte = text.why_not;
   const int64_t several = std::clamp<int64_t>(4096 / report.seq_len, 1, 64);
@@ -163,7 +163,7 @@ int eval(const Options& o) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<EvalArguments>();
   CLI::App* sub =
       app.add_subcommand("eval",
                          "Print a model's loss, perplexity and bits per byte\n\n"

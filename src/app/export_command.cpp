@@ -19,13 +19,13 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct ExportArguments {
   std::string checkpoint, out, tokenizer, dtype = "fp32", format = "hf";
   bool no_tokenizer = false, json = false;
 };
 
 // The tokenizer to write, as make_tokenizer takes it: there, and the model's; "" for none.
-std::string tokenizer_of(const SavedModel& model, const Options& o) {
+std::string tokenizer_of(const SavedModel& model, const ExportArguments& o) {
   if (o.no_tokenizer) return "";
   try {
     std::vector<std::string> notes;
@@ -37,7 +37,7 @@ std::string tokenizer_of(const SavedModel& model, const Options& o) {
   return o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
 }
 
-int export_command(const Options& o) {
+int export_command(const ExportArguments& o) {
   check_new_folder(o.out);
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
@@ -72,7 +72,7 @@ int export_command(const Options& o) {
 }  // namespace
 
 void add_export_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ExportArguments>();
   CLI::App* sub =
       app.add_subcommand("export",
                          "Write a model as a folder that transformers loads\n\n"

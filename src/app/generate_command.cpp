@@ -16,13 +16,13 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct GenerateArguments {
   std::string checkpoint, prompt, tokenizer;
   SamplingOptions sampling;
   bool json = false;
 };
 
-int generate_text(const Options& o) {
+int generate_text(const GenerateArguments& o) {
   const Device device = choose_device({});
   const SavedModel model = find_saved_model(o.checkpoint);
   warn_of_skipped(model);
@@ -65,7 +65,7 @@ int generate_text(const Options& o) {
 }  // namespace
 
 void add_generate_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<GenerateArguments>();
   CLI::App* sub = app.add_subcommand("generate", "Continue a prompt with a model");
   sub->group("Look at models and runs");
   add_checkpoint_option(*sub, o->checkpoint);

@@ -14,13 +14,13 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct ImportArguments {
   std::string from, out;
   int64_t max_seq_len = 0;
   bool json = false;
 };
 
-int import_command(const Options& o) {
+int import_command(const ImportArguments& o) {
   const ImportResult done = import_model({.from = o.from, .out = o.out, .max_seq_len = o.max_seq_len});
   for (const std::string& note : done.notes) std::cerr << "note: " << note << "\n";
   if (o.json) {
@@ -45,7 +45,7 @@ int import_command(const Options& o) {
 }  // namespace
 
 void add_import_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ImportArguments>();
   CLI::App* sub =
       app.add_subcommand("import",
                          "Turn a model of transformers into one of saslm's\n\n"

@@ -23,7 +23,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-struct Options {
+struct InspectArguments {
   std::string path;
   bool json = false;
 };
@@ -191,7 +191,7 @@ void print_text(const ordered_json& j) {
   print("  %zu tensors, %s numbers\n", j["tensors"].size(), human_count(double(total)).c_str());
 }
 
-int inspect(const Options& o) {
+int inspect(const InspectArguments& o) {
   const ordered_json j = inspect_any(o.path);
   if (o.json)
     print_json(j, 2);
@@ -203,7 +203,7 @@ int inspect(const Options& o) {
 }  // namespace
 
 void add_inspect_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<InspectArguments>();
   CLI::App* sub = app.add_subcommand(
       "inspect",
       "Print what a run, checkpoint, safetensors file or shard is\n\n"

@@ -1,6 +1,6 @@
 // The ranks are told who they are as torchrun tells it (comm/launched_as.cpp). The port at which they meet is
 // listened at before the first of them begins, and rank 0 inherits that: no other program can take it. And
-// they get a token, without which nobody else who connects there is taken for one of them.
+// they get a secret, without which nobody else who connects there is taken for one of them.
 #include "app/launch_ranks.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "app/command.h"
 #include "app/console.h"
 #include "app/stop_signal.h"
-#include "comm/run_token.h"
+#include "comm/secret.h"
 #include "comm/tcp.h"
 #include "core/error.h"
 
@@ -100,7 +100,7 @@ class Launch {
         {"MASTER_PORT", std::to_string(own_end(listener).port)},
         {"TORCHELASTIC_USE_AGENT_STORE", "False"},
         {"SASLM_LISTENER", std::to_string(listener.fd())},
-        {kTokenVariable, text_of(token_)},
+        {kSecretVariable, secret_},
     };
     for (const auto& [name, value] : variables) setenv(name, value.c_str(), 1);
     fcntl(listener.fd(), F_SETFD, 0);
@@ -168,7 +168,7 @@ class Launch {
   }
 
   sigset_t awaited_, before_;
-  const RunToken token_ = draw_token();
+  const std::string secret_ = draw_secret();
   std::vector<pid_t> ranks_;
   int code_ = kDone;
   bool stopping_ = false, ending_ = false;

@@ -11,6 +11,7 @@
 #include "app/options.h"
 #include "app/planned_evaluations.h"
 #include "app/print_json.h"
+#include "app/print_kernels.h"
 #include "app/print_plans.h"
 #include "app/terminal.h"
 #include "core/error.h"
@@ -22,7 +23,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct PlanArguments {
   std::vector<std::string> configs, set;
   int64_t ranks = 1;
   bool json = false, buffers = false, no_data = false;
@@ -55,7 +56,8 @@ nlohmann::ordered_json as_json(const Planned& p) {
           {"steps", p.config.train.steps},
           {"tokens_per_step", plan.tokens_per_step},
           {"tokens_total", plan.tokens_total},
-          {"evaluations", plan_evaluations(p.config).as_json()}};
+          {"evaluations", plan_evaluations(p.config).as_json()},
+          {"kernels", kernels_json(p.config)}};
 }
 
 namespace {
@@ -183,6 +185,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("their part of all FLOPs",
             [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
+  print_kernels(plans);
 }
 
 Plan plan_for(const Config& config) {
@@ -212,7 +215,7 @@ void check_can_start(const Planned& p, const PlanData& data) {
 }
 
 // All variants of a comparison, checked as `saslm compare` does.
-int plan_comparison(const std::string& path, const Options& o) {
+int plan_comparison(const std::string& path, const PlanArguments& o) {
   CompareFile file = load_compare_file(path, o.set);
   file.ranks = o.ranks;
   const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
@@ -231,7 +234,7 @@ int plan_comparison(const std::string& path, const Options& o) {
   return kDone;
 }
 
-int plan(const Options& o) {
+int plan(const PlanArguments& o) {
   const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
   if (comparison != o.configs.end() && o.configs.size() == 1) {
     if (o.no_data)
@@ -269,7 +272,7 @@ int plan(const Options& o) {
 }  // namespace
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PlanArguments>();
   CLI::App* sub = app.add_subcommand("plan",
                                      "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
                                      "Config and data are checked as train checks them; a run that could not "

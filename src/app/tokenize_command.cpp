@@ -20,7 +20,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct TokenizeArguments {
   TokenizeOptions work;
   std::string tokenizer, dtype = "auto", input_format = "auto", field, raw;
   bool json = false;
@@ -73,7 +73,7 @@ class Notes {
   int64_t n_ = 0;
 };
 
-TokenizeResult run_work(const Options& o, const TokenizeOptions& work) {
+TokenizeResult run_work(const TokenizeArguments& o, const TokenizeOptions& work) {
   if (o.raw.empty())
     return tokenize_files(*make_tokenizer(o.tokenizer.empty() ? "bytes" : o.tokenizer), work);
   const TokenType type = o.raw == "uint16" ? TokenType::u16 : TokenType::u32;
@@ -102,7 +102,7 @@ void print_text(const TokenizeResult& result) {
         printable(result.info_path).c_str());
 }
 
-int tokenize(const Options& o) {
+int tokenize(const TokenizeArguments& o) {
   TokenizeOptions work = o.work;
   if (!o.field.empty()) work.field = o.field;
   work.input_format = input_format_of(o.input_format);
@@ -136,7 +136,7 @@ int tokenize(const Options& o) {
 }  // namespace
 
 void add_tokenize_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TokenizeArguments>();
   CLI::App* sub = app.add_subcommand("tokenize",
                                      "Turn text into token shards\n\n"
                                      "The shards are OUT/PREFIX_000000.bin, ... in llm.c's form; "

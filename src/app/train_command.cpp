@@ -11,13 +11,15 @@
 #include "app/options.h"
 #include "app/print_json.h"
 #include "app/stop_signal.h"
+#include "bench/kernel_paths.h"
+#include "check/selfcheck.h"
 #include "comm/host_ranks.h"
 #include "train/trainer.h"
 
 namespace saslm {
 namespace {
 
-struct Options {
+struct TrainArguments {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
@@ -46,12 +48,12 @@ TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
   }
 }
 
-int train(const Options& o) {
+int train(const TrainArguments& o) {
   std::vector<std::string> overrides = o.set;
   if (o.gpus > 0 && o.device == "cpu") throw ConfigError("--gpus and --device cpu contradict each other");
   const std::string device_name = o.gpus > 0 ? "cuda" : o.device;
   if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
-  const LaunchedAs launched = launched_as();
+  LaunchedAs launched = launched_as();
   const int64_t ranks = std::max(o.ranks, o.gpus);
   if (ranks > 1 && !launched.launched) {  // a mistake is told once
     load_config(o.config, overrides, ranks);
@@ -61,6 +63,8 @@ int train(const Options& o) {
   if (ranks > 0) check_not_launched_twice(launched, ranks, o.gpus > 0 ? "--gpus" : "--ranks");
   watch_stop_signals();
   const Config config = load_config(o.config, overrides, launched.size);
+  launched.shared_dir =
+      o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
   std::unique_ptr<HostRanks> host = join_ranks(launched, config.runtime.comm_timeout_s, waiting_of(launched));
   if (!host && o.gpus > 0) host = room_of_one(config.runtime.comm_timeout_s);
   const Device device = choose_device(config.runtime, launched);
@@ -68,7 +72,7 @@ int train(const Options& o) {
   const Communicator& comm = joined ? *joined : single_rank();
 
   TrainOptions options;
-  options.run_dir = o.run_dir.empty() ? "runs/" + std::filesystem::path(o.config).stem().string() : o.run_dir;
+  options.run_dir = launched.shared_dir;
   if (const auto above = std::filesystem::absolute(options.run_dir).lexically_normal().parent_path();
       path_exists(above.parent_path() / "comparison.json"))
     throw ConfigError(options.run_dir +
@@ -80,7 +84,9 @@ int train(const Options& o) {
   options.local_ranks = launched.local_size;
 
   nlohmann::ordered_json summary;
-  const TrainEnd end = on_device(device, [&](const auto& ops) {
+  const TrainEnd end = on_device(device, [&]<class T>(const Ops<T>& ops) {
+    options.name_kernels = kernel_paths<T>;
+    if (device.gpu) options.check_kernels = [&](const Config& c) { return selfcheck(c, ops); };
     Console console(config.train.steps);
     TrainObserver silent;
     if (comm.first()) console.note("device: " + device.description + on_ranks(comm));
@@ -112,7 +118,7 @@ int train(const Options& o) {
 }  // namespace
 
 void add_train_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TrainArguments>();
   CLI::App* sub = app.add_subcommand(
       "train",
       "Train a model, or continue an interrupted run\n\n"

@@ -19,7 +19,7 @@ const CLI::App* command_of(const CLI::App& app, const std::string& name) {
   return nullptr;
 }
 
-std::vector<std::string> commands_of(const CLI::App& app) {
+std::vector<std::string> command_names_of(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     names.push_back(command->get_name());
@@ -83,7 +83,7 @@ UsageProblem usage_problem(const CLI::App& app, const CLI::ParseError& error,
   }
   const std::string help = called + " --help";
   const std::vector<std::string> words(arguments.begin() + std::ptrdiff_t(at), arguments.end()),
-      names = commands_of(*command);
+      names = command_names_of(*command);
   if (!names.empty() && !words.empty() && !words[0].starts_with("-"))
     return {"there is no command " + called.substr(std::min(called.size(), size_t(6))) + (at > 0 ? " " : "") +
                 words[0] + question(nearest(words[0], names)),

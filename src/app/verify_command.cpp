@@ -13,7 +13,7 @@
 namespace saslm {
 namespace {
 
-struct Options {
+struct VerifyArguments {
   ReplayOptions replay;
   int64_t from = -1, to = -1;
   std::string device;
@@ -32,7 +32,7 @@ void tell_what_differs(const ReplayPlan& plan, const ComputedBy& now) {
     std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
 }
 
-int verify(const Options& o) {
+int verify(const VerifyArguments& o) {
   ReplayOptions options = o.replay;
   if (o.from >= 0) options.from = o.from;
   if (o.to >= 0) options.to = o.to;
@@ -61,7 +61,7 @@ int verify(const Options& o) {
 }  // namespace
 
 void add_verify_command(CLI::App& app, RunCommand& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<VerifyArguments>();
   CLI::App* sub = app.add_subcommand(
       "verify",
       "Train a part of a run again, and compare bit for bit\n\n"

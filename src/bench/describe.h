@@ -18,11 +18,26 @@ namespace saslm {
 
 struct Use {
   enum class Access { in, out, in_out, scratch };
+  enum class Row { any, token, position };
   Access access = Access::in;
   int64_t rows = -1;  // of a matrix that is gathered from: how many are touched
   // What to fill it with: draws of mean 0 and deviation 1, unless one of these says otherwise.
-  int64_t below = 0;  // integers: indices from 0 to below - 1
-  double value = 0;   // everywhere this
+  int64_t below = 0;     // integers: indices from 0 to below - 1,
+  int64_t distinct = 1;  // each so many in turn all different
+  double value = 0;      // everywhere this
+  // What a row stands for: a token, on whose rows alone the results for it depend; a position, alike for all
+  // sequences; or anything else. Of a vector, the elements of a token.
+  Row row = Row::any;
+
+  constexpr Use of_token() const { return with(Row::token); }
+  constexpr Use of_position() const { return with(Row::position); }
+
+ private:
+  constexpr Use with(Row what) const {
+    Use use = *this;
+    use.row = what;
+    return use;
+  }
 };
 constexpr Use kIn, kOut{Use::Access::out}, kInOut{Use::Access::in_out}, kScratch{Use::Access::scratch};
 constexpr Use indices(int64_t below) {
@@ -65,34 +80,39 @@ Work describe(EmbeddingBwd<T>& a, View view) {
 
 template <class T, class View>
 Work describe(NormFwd<T>& a, View view) {
-  view(kOut, a.rstd, a.mean, a.y);
-  view(kIn, a.x, a.w, a.b);
+  view(kOut.of_token(), a.rstd, a.mean, a.y);
+  view(kIn.of_token(), a.x);
+  view(kIn, a.w, a.b);
   return {.shape = dims(a.x)};
 }
 
 template <class T, class View>
 Work describe(NormBwd<T>& a, View view) {
-  view(kInOut, a.dx, a.dw, a.db);
-  view(kIn, a.dy, a.x, a.w);
-  view(Use{.value = 1}, a.rstd);
-  view(kIn, a.mean);
+  view(kInOut.of_token(), a.dx);
+  view(kInOut, a.dw, a.db);
+  view(kIn.of_token(), a.dy, a.x);
+  view(kIn, a.w);
+  view(Use{.value = 1}.of_token(), a.rstd);
+  view(kIn.of_token(), a.mean);
   view(kScratch, a.partial);
   return {.shape = dims(a.x)};
 }
 
 template <class T, class View>
 Work describe(MatmulFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.x, a.w, a.residual, a.bias);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.x, a.residual);
+  view(kIn, a.w, a.bias);
   return {.shape = dims(a.x) + " -> " + std::to_string(a.w.rows) + (a.residual ? " +=" : ""),
           .flops = 2.0 * double(a.x.rows) * double(a.w.rows * a.w.cols)};
 }
 
 template <class T, class View>
 Work describe(MatmulBwd<T>& a, View view) {
-  view(a.dx_accumulate ? kInOut : kOut, a.dx);
+  view((a.dx_accumulate ? kInOut : kOut).of_token(), a.dx);
   view(kInOut, a.dw, a.dbias);
-  view(kIn, a.dy, a.x, a.w);
+  view(kIn.of_token(), a.dy, a.x);
+  view(kIn, a.w);
   const int products = int(bool(a.dx)) + int(bool(a.dw));
   return {.shape = dims(a.x) + " -> " + std::to_string(a.w.rows) + (a.dx_accumulate ? " dx +=" : ""),
           .flops = 2.0 * products * double(a.x.rows) * double(a.w.rows * a.w.cols)};
@@ -103,21 +123,21 @@ inline std::string name_of(Activation kind) {
 }
 template <class T, class View>
 Work describe(ActivationFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.gate, a.up);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.gate, a.up);
   return {.shape = dims(a.up) + name_of(a.kind)};
 }
 template <class T, class View>
 Work describe(ActivationBwd<T>& a, View view) {
-  view(kOut, a.dgate, a.dup);
-  view(kIn, a.dy, a.gate, a.up);
+  view(kOut.of_token(), a.dgate, a.dup);
+  view(kIn.of_token(), a.dy, a.gate, a.up);
   return {.shape = dims(a.up) + name_of(a.kind)};
 }
 
 // A turn by 45 degrees keeps lengths, however often it is repeated in place.
 template <class S, class View>
 void describe_turn(RopeTable<S>& table, View view) {
-  view(Use{.value = std::sqrt(0.5)}, table.cos, table.sin);
+  view(Use{.value = std::sqrt(0.5)}.of_position(), table.cos, table.sin);
 }
 template <class T, class View>
 Work describe(RopeFill<T>& a, View view) {
@@ -126,21 +146,21 @@ Work describe(RopeFill<T>& a, View view) {
 }
 template <class T, class View>
 Work describe(Rope<T>& a, View view) {
-  view(kInOut, a.x);
+  view(kInOut.of_token(), a.x);
   describe_turn(a.table, view);
-  return {.shape = dims(a.x)};
+  return {.shape = dims(a.x) + (a.inverse ? " back" : "")};
 }
 
 template <class T, class View>
 Work describe(RepeatHeadsFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.x);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.x);
   return {.shape = dims(a.y) + " of " + std::to_string(a.x.H)};
 }
 template <class T, class View>
 Work describe(RepeatHeadsBwd<T>& a, View view) {
-  view(kOut, a.dx);
-  view(kIn, a.dy);
+  view(kOut.of_token(), a.dx);
+  view(kIn.of_token(), a.dy);
   return {.shape = dims(a.dy) + " of " + std::to_string(a.dx.H)};
 }
 
@@ -150,15 +170,15 @@ double elements(const Heads<X>& v) {
 }
 template <class T, class View>
 Work describe(TensorProductFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.a, a.b);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.a, a.b);
   return {.shape = dims(a.y) + " rank " + std::to_string(a.a.H),
           .flops = 2 * double(a.a.H) * elements(a.y)};  // heads of a: the R rows
 }
 template <class T, class View>
 Work describe(TensorProductBwd<T>& a, View view) {
-  view(kOut, a.da, a.db);
-  view(kIn, a.dy, a.a, a.b);
+  view(kOut.of_token(), a.da, a.db);
+  view(kIn.of_token(), a.dy, a.a, a.b);
   return {.shape = dims(a.dy) + " rank " + std::to_string(a.a.H),
           .flops = 4 * double(a.a.H) * elements(a.dy)};
 }
@@ -168,15 +188,17 @@ inline std::string name_of(HeadEmbeddingForm form) {
 }
 template <class T, class View>
 Work describe(HeadEmbeddingFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.x, a.e);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.x);
+  view(kIn, a.e);
   return {.shape = dims(a.y) + name_of(a.form)};
 }
 template <class T, class View>
 Work describe(HeadEmbeddingBwd<T>& a, View view) {
-  view(kOut, a.dx);
+  view(kOut.of_token(), a.dx);
   view(kInOut, a.de);
-  view(kIn, a.dy, a.x, a.e);
+  view(kIn.of_token(), a.dy, a.x);
+  view(kIn, a.e);
   view(kScratch, a.partial);
   return {.shape = dims(a.dy) + name_of(a.form)};
 }
@@ -204,8 +226,8 @@ std::string widened(const Heads<X>& x, const Heads<Y>& y) {
 }
 template <class T, class View>
 Work describe(SasFwd<T>& a, View view) {
-  view(kOut, a.y);
-  view(kIn, a.x);
+  view(kOut.of_token(), a.y);
+  view(kIn.of_token(), a.x);
   describe_params(a.w, kIn, view);
   describe_turn(a.rope, view);
   const SasShape s = sas_shape(a.x, a.y, a.w);
@@ -213,9 +235,9 @@ Work describe(SasFwd<T>& a, View view) {
 }
 template <class T, class View>
 Work describe(SasBwd<T>& a, View view) {
-  view(kOut, a.dx);
+  view(kOut.of_token(), a.dx);
   describe_params(a.dw, kInOut, view);
-  view(kIn, a.dy, a.x);
+  view(kIn.of_token(), a.dy, a.x);
   describe_params(a.w, kIn, view);
   describe_turn(a.rope, view);
   view(kScratch, a.partial);
@@ -251,40 +273,40 @@ Work describe(AttentionBwd<T>& a, View view) {
 
 template <class T, class View>
 Work describe(HeadGatesFwd<T>& a, View view) {
-  view(kOut, a.y, a.chosen);
-  view(kIn, a.x, a.z);
+  view(kOut.of_token(), a.y, a.chosen);
+  view(kIn.of_token(), a.x, a.z);
   return {.shape = dims(a.x)};
 }
 template <class T, class View>
 Work describe(HeadGatesBwd<T>& a, View view) {
-  view(kInOut, a.dy, a.z, a.aux_loss);
+  view(kInOut.of_token(), a.dy, a.z, a.aux_loss);
   view(kOut, a.load);
-  view(kIn, a.x);
-  view(indices(a.x.H - a.routing.n_shared), a.chosen);
+  view(kIn.of_token(), a.x);
+  view(Use{.below = a.x.H - a.routing.n_shared, .distinct = a.routing.top_k}.of_token(), a.chosen);
   return {.shape = dims(a.x)};
 }
 
 template <class T, class View>
 Work describe(CrossEntropy<T>& a, View view) {
-  view(kOut, a.loss);
-  view(a.scale != 0 ? kInOut : kIn, a.logits);
-  view(indices(a.logits.cols), a.targets);
-  return {.shape = dims(a.logits)};
+  view(kOut.of_token(), a.loss);
+  view((a.scale != 0 ? kInOut : kIn).of_token(), a.logits);
+  view(indices(a.logits.cols).of_token(), a.targets);
+  return {.shape = dims(a.logits) + (a.scale == 0 ? " loss alone" : "")};
 }
 
 template <class T, class View>
 Work describe(AdamW<T>& a, View view) {
-  view(kInOut, a.master, a.m);
-  view(Use{.access = Use::Access::in_out, .value = 1}, a.v);
-  view(kOut, a.param);
-  view(kIn, a.grad);
+  view(kInOut.of_token(), a.master, a.m);
+  view(Use{.access = Use::Access::in_out, .value = 1}.of_token(), a.v);
+  view(kOut.of_token(), a.param);
+  view(kIn.of_token(), a.grad);
   return {.shape = std::to_string(a.master.size)};
 }
 
 template <class A, class View>
 Work describe(Accumulate<A>& a, View view) {
-  view(kInOut, a.y);
-  view(kIn, a.x);
+  view(kInOut.of_token(), a.y);
+  view(kIn.of_token(), a.x);
   return {.shape = std::to_string(a.y.size)};
 }
 
@@ -336,7 +358,7 @@ constexpr auto kOperations = std::tuple(
     operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
     operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate),
     operation("block_squares", &Ops<T>::block_squares));
-constexpr int kSums = 1, kMemoryVerbs = 12;  // allocate .. zero, which compute nothing: not timed
+constexpr int kSums = 1, kMemoryVerbs = 14;  // allocate .. zero, which compute nothing: not timed
 
 template <class T>
 constexpr bool knows_every_operation() {

@@ -14,7 +14,7 @@ constexpr int64_t kAlignBytes = 256;  // as in a layout
 
 }  // namespace
 
-Packing::Packing(const std::vector<Touched>& touched) {
+Packing::Packing(const std::vector<Touched>& touched, int64_t gap_bytes) : bytes_(gap_bytes) {
   for (const Touched& t : touched) ranges_.push_back({t.begin, t.begin + t.bytes, 0});
   std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
   size_t kept = 0;
@@ -27,7 +27,7 @@ Packing::Packing(const std::vector<Touched>& touched) {
   ranges_.resize(kept);
   for (Range& range : ranges_) {
     range.offset = bytes_ + int64_t(reinterpret_cast<uintptr_t>(range.begin) % kAlignBytes);
-    bytes_ = round_up(range.offset + (range.end - range.begin), kAlignBytes);
+    bytes_ = round_up(range.offset + (range.end - range.begin) + gap_bytes, kAlignBytes);
   }
 }
 

@@ -1,6 +1,7 @@
 // One call of an operation, taken from the memory it was made for, so that it can be repeated on memory of
 // the bench: its name, shape and work, what it touches, and how to make it elsewhere.
 #pragma once
+#include <any>
 #include <functional>
 #include <limits>
 #include <string>
@@ -17,13 +18,14 @@ struct Touched {
   int64_t element_bytes = 0;
   // Elements first .. first+count-1 of what it is filled with; absent for scratch.
   std::function<void(std::byte* out, int64_t first, int64_t count)> draw;
+  int64_t group = 1;  // so many elements belong together: Use::distinct
 };
 
 // Where the memory of a call goes in a block of its own: views that overlap stay together, and each keeps its
-// alignment.
+// alignment. Before and behind each of them are at least gap_bytes that belong to nobody.
 class Packing {
  public:
-  explicit Packing(const std::vector<Touched>& touched);
+  explicit Packing(const std::vector<Touched>& touched, int64_t gap_bytes = 0);
   int64_t bytes() const { return bytes_; }
   std::byte* at(std::byte* block, const void* recorded) const;
 
@@ -42,6 +44,7 @@ struct KernelCall {
   double flops = 0, bytes = 0;  // describe.h says what counts
   std::vector<Touched> touched;
   std::string key;               // equal for calls that cost the same
+  std::any args;                 // of the operation's type, as they were recorded
   std::vector<int64_t> repeats;  // in a step of each config; see recording.h
 
   using Launch = std::function<void(const Ops<T>&, Stream)>;
@@ -58,12 +61,13 @@ std::shared_ptr<std::byte> reserve_addresses(int64_t bytes);
 template <class X>
 void draw(X* out, int64_t first, int64_t count, const Use& use) {
   for (int64_t i = 0; i < count; ++i) {
-    uint64_t z = (uint64_t(first + i) + 1) * 0x9e3779b97f4a7c15u;  // splitmix64, Steele et al. 2014
+    const int64_t drawn = (first + i) / use.distinct, next = (first + i) % use.distinct;
+    uint64_t z = (uint64_t(drawn) + 1) * 0x9e3779b97f4a7c15u;  // splitmix64, Steele et al. 2014
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     z ^= z >> 31;
     if constexpr (std::is_integral_v<X>) {
-      out[i] = X(use.below > 0 ? z % uint64_t(use.below) : 0);
+      out[i] = X(use.below > 0 ? (z % uint64_t(use.below) + uint64_t(next)) % uint64_t(use.below) : 0);
     } else {
       const double uniform = double(z >> 11) * 0x1p-53;  // of deviation 1/sqrt(12)
       out[i] = X(float(use.value != 0 ? use.value : (uniform - 0.5) * 3.4641016));
@@ -108,7 +112,8 @@ std::string key_of(const Mat<X>& v) {
 }
 template <class X>
 std::string key_of(const Heads<X>& v) {
-  return dims(v) + "/" + std::to_string(v.t_stride) + "/" + std::to_string(v.h_stride);
+  return dims(v) + "/" + std::to_string(v.b_stride) + "/" + std::to_string(v.t_stride) + "/" +
+         std::to_string(v.h_stride);
 }
 
 template <class T, class X>
@@ -121,6 +126,7 @@ void add_view(KernelCall<T>& call, const Use& use, const X& view) {
                   extent(view) * int64_t(sizeof(Stored)),
                   sizeof(Stored),
                   {}};
+  touched.group = use.distinct;
   if (use.access != Use::Access::scratch)
     touched.draw = [use](std::byte* out, int64_t first, int64_t n) {
       draw(reinterpret_cast<Stored*>(out), first, n, use);
@@ -129,6 +135,17 @@ void add_view(KernelCall<T>& call, const Use& use, const X& view) {
   const int passes = use.access == Use::Access::scratch ? 0 : use.access == Use::Access::in_out ? 2 : 1;
   call.bytes += double(passes * count(view, use) * int64_t(sizeof(Stored)));
   call.key += key_of(view);
+}
+
+// The call on other memory.
+template <class Args>
+Args moved(Args args, const Packing& packing, std::byte* block) {
+  const auto move = [&](auto& view) {
+    using X = std::remove_reference_t<decltype(*view.data)>;
+    if (view) view.data = reinterpret_cast<X*>(packing.at(block, view.data));
+  };
+  describe(args, [&](const Use&, auto&... views) { (move(views), ...); });
+  return args;
 }
 
 template <class T, class Args>
@@ -140,14 +157,11 @@ KernelCall<T> make_call(Args args) {
   call.shape = work.shape;
   call.flops = work.flops;
   call.key = call.op + " " + call.shape + call.key;
+  call.args = args;
   call.moved_to = [args](const Packing& packing, std::byte* block) {
-    Args there = args;
-    const auto move = [&](auto& view) {
-      using X = std::remove_reference_t<decltype(*view.data)>;
-      if (view) view.data = reinterpret_cast<X*>(packing.at(block, view.data));
+    return [there = moved(args, packing, block)](const Ops<T>& ops, Stream stream) {
+      Launcher<T, Args>::launch(ops, stream, there);
     };
-    describe(there, [&](const Use&, auto&... views) { (move(views), ...); });
-    return [there](const Ops<T>& ops, Stream stream) { Launcher<T, Args>::launch(ops, stream, there); };
   };
   return call;
 }

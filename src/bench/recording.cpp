@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "core/error.h"
 #include "train/engine.h"
 #include "train/optimizer.h"
 
@@ -42,6 +43,8 @@ Ops<T> recording_ops() {
   ops.follow = [](Stream, Stream) {};
   ops.time_products = [](Stream, const std::string&) { return true; };
   ops.product_table = [](Stream) { return std::string(); };
+  ops.limits = [](Stream) { return simt::DeviceLimits{}; };
+  ops.avoid = [](Stream, uint32_t) {};
   ops.host_memory = false;
   ops.device = "";
   ops.platform = [] { return Platform(); };
@@ -51,34 +54,36 @@ Ops<T> recording_ops() {
   return ops;
 }
 
+enum class Part { micro_step, run };
+
 template <class T>
-std::vector<KernelCall<T>> calls_of(const Config& config) {
+std::vector<KernelCall<T>> calls_of(const Config& config, Part part) {
   Config one = config;  // micro-batch a step: further ones make the same calls again, and add up gradients
-  one.train.grad_accum = 1;
+  one.train.grad_accum = part == Part::run ? 2 : 1;
   const TrainConfig& train = one.train;
   static const Ops<T> kOps = recording_ops<T>();
   const auto held = std::make_shared<Engine<T>>(config.model, training_shape(one), Mode::train, kOps);
   const Engine<T>& engine = *held;
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
-  calls.clear();  // the constants of a run are made once
+  if (part == Part::micro_step) calls.clear();  // the constants of a run are made once
   const std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len));
+  const TokenBatch batch{
+      .B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()};
   engine.begin_step();
-  engine.add_loss_and_grads(
-      {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()},
-      1 / double(tokens.size()));
+  for (int64_t micro = 0; micro < train.grad_accum; ++micro)
+    engine.add_loss_and_grads(batch, 1 / double(tokens.size()));
   AdamWOptimizer<T>(engine, config.optim).update(config.optim.lr, engine.end_step().grad_norm, 1);
+  if (part == Part::run) engine.loss(batch);
   for (KernelCall<T>& call : calls) call.recorded = held;
   return std::exchange(calls, {});
 }
 
-}  // namespace
-
 template <class T>
-std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs) {
+std::vector<KernelCall<T>> distinct_calls(const std::vector<Config>& configs, Part part) {
   std::vector<KernelCall<T>> distinct;
   std::map<std::string, size_t> place;
   for (size_t i = 0; i < configs.size(); ++i)
-    for (KernelCall<T>& call : calls_of<T>(configs[i])) {
+    for (KernelCall<T>& call : calls_of<T>(configs[i], part)) {
       const auto [at, is_new] = place.emplace(call.key, distinct.size());
       if (is_new) {
         call.repeats.assign(configs.size(), 0);
@@ -93,13 +98,46 @@ std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs) {
   return distinct;
 }
 
+}  // namespace
+
+template <class T>
+std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs) {
+  return distinct_calls<T>(configs, Part::micro_step);
+}
+template <class T>
+std::vector<KernelCall<T>> record_run(const Config& config) {
+  return distinct_calls<T>({config}, Part::run);
+}
+
 std::vector<std::string> operation_names() {
   std::vector<std::string> names = {Launcher<float, AddSum<float>>::kName};
   std::apply([&](const auto&... op) { (names.push_back(op.name), ...); }, kOperations<float>);
   return names;
 }
 
+void check_operation_names(const std::vector<std::string>& only) {
+  const std::vector<std::string> known = operation_names();
+  for (const std::string& name : only)
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      std::string all;
+      for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
+      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
+    }
+}
+
+std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens) {
+  for (Config& config : configs) {
+    config.model.max_seq_len = std::max(config.model.max_seq_len, T);
+    config.train.seq_len = T;
+    config.train.micro_batch = config.train.global_batch = std::max<int64_t>(1, tokens / T);
+    config.train.grad_accum = 1;
+  }
+  return configs;
+}
+
 template std::vector<KernelCall<float>> record_calls(const std::vector<Config>&);
 template std::vector<KernelCall<bf16>> record_calls(const std::vector<Config>&);
+template std::vector<KernelCall<float>> record_run(const Config&);
+template std::vector<KernelCall<bf16>> record_run(const Config&);
 
 }  // namespace saslm

@@ -15,7 +15,18 @@ namespace saslm {
 template <class T>
 std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs);
 
+// The distinct calls of a whole run: those above with what is done once and in evaluations, of two
+// micro-batches, whose gradients are added up.
+template <class T>
+std::vector<KernelCall<T>> record_run(const Config& config);
+
 // Every operation that a call can be of, by the name of its entry in Ops.
 std::vector<std::string> operation_names();
+
+// ConfigError when one of the names, which the user gave by --only, is not.
+void check_operation_names(const std::vector<std::string>& only);
+
+// The configs with sequences of T tokens, as many as make `tokens`, in one micro-batch.
+std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens);
 
 }  // namespace saslm

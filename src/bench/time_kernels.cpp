@@ -12,12 +12,12 @@ namespace {
 template <class T>
 void fill(const Ops<T>& ops, Stream stream, std::byte* to, const Touched& touched) {
   if (!touched.draw) return;
-  constexpr int64_t kPiece = 1 << 20;  // elements
   const int64_t size = touched.bytes / touched.element_bytes;
-  std::vector<std::byte> host(size_t(std::min(kPiece, size) * touched.element_bytes));
-  touched.draw(host.data(), 0, std::min(kPiece, size));
-  for (int64_t first = 0; first < size; first += kPiece) {  // the same draws over and over: quick to make
-    const int64_t count = std::min(kPiece, size - first);
+  const int64_t piece = std::min<int64_t>((1 << 20) / touched.group * touched.group, size);
+  std::vector<std::byte> host(size_t(piece * touched.element_bytes));
+  touched.draw(host.data(), 0, piece);
+  for (int64_t first = 0; first < size; first += piece) {  // the same draws over and over: quick to make
+    const int64_t count = std::min(piece, size - first);
     ops.copy_in(stream, to + first * touched.element_bytes, host.data(),
                 size_t(count * touched.element_bytes));
   }
@@ -27,42 +27,63 @@ double milliseconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
+// A call on several copies of its memory, filled, and a queue for it.
+template <class T>
+class CopiesOfCall {
+ public:
+  CopiesOfCall(const KernelCall<T>& call, const Ops<T>& ops, int64_t copies)
+      : ops_(ops), queue_(ops.open_stream()) {
+    const Packing packing(call.touched);
+    block_ = ops.allocate(packing.bytes() * copies);
+    for (int64_t copy = 0; copy < copies; ++copy) {
+      std::byte* own = block_.get() + copy * packing.bytes();
+      for (const Touched& touched : call.touched) fill(ops, *queue_, packing.at(own, touched.begin), touched);
+      launches_.push_back(call.moved_to(packing, own));
+    }
+  }
+
+  // Launches it so many times, on one copy after another, and waits; milliseconds of each.
+  double run(int64_t count) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t i = 0; i < count; ++i, next_ = (next_ + 1) % launches_.size())
+      launches_[next_](ops_, *queue_);
+    std::byte done;
+    ops_.copy_out(*queue_, &done, block_.get(), 1);
+    return milliseconds_since(begin) / double(count);
+  }
+
+ private:
+  const Ops<T>& ops_;
+  std::shared_ptr<const Stream> queue_;
+  std::shared_ptr<std::byte> block_;
+  std::vector<typename KernelCall<T>::Launch> launches_;
+  size_t next_ = 0;
+};
+
 }  // namespace
 
 template <class T>
 KernelTime time_kernel(const KernelCall<T>& call, const Ops<T>& ops, const TimingOptions& options) {
-  const Packing packing(call.touched);
-  const int64_t copies = std::clamp(ceil_div(options.rotate_bytes, packing.bytes()), int64_t(1), kMaxCopies);
-  const auto queue = ops.open_stream();
-  const Stream stream = *queue;
-  const auto block = ops.allocate(packing.bytes() * copies);
-  std::vector<typename KernelCall<T>::Launch> launches;
-  for (int64_t copy = 0; copy < copies; ++copy) {
-    std::byte* own = block.get() + copy * packing.bytes();
-    for (const Touched& touched : call.touched) fill(ops, stream, packing.at(own, touched.begin), touched);
-    launches.push_back(call.moved_to(packing, own));
-  }
-
-  size_t next = 0;
-  const auto run = [&](int64_t count) {  // milliseconds of each
-    const auto begin = std::chrono::steady_clock::now();
-    for (int64_t i = 0; i < count; ++i, next = (next + 1) % launches.size()) launches[next](ops, stream);
-    std::byte done;
-    ops.copy_out(stream, &done, block.get(), 1);
-    return milliseconds_since(begin) / double(count);
-  };
-  run(copies);  // libraries choose, pages and clocks wake up
-  const double about = run(std::min<int64_t>(copies, 4));
+  const int64_t bytes = Packing(call.touched).bytes();
+  const int64_t copies = std::clamp(ceil_div(options.rotate_bytes, bytes), int64_t(1), kMaxCopies);
+  CopiesOfCall<T> call_in_turns(call, ops, copies);
+  call_in_turns.run(copies);  // libraries choose, pages and clocks wake up
+  const double about = call_in_turns.run(std::min<int64_t>(copies, 4));
 
   KernelTime time{.launches = int64_t(std::clamp(std::ceil(options.sample_ms / about), 1.0, 1e4)),
-                  .rotated_bytes = std::min(packing.bytes(), int64_t(call.bytes)) * copies};
+                  .rotated_bytes = std::min(bytes, int64_t(call.bytes)) * copies};
   std::vector<double> samples;
-  for (int64_t i = 0; i < options.samples; ++i) samples.push_back(run(time.launches));
+  for (int64_t i = 0; i < options.samples; ++i) samples.push_back(call_in_turns.run(time.launches));
   std::sort(samples.begin(), samples.end());
   time.ms = samples[samples.size() / 2];
   time.ms_min = samples.front();
   time.ms_max = samples.back();
   return time;
+}
+
+template <class T>
+void run_once(const KernelCall<T>& call, const Ops<T>& ops) {
+  CopiesOfCall<T>(call, ops, 1).run(1);
 }
 
 template <class T>
@@ -94,6 +115,8 @@ Ceilings measure_ceilings(const Ops<T>& ops, const TimingOptions& options) {
 
 template KernelTime time_kernel(const KernelCall<float>&, const Ops<float>&, const TimingOptions&);
 template KernelTime time_kernel(const KernelCall<bf16>&, const Ops<bf16>&, const TimingOptions&);
+template void run_once(const KernelCall<float>&, const Ops<float>&);
+template void run_once(const KernelCall<bf16>&, const Ops<bf16>&);
 template Ceilings measure_ceilings(const Ops<float>&, const TimingOptions&);
 template Ceilings measure_ceilings(const Ops<bf16>&, const TimingOptions&);
 

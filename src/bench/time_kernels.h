@@ -29,6 +29,10 @@ constexpr int64_t kMaxCopies = 64;
 template <class T>
 KernelTime time_kernel(const KernelCall<T>& call, const Ops<T>& ops, const TimingOptions& options);
 
+// Once, on memory of its own; returns when it is done.
+template <class T>
+void run_once(const KernelCall<T>& call, const Ops<T>& ops);
+
 // What percentages are relative to: a large matrix product, and the better of a large copy and a large
 // update, as this backend does them.
 struct Ceilings {

@@ -119,12 +119,13 @@ int64_t bytes_of_all(const Manifest& manifest, const std::string& manifest_text)
   return bytes;
 }
 
-void check_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> wanted) {
+template <class Tensor>
+void check_tensors(const SafetensorsReader& reader, std::span<const Tensor> wanted) {
   const auto refuse = [&](const std::string& tensor, const std::string& what) {
     throw CheckpointError(reader.path() + ": tensor '" + tensor + "' " + what +
                           ". The file looks like another model's: compare its config.json with yours.");
   };
-  for (const NamedTensor& tensor : wanted) {
+  for (const Tensor& tensor : wanted) {
     const TensorInfo* found = reader.find(tensor.name);
     if (!found) refuse(tensor.name, "is wanted, of shape " + shape_text(tensor.shape) + ", and missing");
     if (found->shape != tensor.shape) {
@@ -132,7 +133,7 @@ void check_tensors(const SafetensorsReader& reader, std::span<const NamedTensor>
     }
   }
   for (const TensorInfo& tensor : reader.tensors()) {
-    const auto same = [&](const NamedTensor& other) { return other.name == tensor.name; };
+    const auto same = [&](const Tensor& other) { return other.name == tensor.name; };
     if (std::none_of(wanted.begin(), wanted.end(), same)) {
       refuse(tensor.name, "of shape " + shape_text(tensor.shape) + " is there, and not wanted");
     }
@@ -200,7 +201,7 @@ int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
          int64_t(manifest_to_json(manifest).size()) + kTextBytes;
 }
 
-Checkpoint verify_checkpoint(const std::string& path) {
+Checkpoint open_checkpoint(const std::string& path, bool tensors_too) {
   const std::string manifest_path = path + "/" + kManifestFile;
   if (!path_exists(manifest_path)) {
     throw CheckpointError(manifest_path + " is missing: not a checkpoint, or one that was never finished");
@@ -212,13 +213,41 @@ Checkpoint verify_checkpoint(const std::string& path) {
   checkpoint.step_ = manifest.step;
   checkpoint.bytes_ = bytes_of_all(manifest, manifest_text);
   checkpoint.files_ = manifest.files;
-  verify_file(path, manifest.files[kModel]);
-  verify_file(path, manifest.files[kOptimizer]);
+  for (const auto file : {kModel, kOptimizer})
+    if (tensors_too) verify_file(path, manifest.files[file]);
   checkpoint.state_json_ = verified_text(path, manifest.files[kState], kMaxStateTextBytes);
   checkpoint.config_json_ = verified_text(path, manifest.files[kConfig], kMaxStateTextBytes);
   for (size_t i = kConfig + 1; i < manifest.files.size(); ++i)
     checkpoint.carried_[manifest.files[i].name] = verified_text(path, manifest.files[i], kMaxCarriedBytes);
   return checkpoint;
+}
+
+Checkpoint verify_checkpoint(const std::string& path) {
+  return open_checkpoint(path, true);
+}
+
+Checkpoint verified_elsewhere(const std::string& path) {
+  return open_checkpoint(path, false);
+}
+
+void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTensor> model,
+                     std::span<const ConstNamedTensor> optimizer, const TakeTensor& take) {
+  const SafetensorsReader model_file(checkpoint.path() + "/" + kModelFile);
+  const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
+  check_tensors(model_file, model);
+  check_tensors(optimizer_file, optimizer);
+  std::vector<float> values;
+  const auto give = [&](const SafetensorsReader& reader, std::span<const ConstNamedTensor> tensors,
+                        const FileSum& sums) {
+    for (const ConstNamedTensor& tensor : tensors) {
+      values.resize(size_t(reader.find(tensor.name)->count));
+      const NamedTensor one{tensor.name, tensor.shape, values};
+      read_tensors(reader, {&one, 1}, sums);
+      take(one);
+    }
+  };
+  give(model_file, model, checkpoint.files()[kModel]);
+  give(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
 }
 
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,

@@ -54,7 +54,7 @@ std::string state_hash(std::span<const FileSum> files);
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
                                  std::span<const ConstNamedTensor> optimizer);
 
-// A checkpoint whose every byte agreed with its manifest.
+// A checkpoint whose every byte agreed with its manifest, or will have when it has been loaded.
 class Checkpoint {
  public:
   const std::string& path() const { return path_; }
@@ -67,7 +67,7 @@ class Checkpoint {
 
  private:
   Checkpoint() = default;
-  friend Checkpoint verify_checkpoint(const std::string& path);
+  friend Checkpoint open_checkpoint(const std::string& path, bool tensors_too);
 
   std::string path_, state_json_, config_json_;
   int64_t step_ = 0, bytes_ = 0;
@@ -78,10 +78,22 @@ class Checkpoint {
 // Reads everything once. Throws CheckpointError naming the file, and the tensor where it can be told.
 Checkpoint verify_checkpoint(const std::string& path);
 
+// Of a checkpoint that another process has just verified: manifest and texts are verified here, the tensors
+// when load_checkpoint reads them, so that they are read once.
+Checkpoint verified_elsewhere(const std::string& path);
+
 // Fills all spans. Names and shapes must be exactly the checkpoint's, else CheckpointError and no span is
 // touched.
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,
                      std::span<const NamedTensor> optimizer);
+
+// Is given the tensors one after the other; their values last until it returns.
+using TakeTensor = std::function<void(const ConstNamedTensor&)>;
+
+// The same, for who wants no room for all of them: of `model` and `optimizer` only names and shapes are
+// looked at. What is damaged is an IoError, after some were given.
+void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTensor> model,
+                     std::span<const ConstNamedTensor> optimizer, const TakeTensor& take);
 
 // Weights alone, from a checkpoint (verified first) or from any folder with a model.safetensors (F32, BF16 or
 // F16) and a config.json.

@@ -15,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int kFormat = 1, kFormatWithMore = 2;  // which earlier versions refuse by its number
-constexpr int kMaxDepth = 4;                     // { "files": [ { "tensors": { } } ] }
+constexpr int kManifestDepth = 4;                // { "files": [ { "tensors": { } } ] }
 constexpr std::array kFiles = {kModelFile, kOptimizerFile, kStateFile, kConfigFile};
 
 FileSum file_from(const json& entry, const std::string& path) {
@@ -59,7 +59,7 @@ std::string manifest_to_json(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(std::string_view text, const std::string& path) {
-  json document = parse_json_strict(text, path, kMaxDepth);
+  json document = parse_json_strict(text, path, kManifestDepth);
   try {
     const std::string wanted = document.at("xxh3");
     document.erase("xxh3");

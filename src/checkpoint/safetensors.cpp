@@ -28,7 +28,7 @@ namespace {
 
 constexpr int64_t kMaxHeader = 100'000'000;         // the format's own limit
 constexpr int64_t kLengthBytes = sizeof(uint64_t);  // before the JSON
-constexpr int kMaxDepth = 3;                        // { NAME: { "shape": [ ] } }
+constexpr int kHeaderDepth = 3;                     // { NAME: { "shape": [ ] } }
 constexpr size_t kChunk = size_t(1) << 18;          // values written and hashed while they are in cache
 
 constexpr std::pair<std::string_view, int64_t> kItemSizes[] = {
@@ -237,7 +237,7 @@ int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metada
 
 SafetensorsHeader parse_safetensors_header(std::string_view text, int64_t data_bytes,
                                            const std::string& path) {
-  const json document = parse_json_strict(text, path + ": header", kMaxDepth);
+  const json document = parse_json_strict(text, path + ": header", kHeaderDepth);
   if (!document.is_object())
     throw CheckpointError(path + ": wanted an object as header, got " + shown(document));
   SafetensorsHeader header;

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/run_token.h"
+#include "comm/secret.h"
 #include "comm/waiting.h"
 #include "core/stream.h"
 #include "core/view.h"
@@ -24,6 +24,12 @@
 namespace saslm {
 
 class HostRanks;
+
+struct Exchange {
+  int partner = 0;
+  Vec<const float> give;
+  Vec<float> take;
+};
 
 class Communicator {
  public:
@@ -39,8 +45,13 @@ class Communicator {
   // take (=) what the partner gives, and the partner's take is what this rank gives: backend memory, in the
   // stream's order. The partner makes the mirrored call; either part may be empty. `doing` says what for, in
   // errors.
-  virtual void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
-                        const char* doing) const = 0;
+  void exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take, const char* doing) const {
+    const Exchange one{partner, give, take};
+    exchange(stream, {&one, 1}, doing);
+  }
+  // Several at once, of which none may touch what another takes. Those with one partner are matched in their
+  // order; and all ranks' calls list theirs in an order that they could be made in one by one.
+  virtual void exchange(Stream, std::span<const Exchange>, const char* doing) const = 0;
 
   // y (=) the sum over all ranks as the room's library does it: in an order that may depend on their number.
   // ConfigError where there is no such library, also when y is empty.
@@ -56,6 +67,9 @@ class Communicator {
 
   // all (size() * mine.size() bytes) = every rank's `mine`, in the order of ranks. Host memory; waits.
   virtual void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const = 0;
+
+  // The same for the first rank alone: the others' `all` is empty, and stays so.
+  virtual void collect(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const;
 
  private:
   int rank_, size_;
@@ -77,10 +91,11 @@ struct LaunchedAs {
   bool launched = false;               // there is one that started several, or may have
   std::string master_host;             // where rank 0 listens; empty: they meet by MPI
   int master_port = 0;
-  int listener = -1;              // a descriptor that listens there: this program's own launcher started all
-  std::optional<RunToken> token;  // that all ranks of this run have, and nobody else
-  std::string said_by;            // "RANK=0, WORLD_SIZE=2, ...": what says so; empty without a launcher
-  std::string to_unset;           // "RANK WORLD_SIZE": what says it, and all else that then would
+  int listener = -1;  // a descriptor that listens there: this program's own launcher started all
+  std::optional<SecretKey> secret;  // that all ranks of this run have, and nobody else
+  std::string shared_dir;  // the caller's: where rank 0 writes one for the others to read, if there is none
+  std::string said_by;     // "RANK=0, WORLD_SIZE=2, ...": what says so; empty without a launcher
+  std::string to_unset;    // "RANK WORLD_SIZE": what says it, and all else that then would
 };
 // Follows torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; so can anyone by hand), Open MPI's mpirun,
 // MPICH's mpiexec and srun, in this order. ConfigError names a variable that is malformed or missing, and

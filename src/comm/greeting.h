@@ -1,40 +1,54 @@
 // What ranks say to each other when they connect (comm/meeting.h), byte for byte. Ranks are of one build, so
 // numbers are as the machine has them. Magic and version come first in every version: a rank of another build
 // is known as such, and knows.
+//
+//   who connects             who listens
+//   Greeting           ->
+//                      <-    Challenge
+//   Proof              ->                      that it knows the run's secret: of Said, as kConnects
+//                      <-    Answer            and that the listener does: of Said, as kListens
+//
+// Rank 0 sends further Answers when all are there, or when it fails.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
-#include "comm/run_token.h"
+#include "comm/secret.h"
 
 namespace saslm {
 
 constexpr uint64_t kMagic = 0x6d73'6c73'6173'8a01;
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 enum Channel : uint32_t { kControl, kData };
 
-struct Greeting {  // by whoever connects
+struct Greeting {  // `rank` says to `to` that it comes
   uint64_t magic = kMagic;
-  uint32_t version = kVersion, size = 0, rank = 0, channel = 0, port = 0, unused = 0;
-  RunToken token = {};  // the run's; between ranks of which rank 0 has heard, what it drew for them
+  uint32_t version = kVersion, size = 0, rank = 0, to = 0, channel = 0, port = 0;
+  Nonce nonce = {};
+};
+
+struct Challenge {
+  uint64_t magic = kMagic;
+  uint32_t version = kVersion, unused = 0;
+  Nonce nonce = {};
 };
 
 enum Verdict : uint32_t {
-  kWelcome,     // heard; wait for the others
-  kComplete,    // all are there; places follow
-  kFailed,      // the run ends, and rank 0 says why
-  kStopped,     // the run ends, because a signal asked for it
-  kOtherSize,   // let go: `size` ranks are wanted
-  kTaken,       // let go: another process has come as this rank
-  kOtherToken,  // let go: no token is wanted
+  kWelcome,      // heard; wait for the others
+  kComplete,     // all are there; places follow
+  kFailed,       // the run ends, and rank 0 says why
+  kStopped,      // the run ends, because a signal asked for it
+  kOtherSize,    // let go: `size` ranks are wanted
+  kTaken,        // let go: another process has come as this rank
+  kOtherSecret,  // let go: its proof is of another secret
 };
 
-struct Answer {  // by rank 0
+struct Answer {
   uint64_t magic = kMagic;
   uint32_t version = kVersion, verdict = 0, size = 0, unused = 0;
-  RunToken token = {};  // with kComplete: what ranks greet each other with
+  Proof proof = {};  // in the first one; none with kOtherSecret
 };
 
 struct Place {         // where a rank listens
@@ -42,11 +56,25 @@ struct Place {         // where a rank listens
   uint32_t port = 0;
 };
 
-static_assert(sizeof(Greeting) == 48 && sizeof(Answer) == 40 && sizeof(Place) == 64, "no padding is sent");
+// What a proof is of: all that was said, and by whom the proof is.
+enum Side : uint32_t { kConnects = 1, kListens };
+struct Said {
+  Greeting greeting;
+  Nonce challenge = {};
+  uint32_t side = 0, verdict = 0, size = 0, unused = 0;
+};
+
+static_assert(sizeof(Greeting) == 64 && sizeof(Challenge) == 48 && sizeof(Answer) == 56 &&
+                  sizeof(Place) == 64 && sizeof(Said) == 112,
+              "no padding is sent, or hashed");
 
 template <class T>
 std::span<std::byte> bytes_in(T& value) {
   return std::as_writable_bytes(std::span(&value, 1));
+}
+template <class T>
+std::span<const std::byte> bytes_in(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
 }
 
 }  // namespace saslm

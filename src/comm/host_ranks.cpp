@@ -37,10 +37,11 @@ void HostRanks::give_up(const char* doing, const std::string& awaited) const {
   for (int r = 0; r < size(); ++r)
     if (r != rank() && !waiting.contains(r))
       silent += (silent.empty() ? "rank " : ", rank ") + std::to_string(r);
-  throw CommError(said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
-                  std::to_string(int64_t(std::ceil(timeout_s_))) +
-                  " s (runtime.comm_timeout_s); it hangs or is lost. The same command goes on from the "
-                  "newest checkpoint");
+  throw CommError(
+      said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
+      std::to_string(int64_t(std::ceil(timeout_s_))) +
+      " s (runtime.comm_timeout_s); it hangs or is lost, or its part of a step takes longer: then set that "
+      "higher. The same command goes on from the newest checkpoint");
 }
 
 double HostRanks::patience_after_stop_s() const {

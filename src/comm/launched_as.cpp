@@ -174,13 +174,14 @@ std::string to_unset() {
   return text;
 }
 
-std::optional<RunToken> token_in_environment() {
-  if (!is_set(kTokenVariable)) return std::nullopt;
-  const std::optional<RunToken> token = token_of(text_in(kTokenVariable));
-  if (!token)  // which is not shown
-    throw ConfigError(std::string("the environment's ") + kTokenVariable +
-                      " should be 32 hexadecimal digits, the same for all ranks of a run");
-  return token;
+std::optional<SecretKey> secret_in_environment() {
+  if (!is_set(kSecretVariable)) return std::nullopt;
+  const std::optional<SecretKey> secret = secret_of(text_in(kSecretVariable));
+  if (!secret)  // which is not shown
+    throw ConfigError(std::string("the environment's ") + kSecretVariable + " should be of " +
+                      std::to_string(kShortestSecret) +
+                      " characters or more, the same for all ranks of a run: openssl rand -hex 32 draws one");
+  return secret;
 }
 
 }  // namespace
@@ -195,7 +196,7 @@ LaunchedAs launched_as() {
     as.rank = number_in(launcher.rank, 0, as.size - 1, "a rank");
     as.launched = as.size > 1 || launcher.meet == meet_by_mpi;
     if (as.size == 1) return as;
-    as.token = token_in_environment();
+    as.secret = secret_in_environment();
     launcher.meet(as);
     launcher.share_machine(launcher, as);
     return as;

@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "comm/greeting.h"
+#include "comm/hear.h"
 #include "comm/let_go.h"
+#include "comm/secret_file.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -25,7 +27,6 @@ constexpr seconds kConnecting(10);     // once all are there that takes moments;
 constexpr size_t kStrangers = 200;     // that may be silent at a time
 constexpr int kAtATime = 64;           // connections that are accepted before all else is looked at
 constexpr const char* kNoRank = "connections by others than ranks";
-constexpr const char* kWithoutToken = "connections without the run's token";
 
 std::string seconds_of(Clock::duration time) {
   return std::to_string(std::chrono::ceil<seconds>(time).count()) + " s (runtime.comm_timeout_s)";
@@ -38,12 +39,16 @@ class Meeting {
         deadline_(deadline),
         limit_(deadline - Clock::now()),
         master_{as.master_host, as.master_port},
-        token_(as.token.value_or(RunToken{})),
+        key_(as.secret),
         vigil_(waiting),
         connections_(size_t(as.size)),
         places_(size_t(as.size)) {}
 
   std::vector<Connections> run() {
+    if (!key_ && as_.shared_dir.empty())
+      throw ConfigError("the environment of " + std::to_string(as_.size) + " ranks (" + as_.said_by +
+                        ") should have a " + kSecretVariable + ", the same for all of them, of " +
+                        std::to_string(kShortestSecret) + " characters or more: by it they know each other");
     as_.rank == 0 ? lead() : follow();
     return std::move(connections_);
   }
@@ -52,14 +57,19 @@ class Meeting {
   struct Newcomer {  // connected, and has not yet said who it is
     Socket socket;
     Deadline until;
-    Greeting greeting;
+    struct {
+      Greeting greeting;
+      Proof proof = {};
+    } said = {};
     size_t received = 0;
+    std::optional<Nonce> challenge = {};
   };
 
   void lead() {
+    if (!key_) key_ = secret_file_.emplace(as_.shared_dir).key();
     listener_ = as_.listener >= 0 ? inherited_listener(as_.listener) : listen_at(master_);
     accept_all(kControl);
-    begin_to_connect(draw_token());
+    begin_to_connect();
     for (int r = 1; r < as_.size; ++r) {
       answer(connections_[size_t(r)].control, kComplete);
       send_all(connections_[size_t(r)].control, std::as_bytes(std::span(places_)), deadline_);
@@ -75,10 +85,10 @@ class Meeting {
     const Deadline patience = Clock::now() + limit_ + kRankZeroTells;
     const auto wait = [this] { heed("rank 0, which waits for the others"); };
     Answer complete;
-    if (!hear(first, complete, patience, wait) || judged(complete) != kComplete ||
+    if (!hear(first, complete, master_.text(), patience, wait) || judged(complete) != kComplete ||
         !receive_all(first, std::as_writable_bytes(std::span(places_)), patience, wait))
       throw CommError("rank 0 at " + master_.text() + " has ended or hangs, while the ranks were joining");
-    begin_to_connect(complete.token);
+    begin_to_connect();
     for (int r = 0; r < as_.rank; ++r) {
       Place& place = places_[size_t(r)];
       place.host[sizeof place.host - 1] = '\0';
@@ -118,27 +128,30 @@ class Meeting {
            " in the environment: where that is left over, unset " + as_.to_unset;
   }
 
-  // Connected to a rank that has been told who this is.
+  // Connected to a rank that has been told who this is; each has proved to the other that it belongs to the
+  // run.
   Socket reach(int rank, const Endpoint& at, Channel channel) {
-    Greeting mine = {.size = uint32_t(as_.size),
-                     .rank = uint32_t(as_.rank),
-                     .channel = channel,
-                     .port = uint32_t(own_end(listener_).port),
-                     .token = token_};
     const auto wait = [&] { heed("rank " + std::to_string(rank) + " to answer at " + at.text()); };
     bool connected = false;
     for (auto pause = milliseconds(5);; pause = std::min(2 * pause, milliseconds(200))) {
-      wait();
-      Socket socket = connect_to(at, deadline_, wait);
-      connected = connected || socket;
-      if (socket && send_all(socket, bytes_in(mine), deadline_) && (complete_ || confirmed(socket)))
-        return socket;
+      if (knows_secret()) {
+        wait();
+        Socket socket = connect_to(at, deadline_, wait);
+        connected = connected || socket;
+        if (socket && confirmed(socket, rank, at, channel, wait)) return socket;
+      } else {
+        heed("rank 0 to write " + secret_path(as_.shared_dir) + ", where it has no " + kSecretVariable);
+      }
       if (Clock::now() + pause > deadline_)
         throw CommError(
-            (connected
-                 ? "who listens at " + at.text() + " lets this rank go without a word (give all ranks one " +
-                       kTokenVariable + "): it is not known to be rank 0, and nobody answers there"
-                 : "nobody answers at " + at.text()) +
+            (!key_ ? "rank 0 wrote no " + secret_path(as_.shared_dir) +
+                         ", by which ranks know each other; give all ranks one " + kSecretVariable +
+                         ", or a --run-dir that their machines share. It was waited for"
+             : stale_ ? "the secret in " + secret_path(as_.shared_dir) + " is not that of rank 0 at " +
+                            at.text() + "; give all ranks one " + kSecretVariable +
+                            ", or a --run-dir that their machines share. It was tried"
+             : connected ? "who listens at " + at.text() + " lets this rank go without a word"
+                         : "nobody answers at " + at.text()) +
             ", where rank " + std::to_string(rank) + " should listen, within " + seconds_of(limit_) +
             "; start all " + std::to_string(as_.size) +
             " ranks, with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and let no firewall "
@@ -148,22 +161,39 @@ class Meeting {
     }
   }
 
-  // That rank 0 heard the greeting. False when the connection ends before: it may have been too busy.
-  bool confirmed(const Socket& socket) {
-    Answer heard;
-    const auto wait = [this] { heed("rank 0 to answer"); };
-    return hear(socket, heard, deadline_, wait) && judged(heard) == kWelcome;
+  // From the file, until it has served once: an earlier run may have left another.
+  bool knows_secret() {
+    if (!as_.secret && !complete_) key_ = read_secret(as_.shared_dir);
+    return key_.has_value();
   }
-  // False when the connection ends before. Others may say less than an answer, and then wait.
-  bool hear(const Socket& socket, Answer& answer, Deadline deadline, const Meanwhile& wait) const {
-    constexpr size_t kKnown = offsetof(Answer, verdict);
-    if (!receive_all(socket, bytes_in(answer).first(kKnown), deadline, wait)) return false;
-    if (answer.magic != kMagic || answer.version != kVersion)
-      throw ConfigError(
-          "what answers at " + master_.text() +
-          " is not rank 0 of this build of saslm; choose another MASTER_PORT, or start all ranks "
-          "with one build");
-    return receive_all(socket, bytes_in(answer).subspan(kKnown), deadline, wait);
+
+  // That the other side heard the greeting, and that both have the secret. False when the connection ends
+  // before: it may have been too busy.
+  bool confirmed(const Socket& socket, int rank, const Endpoint& at, Channel channel, const Meanwhile& wait) {
+    Said said = {.greeting = {.size = uint32_t(as_.size),
+                              .rank = uint32_t(as_.rank),
+                              .to = uint32_t(rank),
+                              .channel = channel,
+                              .port = uint32_t(own_end(listener_).port),
+                              .nonce = draw_nonce()},
+                 .side = kConnects};
+    Challenge challenge;
+    Answer heard;
+    if (!send_all(socket, bytes_in(said.greeting), deadline_) ||
+        !hear(socket, challenge, at.text(), deadline_, wait))
+      return false;
+    said.challenge = challenge.nonce;
+    const Proof mine = prove(*key_, bytes_in(said));
+    if (!send_all(socket, mine, deadline_) || !hear(socket, heard, at.text(), deadline_, wait)) return false;
+    stale_ = heard.verdict == kOtherSecret && !as_.secret;
+    if (stale_) return false;
+    said.side = kListens, said.verdict = heard.verdict, said.size = heard.size;
+    if (heard.verdict != kOtherSecret && !proves(heard.proof, *key_, bytes_in(said)))
+      throw ConfigError("what answers at " + at.text() + " does not prove that it is rank " +
+                        std::to_string(rank) +
+                        " of this run: another program listens there; choose another "
+                        "MASTER_PORT");
+    return judged(heard) == kWelcome;
   }
   Verdict judged(const Answer& heard) const {
     if (heard.verdict == kOtherSize)
@@ -175,18 +205,17 @@ class Meeting {
           "two processes were started as rank " + std::to_string(as_.rank) + " (RANK) of those who meet at " +
           master_.text() +
           ", and this is the second; give each its own, or end the one left over from another run");
-    if (heard.verdict == kOtherToken)
+    if (heard.verdict == kOtherSecret)
       throw ConfigError(std::string("rank 0 at ") + master_.text() + " was started without the " +
-                        kTokenVariable + " of this rank; give it to all of them, or unset it");
+                        kSecretVariable + " of this rank; give one to all of them, or unset it on all");
     if (heard.verdict == kStopped) throw StoppedError("a signal stopped rank 0 while the ranks were joining");
     if (heard.verdict == kFailed) throw PeerError();
     return Verdict(heard.verdict);
   }
 
-  // All are there, and the time begins anew. From now on they know each other by a token that only they have.
-  void begin_to_connect(const RunToken& token) {
+  // All are there, and the time begins anew.
+  void begin_to_connect() {
     complete_ = true;
-    token_ = token;
     deadline_ = Clock::now() + limit_;
   }
 
@@ -230,7 +259,7 @@ class Meeting {
     for (const Newcomer& one : newcomers_) ready.push_back({one.socket.fd(), POLLIN, 0});
     poll(ready.data(), ready.size(), poll_ms(deadline_, 100));
     for (int count = 0; count < kAtATime; ++count) {
-      Newcomer one{accept_from(listener_), Clock::now() + kGreetingTakes, {}, 0};
+      Newcomer one{accept_from(listener_), Clock::now() + kGreetingTakes};
       if (!one.socket && !make_room()) break;
       if (one.socket && stays_unknown(one)) newcomers_.push_back(std::move(one));
     }
@@ -250,15 +279,26 @@ class Meeting {
 
   // False once it is known who it is, or that it will not be.
   bool stays_unknown(Newcomer& one) {
-    const auto count = receive_some(one.socket, bytes_in(one.greeting).subspan(one.received));
+    const Greeting& greeting = one.said.greeting;
+    const size_t awaited = one.challenge ? sizeof one.said : sizeof greeting;
+    const auto count =
+        receive_some(one.socket, bytes_in(one.said).subspan(one.received, awaited - one.received));
     if (!count || Clock::now() > one.until) return let_go(one, "connections that said nothing");
     one.received += *count;
     const uint64_t magic = kMagic;
-    if (std::memcmp(&one.greeting, &magic, std::min(one.received, sizeof magic)) != 0)
+    if (std::memcmp(&greeting, &magic, std::min(one.received, sizeof magic)) != 0)
       return let_go(one, kNoRank);
-    constexpr size_t kKnowsVersion = offsetof(Greeting, version) + sizeof one.greeting.version;
-    if (one.received >= kKnowsVersion && one.greeting.version != kVersion) return refuse_version(one);
-    return one.received < sizeof one.greeting || welcome(one);
+    constexpr size_t kKnowsVersion = offsetof(Greeting, version) + sizeof greeting.version;
+    if (one.received >= kKnowsVersion && greeting.version != kVersion)
+      return refuse(one, kFailed, "is of another build of saslm: start all ranks with one");
+    if (one.received < sizeof greeting) return true;
+    if (!one.challenge) challenge(one);
+    return one.received < sizeof one.said || welcome(one);
+  }
+
+  void challenge(Newcomer& one) const {
+    const Challenge told = {.nonce = one.challenge.emplace(draw_nonce())};
+    send_some(one.socket, std::as_bytes(std::span(&told, 1)));  // a few bytes always fit
   }
 
   bool let_go(Newcomer& one, const std::string& what) {
@@ -268,39 +308,41 @@ class Meeting {
   }
   // With a word to what may be a rank that was started wrongly.
   bool refuse(Newcomer& one, Verdict verdict, const std::string& what) {
-    answer(one.socket, verdict);
+    answer(one, verdict);
     return let_go(one, "a rank from " + other_end(one.socket).host + " that " + what);
   }
-  bool refuse_version(Newcomer& one) {
-    if (tokens_count()) return let_go(one, kWithoutToken);
-    return refuse(one, kFailed, "is of another build of saslm: start all ranks with one");
-  }
-  // Then nobody is told why it is let go who does not have it.
-  bool tokens_count() const { return as_.token || complete_; }
 
   // False: the connection is a rank's now, or was let go.
   bool welcome(Newcomer& one) {
-    const Greeting& g = one.greeting;
-    if (!equal(g.token, token_))
-      return tokens_count() ? let_go(one, kWithoutToken)
-                            : refuse(one, kOtherToken, std::string("has a ") + kTokenVariable);
+    const Greeting& g = one.said.greeting;
+    if (!proves(one.said.proof, *key_, bytes_in(said(one, kConnects, 0, 0))))
+      return refuse(one, kOtherSecret, std::string("has another secret (") + kSecretVariable + ")");
     if (g.size != uint32_t(as_.size))
       return refuse(one, kOtherSize,
                     "was started as one of " + std::to_string(g.size) + ", wanted " +
                         std::to_string(as_.size) + " (WORLD_SIZE)");
-    if (g.rank >= g.size || g.channel > kData || g.port > 65535 || (g.channel == kData && !complete_))
+    if (g.rank >= g.size || g.to != uint32_t(as_.rank) || g.channel > kData || g.port > 65535 ||
+        (g.channel == kData && !complete_))
       return let_go(one, kNoRank);
     if (int(g.rank) <= as_.rank || slot(int(g.rank), g.channel))
       return refuse(one, kTaken,
                     "was started as rank " + std::to_string(g.rank) + ", which there is already (RANK)");
+    answer(one, kWelcome);
     slot(int(g.rank), g.channel) = std::move(one.socket);
-    if (as_.rank == 0 && g.channel == kControl) confirm(int(g.rank), int(g.port));
+    if (as_.rank == 0 && g.channel == kControl) note_place(int(g.rank), int(g.port));
     return false;
   }
 
-  void confirm(int rank, int port) {
+  static Said said(const Newcomer& one, Side side, uint32_t verdict, uint32_t size) {
+    return {.greeting = one.said.greeting,
+            .challenge = one.challenge.value_or(Nonce{}),
+            .side = side,
+            .verdict = verdict,
+            .size = size};
+  }
+
+  void note_place(int rank, int port) {
     const Socket& control = connections_[size_t(rank)].control;
-    answer(control, kWelcome);
     Place& place = places_[size_t(rank)];
     const std::string host = other_end(control).host;
     place.port = uint32_t(port);
@@ -308,9 +350,15 @@ class Meeting {
   }
 
   void answer(const Socket& socket, Verdict verdict) const {
-    Answer told = {.verdict = verdict, .size = uint32_t(as_.size)};
-    if (verdict == kComplete) told.token = token_;
+    const Answer told = {.verdict = verdict, .size = uint32_t(as_.size)};
     send_some(socket, bytes_in(told));  // a few bytes always fit
+  }
+  // The first one, with this side's proof; but not to who has proved nothing.
+  void answer(const Newcomer& one, Verdict verdict) const {
+    Answer told = {.verdict = verdict, .size = uint32_t(as_.size)};
+    if (one.challenge && verdict != kOtherSecret)
+      told.proof = prove(*key_, bytes_in(said(one, kListens, told.verdict, told.size)));
+    send_some(one.socket, bytes_in(told));
   }
 
   template <class Why, class... Text>
@@ -324,7 +372,9 @@ class Meeting {
   Deadline deadline_;
   const Clock::duration limit_;
   const Endpoint master_;
-  RunToken token_;
+  std::optional<SecretKey> key_;
+  std::optional<SecretFile> secret_file_;  // of rank 0, where no variable gives the secret
+  bool stale_ = false;                     // key_ was read, and rank 0 has another
   bool complete_ = false;
   Vigil vigil_;
   LetGo let_go_;

@@ -92,19 +92,22 @@ class Mpi : public HostRanks {
     if (std::uncaught_exceptions() == 0) session_->end();
   }
 
-  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
-                const char* doing) const override {
-    for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
-      MPI_Request requests[2];
-      const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
-      start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
-                      &requests[0]),
-            doing);
-      start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
-                      &requests[1]),
-            doing);
-      wait(requests, doing, [&] { return "rank " + std::to_string(partner); });
+  void exchange(Stream, std::span<const Exchange> all, const char* doing) const override {
+    std::vector<MPI_Request> requests;  // those with one partner are matched in their order
+    std::set<int> partners;
+    for (const auto& [partner, give, take] : all) {
+      partners.insert(partner);
+      for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
+        const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
+        start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+                        &requests.emplace_back()),
+              doing);
+        start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+                        &requests.emplace_back()),
+              doing);
+      }
     }
+    wait(requests, doing, [&] { return named_ranks({partners.begin(), partners.end()}); });
   }
 
   void all_reduce(Stream, Vec<float> y, const char* doing) const override {
@@ -140,6 +143,28 @@ class Mpi : public HostRanks {
           missing +=
               (missing.empty() ? "rank " : ", rank ") + std::to_string(int(i / 2) + (int(i / 2) >= rank()));
       return missing;
+    });
+  }
+
+  void collect(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
+    check(all.size() == (first() ? mine.size() * size_t(size()) : 0),
+          "the first rank collects what all give");
+    std::vector<MPI_Request> requests;
+    if (!first())
+      start(MPI_Isend(mine.data(), int(mine.size()), MPI_BYTE, 0, kGather, MPI_COMM_WORLD,
+                      &requests.emplace_back()),
+            doing);
+    else
+      std::copy(mine.begin(), mine.end(), all.begin());
+    for (int r = 1; first() && r < size(); ++r)
+      start(MPI_Irecv(all.data() + size_t(r) * mine.size(), int(mine.size()), MPI_BYTE, r, kGather,
+                      MPI_COMM_WORLD, &requests.emplace_back()),
+            doing);
+    wait(requests, doing, [&] {
+      std::vector<int> missing;
+      for (size_t i = 0; i < requests.size(); ++i)
+        if (requests[i] != MPI_REQUEST_NULL) missing.push_back(first() ? int(i) + 1 : 0);
+      return named_ranks(missing);
     });
   }
 

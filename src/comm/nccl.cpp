@@ -31,12 +31,14 @@ class Nccl : public Communicator {
 
   void join();  // once, before all else
 
-  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
-                const char* doing) const override;
+  void exchange(Stream, std::span<const Exchange>, const char* doing) const override;
   void all_reduce(Stream, Vec<float> y, const char* doing) const override;
   void wait(Stream, const char* doing) const override;
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
     host_->gather(mine, all, doing);
+  }
+  void collect(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
+    host_->collect(mine, all, doing);
   }
   void abandon(const std::exception& why) const override { abort(why); }
 
@@ -137,19 +139,25 @@ Nccl::~Nccl() {
   }
 }
 
-void Nccl::exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take,
-                    const char* doing) const {
-  check(partner != rank() || give.size == take.size, "who gives to himself takes it all");
-  if (give.size == 0 && take.size == 0) return;
+void Nccl::exchange(Stream stream, std::span<const Exchange> all, const char* doing) const {
+  bool anything = false;
+  for (const auto& [partner, give, take] : all) {
+    check(partner != rank() || give.size == take.size, "who gives to himself takes it all");
+    anything = anything || give.size > 0 || take.size > 0;
+  }
+  if (!anything) return;
   guarded([&] {
     check_call(api_.group_start(), "ncclGroupStart", doing);
     const char* call = "ncclSend";
     ncclResult_t result = ncclSuccess;
-    if (give.size > 0)
-      result = api_.send(give.data, size_t(give.size), ncclFloat32, partner, comm_, queue(stream));
-    if (!failed(result) && take.size > 0)
-      call = "ncclRecv",
-      result = api_.recv(take.data, size_t(take.size), ncclFloat32, partner, comm_, queue(stream));
+    for (const auto& [partner, give, take] : all) {
+      if (!failed(result) && give.size > 0)
+        call = "ncclSend",
+        result = api_.send(give.data, size_t(give.size), ncclFloat32, partner, comm_, queue(stream));
+      if (!failed(result) && take.size > 0)
+        call = "ncclRecv",
+        result = api_.recv(take.data, size_t(take.size), ncclFloat32, partner, comm_, queue(stream));
+    }
     const ncclResult_t end = api_.group_end();  // a group is closed, also one that failed
     check_call(result, call, doing);
     check_call(end, "ncclGroupEnd", doing);

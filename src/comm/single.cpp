@@ -9,7 +9,7 @@ namespace {
 class Single : public HostRanks {
  public:
   explicit Single(double timeout_s) : HostRanks(0, 1, timeout_s) {}
-  void exchange(Stream, int, Vec<const float>, Vec<float>, const char*) const override {
+  void exchange(Stream, std::span<const Exchange>, const char*) const override {
     throw ShapeError("internal error: a single rank has no partner");
   }
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char*) const override {
@@ -29,6 +29,12 @@ void Communicator::all_reduce(Stream, Vec<float>, const char* doing) const {
   throw ConfigError("in the " + std::string(doing) +
                     ": the ranks are not joined by a library that sums by itself; leave "
                     "runtime.gradient_sum at fixed, or start them under mpirun");
+}
+
+void Communicator::collect(std::span<const std::byte> mine, std::span<std::byte> all,
+                           const char* doing) const {
+  std::vector<std::byte> everywhere(first() ? 0 : mine.size() * size_t(size()));
+  gather(mine, first() ? all : std::span(everywhere), doing);
 }
 
 const Communicator& single_rank() {

@@ -88,11 +88,18 @@ class Sockets : public HostRanks {
     say(well ? Word::finished : another_says() ? Word::quits : Word::failed);
   }
 
-  void exchange(Stream, int partner, Vec<const float> give, Vec<float> take,
-                const char* doing) const override {
-    Transfer transfer{partner, std::as_bytes(std::span(give.data, size_t(give.size))),
-                      std::as_writable_bytes(std::span(take.data, size_t(take.size)))};
-    carry({&transfer, 1}, doing);
+  void exchange(Stream, std::span<const Exchange> all, const char* doing) const override {
+    std::vector<Transfer> round;  // no two with one partner: they share a connection
+    for (const auto& [partner, give, take] : all) {
+      const auto with_partner = [rank = partner](const Transfer& one) { return one.rank == rank; };
+      if (std::any_of(round.begin(), round.end(), with_partner)) {
+        carry(round, doing);
+        round.clear();
+      }
+      round.push_back({partner, std::as_bytes(std::span(give.data, size_t(give.size))),
+                       std::as_writable_bytes(std::span(take.data, size_t(take.size)))});
+    }
+    carry(round, doing);
   }
 
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
@@ -105,6 +112,17 @@ class Sockets : public HostRanks {
       else
         transfers.push_back({r, mine, theirs});
     }
+    carry(transfers, doing);
+  }
+
+  void collect(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
+    check(all.size() == (first() ? mine.size() * size_t(size()) : 0),
+          "the first rank collects what all give");
+    std::vector<Transfer> transfers;
+    if (!first()) transfers.push_back({0, mine, {}});
+    for (int r = 1; first() && r < size(); ++r)
+      transfers.push_back({r, {}, all.subspan(size_t(r) * mine.size(), mine.size())});
+    if (first()) std::copy(mine.begin(), mine.end(), all.begin());
     carry(transfers, doing);
   }
 

@@ -219,6 +219,8 @@ struct RuntimeConfig {
   // bits. How gradients are summed over them: in one order whatever their number, or as the library does it.
   int64_t zero_stage = 0;
   RankSum gradient_sum = RankSum::fixed;
+  bool selfcheck =
+      true;  // before a run on a GPU its kernels are held to what they must compute; on a CPU not
   bool operator==(const RuntimeConfig&) const = default;
 };
 

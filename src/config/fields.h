@@ -420,6 +420,10 @@ void visit_fields(V& v, RuntimeConfig& c) {
           {.help = "how gradients are summed over ranks; fixed: in one order, so that their number changes "
                    "no bit; library: as MPI or NCCL "
                    "does it"});
+  v.field(
+      "selfcheck", c.selfcheck,
+      {.help = "whether the kernels of a run are checked before it, at their first use on a GPU; wrong ones "
+               "are not used"});
 }
 
 template <class V>

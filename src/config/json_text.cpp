@@ -189,6 +189,12 @@ void require_file(const std::string& path) {
   if (!told_by_opening && !is_regular_file(status)) throw ConfigError("not a regular file");
 }
 
+std::string dotted(const std::string& pointer) {
+  std::string path = pointer.substr(1);
+  std::replace(path.begin(), path.end(), '/', '.');
+  return path;
+}
+
 void set_node(json& root, const std::string& path, json value) {
   json* node = &root;
   for (size_t begin = 0, depth = 0; begin <= path.size(); ++depth) {

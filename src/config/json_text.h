@@ -25,6 +25,9 @@ void set_node(nlohmann::json& root, const std::string& path, nlohmann::json valu
 // "a.b=c": sets, creates or replaces the node a.b. c is taken as JSON, or else as a plain string.
 void apply_override(nlohmann::json& root, const std::string& argument);
 
+// "/a/b", a JSON pointer, as the dotted path a.b.
+std::string dotted(const std::string& pointer);
+
 // For an unknown word: "; did you mean X? Valid here: ...", or without the question when none is near.
 std::string advice(const std::string& key, const std::vector<std::string>& valid);
 std::string describe(const nlohmann::json& value);  // for messages: "12" (a string)

@@ -9,7 +9,7 @@
 namespace saslm {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 using Names = std::vector<std::string>;
 
 std::string joined(const Names& names) {
@@ -19,19 +19,19 @@ std::string joined(const Names& names) {
 }
 
 // 1000.0 as 1000: what a person would write.
-std::string number(const json& value) {
+std::string number(const ordered_json& value) {
   const std::string text = value.dump();
   return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
 }
 
-std::string range(const json& schema) {
+std::string range(const ordered_json& schema) {
   const std::string least = number(schema["minimum"]);
   if (schema.contains("exclusiveMaximum"))
     return " of at least " + least + " and less than " + number(schema["exclusiveMaximum"]);
   return " from " + least + " to " + number(schema["maximum"]);
 }
 
-std::string type_of(const json& schema) {
+std::string type_of(const ordered_json& schema) {
   if (schema.contains("enum")) return "one of " + joined(schema["enum"].get<Names>());
   if (schema["type"].is_array()) return "string, or list of strings";
   const std::string type = schema["type"];
@@ -39,7 +39,7 @@ std::string type_of(const json& schema) {
   if (type == "boolean") return "true or false";
   if (type == "integer" || type == "number") return type + range(schema);
   if (type != "array") return type;
-  const json& items = schema["items"];
+  const ordered_json& items = schema["items"];
   if (items.contains("enum")) return "list of one or more of " + joined(items["enum"].get<Names>());
   return "list of " + schema["minItems"].dump() + ": each a " + type_of(items);
 }
@@ -59,16 +59,16 @@ std::string kinds(const Names& some, const Names& all) {
 }
 
 // What a block's "kind" says of one of its other keys.
-std::string conditions_of(const std::string& key, const json& block) {
-  const json& always = block.value("required", json::array());
+std::string conditions_of(const std::string& key, const ordered_json& block) {
+  const ordered_json& always = block.value("required", ordered_json::array());
   if (std::find(always.begin(), always.end(), key) != always.end()) return "required";
   Names required, refused;
-  for (const json& rule : block.value("allOf", json::array())) {
+  for (const ordered_json& rule : block.value("allOf", ordered_json::array())) {
     const std::string kind = rule["if"]["properties"]["kind"]["const"];
-    const json& then = rule["then"];
-    const json& names = then.value("required", json::array());
+    const ordered_json& then = rule["then"];
+    const ordered_json& names = then.value("required", ordered_json::array());
     if (std::find(names.begin(), names.end(), key) != names.end()) required.push_back(kind);
-    if (then.value("properties", json::object()).contains(key)) refused.push_back(kind);
+    if (then.value("properties", ordered_json::object()).contains(key)) refused.push_back(kind);
   }
   if (required.empty() && refused.empty()) return "";
   const Names all = block["properties"]["kind"]["enum"].get<Names>();
@@ -79,12 +79,12 @@ std::string conditions_of(const std::string& key, const json& block) {
   return (need.empty() ? "" : need + "; ") + "refused under " + kinds(refused, all);
 }
 
-Names words_of(const json& schema) {
+Names words_of(const ordered_json& schema) {
   if (schema.contains("enum")) return schema["enum"].get<Names>();
-  return schema.value("type", json()) == "boolean" ? Names{"true", "false"} : Names{};
+  return schema.value("type", ordered_json()) == "boolean" ? Names{"true", "false"} : Names{};
 }
 
-void collect(const json& schema, const std::string& block, std::vector<std::string>& paths) {
+void collect(const ordered_json& schema, const std::string& block, std::vector<std::string>& paths) {
   if (!schema.contains("properties")) return;
   for (const auto& property : schema["properties"].items()) {
     const std::string path = block.empty() ? property.key() : block + "." + property.key();
@@ -97,13 +97,13 @@ void collect(const json& schema, const std::string& block, std::vector<std::stri
 
 std::vector<std::string> config_keys() {
   std::vector<std::string> paths;
-  collect(json::parse(config_schema()), "", paths);
+  collect(ordered_json::parse(config_schema()), "", paths);
   return paths;
 }
 
 std::optional<ConfigKey> config_key(const std::string& path) {
-  const json root = json::parse(config_schema());
-  const json *schema = &root, *block = nullptr;
+  const ordered_json root = ordered_json::parse(config_schema());
+  const ordered_json *schema = &root, *block = nullptr;
   std::string name;
   std::istringstream names(path);
   for (std::string next; std::getline(names, next, '.');) {

@@ -150,13 +150,13 @@ void resolve(TrainConfig& train, const ModelConfig& model) {
          " tokens need more than 2^50 values in this model; lower micro_batch, seq_len or the model's sizes");
 }
 
-enum class Names { path, pattern };
+enum class Holds { path, pattern };
 
 // The kernel, and whoever compares two runs, should meet one spelling of one file: the config's folder
 // without links, then the pattern with its leading ".." taken off against it. Later ".." may follow links;
 // they stay. What a pattern has before it, the folder, matches itself alone, be it called "run*".
 std::string absolute_path(const std::filesystem::path& folder, const std::string& path,
-                          const std::string& key, Names names) {
+                          const std::string& key, Holds names) {
   if (path.empty()) fail(key + ": wanted a path or a glob pattern, got an empty string");
   if (path.find('\0') != std::string::npos)
     fail(key + ": wanted a path or a glob pattern, got one with a zero byte");
@@ -166,7 +166,7 @@ std::string absolute_path(const std::filesystem::path& folder, const std::string
     if (rest.empty() && (part == ".." || part == ".")) continue;
     rest /= part;
   }
-  const std::filesystem::path before = names == Names::pattern ? pattern_of(base.string()) : base.string();
+  const std::filesystem::path before = names == Holds::pattern ? pattern_of(base.string()) : base.string();
   const std::string absolute = (before / rest).string();  // rest alone, when it is absolute
   if (!is_utf8(absolute))
     fail(key + ": " + absolute + " is not UTF-8, so that a run could not record it; rename the folder");
@@ -177,10 +177,10 @@ void resolve(DataConfig& data, const std::string& config_path) {
   std::error_code error;
   const auto folder = std::filesystem::canonical(std::filesystem::absolute(config_path).parent_path(), error);
   if (error) fail("cannot find the folder that holds this config file: " + error.message());
-  for (std::string& path : data.train) path = absolute_path(folder, path, "data.train", Names::pattern);
-  for (std::string& path : data.val) path = absolute_path(folder, path, "data.val", Names::pattern);
+  for (std::string& path : data.train) path = absolute_path(folder, path, "data.train", Holds::pattern);
+  for (std::string& path : data.val) path = absolute_path(folder, path, "data.val", Holds::pattern);
   if (!data.tokenizer.empty() && data.tokenizer != "bytes")
-    data.tokenizer = absolute_path(folder, data.tokenizer, "data.tokenizer", Names::path);
+    data.tokenizer = absolute_path(folder, data.tokenizer, "data.tokenizer", Holds::path);
 }
 
 }  // namespace

@@ -8,10 +8,10 @@
 namespace saslm {
 namespace {
 
-using json = nlohmann::ordered_json;  // keys in the order of the visitors
+using nlohmann::ordered_json;  // keys in the order of the visitors
 
 template <class V, class T>
-json visited(T c) {
+ordered_json visited(T c) {
   V visitor;
   visit_fields(visitor, c);
   return visitor.result();
@@ -22,13 +22,13 @@ class Writer {
   template <class T>
   void field(const char* key, T&& member, const Rule& rule) {
     if (!rule.applies || !rule.written) return;
-    json value = encode(member);
+    ordered_json value = encode(member);
     if (!value.is_null()) object_[key] = std::move(value);
   }
-  const json& result() const { return object_; }
+  const ordered_json& result() const { return object_; }
 
   template <class T>
-  static json encode(const T& value) {
+  static ordered_json encode(const T& value) {
     if constexpr (std::is_enum_v<T>)
       return word_of(value);
     else if constexpr (Block<T>)
@@ -37,23 +37,23 @@ class Writer {
       return value;
   }
   template <class T>
-  static json encode(const std::optional<T>& value) {
-    return value ? visited<Writer>(*value) : json();
+  static ordered_json encode(const std::optional<T>& value) {
+    return value ? visited<Writer>(*value) : ordered_json();
   }
   template <class P>
-  static json encode(const ProjectionBlock<P>& value) {
+  static ordered_json encode(const ProjectionBlock<P>& value) {
     return visited<Writer>(std::get<P>(value.projection));
   }
-  static json encode(const Betas& value) { return {value.beta1, value.beta2}; }
-  static json encode(const SimulatedParts& value) {
-    json words = json::array();
+  static ordered_json encode(const Betas& value) { return {value.beta1, value.beta2}; }
+  static ordered_json encode(const SimulatedParts& value) {
+    ordered_json words = ordered_json::array();
     for (size_t i = 0; i < value.words.size(); ++i)
       if (*value.flags()[i]) words.push_back(value.words[i]);
     return words;
   }
 
  private:
-  json object_ = json::object();
+  ordered_json object_ = ordered_json::object();
 };
 
 // Which keys are wanted and which have no place, beside those that always are.
@@ -64,24 +64,24 @@ class Conditions {
     if (rule.required_now) result_["required"].push_back(key);
     if (!rule.applies) result_["properties"][key] = false;
   }
-  const json& result() const { return result_; }
+  const ordered_json& result() const { return result_; }
 
  private:
-  json result_;
+  ordered_json result_;
 };
 
 // What follows from each kind of a block that has some; a kind that is left out is the default.
 template <class T>
-json by_kind() {
+ordered_json by_kind() {
   using Kind = decltype(T::kind);
-  json all = json::array();
+  ordered_json all = ordered_json::array();
   for (size_t i = 0; i < Words<Kind>::all.size(); ++i) {
     T block;
     const bool by_default = block.kind == Kind(i);
     block.kind = Kind(i);
-    json then = visited<Conditions>(block);
+    ordered_json then = visited<Conditions>(block);
     if (then.is_null()) continue;
-    json when = {{"properties", {{"kind", {{"const", Words<Kind>::all[i]}}}}}};
+    ordered_json when = {{"properties", {{"kind", {{"const", Words<Kind>::all[i]}}}}}};
     if (!by_default) when["required"] = {"kind"};
     all.push_back({{"if", when}, {"then", then}});
   }
@@ -92,7 +92,7 @@ class Schema {
  public:
   template <class T>
   void field(const char* key, T&& member, const Rule& rule) {
-    json schema = shape(member, rule);
+    ordered_json schema = shape(member, rule);
     schema["description"] = rule.help;
     if (rule.required)
       required_.push_back(key);
@@ -100,8 +100,8 @@ class Schema {
       schema["default"] = Writer::encode(member);
     properties_[key] = std::move(schema);
   }
-  json result() const {
-    json schema = {{"type", "object"}, {"additionalProperties", false}, {"properties", properties_}};
+  ordered_json result() const {
+    ordered_json schema = {{"type", "object"}, {"additionalProperties", false}, {"properties", properties_}};
     if (!required_.empty()) schema["required"] = required_;
     return schema;
   }
@@ -127,55 +127,56 @@ class Schema {
     return false;
   }
 
-  static json number(const char* type, const Rule& rule) {
-    json schema = {{"type", type}};
+  static ordered_json number(const char* type, const Rule& rule) {
+    ordered_json schema = {{"type", type}};
     const auto limit = [&](double bound) {
-      return type == std::string("integer") ? json(int64_t(bound)) : json(bound);
+      return type == std::string("integer") ? ordered_json(int64_t(bound)) : ordered_json(bound);
     };
     schema["minimum"] = limit(rule.min);
     schema[rule.below_max ? "exclusiveMaximum" : "maximum"] = limit(rule.max);
     return schema;
   }
-  static json shape(bool, const Rule&) { return {{"type", "boolean"}}; }
-  static json shape(int64_t, const Rule& rule) { return number("integer", rule); }
-  static json shape(uint64_t, const Rule&) {
+  static ordered_json shape(bool, const Rule&) { return {{"type", "boolean"}}; }
+  static ordered_json shape(int64_t, const Rule& rule) { return number("integer", rule); }
+  static ordered_json shape(uint64_t, const Rule&) {
     return {{"type", "integer"}, {"minimum", 0}, {"maximum", std::numeric_limits<uint64_t>::max()}};
   }
-  static json shape(double, const Rule& rule) { return number("number", rule); }
-  static json shape(const std::string&, const Rule&) { return {{"type", "string"}}; }
-  static json shape(const std::vector<std::string>&, const Rule& rule) {
+  static ordered_json shape(double, const Rule& rule) { return number("number", rule); }
+  static ordered_json shape(const std::string&, const Rule&) { return {{"type", "string"}}; }
+  static ordered_json shape(const std::vector<std::string>&, const Rule& rule) {
     const int least = int(rule.min);
     return {{"type", {"string", "array"}},
             {"minLength", least},
             {"minItems", least},
             {"items", {{"type", "string"}, {"minLength", 1}}}};
   }
-  static json shape(const Betas&, const Rule& rule) {
+  static ordered_json shape(const Betas&, const Rule& rule) {
     return {{"type", "array"}, {"minItems", 2}, {"maxItems", 2}, {"items", number("number", rule)}};
   }
-  static json shape(const SimulatedParts& parts, const Rule&) {
+  static ordered_json shape(const SimulatedParts& parts, const Rule&) {
     return {{"type", "array"}, {"minItems", 1}, {"uniqueItems", true}, {"items", {{"enum", parts.words}}}};
   }
   template <class E>
   requires std::is_enum_v<E>
-  static json shape(E, const Rule&) { return {{"enum", Words<E>::all}}; }
+  static ordered_json shape(E, const Rule&) { return {{"enum", Words<E>::all}}; }
   template <class T>
-  static json shape(const std::optional<T>&, const Rule&) {
+  static ordered_json shape(const std::optional<T>&, const Rule&) {
     return visited<Schema>(T{});
   }
   template <class P>
-  static json shape(const ProjectionBlock<P>&, const Rule&) {
+  static ordered_json shape(const ProjectionBlock<P>&, const Rule&) {
     return visited<Schema>(P{});
   }
   template <Block T>
-  static json shape(const T&, const Rule&) {
-    json schema = visited<Schema>(T{});
+  static ordered_json shape(const T&, const Rule&) {
+    ordered_json schema = visited<Schema>(T{});
     if constexpr (requires { T::kind; })
-      if (json conditions = by_kind<T>(); !conditions.empty()) schema["allOf"] = std::move(conditions);
+      if (ordered_json conditions = by_kind<T>(); !conditions.empty())
+        schema["allOf"] = std::move(conditions);
     return schema;
   }
 
-  json properties_ = json::object(), required_ = json::array();
+  ordered_json properties_ = ordered_json::object(), required_ = ordered_json::array();
 };
 
 }  // namespace
@@ -188,7 +189,7 @@ std::string to_json(const ModelConfig& config) {
 }
 
 std::string config_schema() {
-  json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "saslm run"}};
+  ordered_json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "saslm run"}};
   schema.update(visited<Schema>(Config{}));
   schema["properties"]["$schema"] = {{"type", "string"},
                                      {"description", "Where this schema lies, for editors"}};

@@ -4,7 +4,7 @@ namespace saslm {
 
 namespace {
 
-constexpr int kMaxNesting = 4;
+constexpr int kMaxStageNesting = 4;
 
 // \p{N} is Unicode 16's to the library's patterns, but its Digits knows the numbers of Unicode 17 too.
 const std::string kDigit = R"([\p{N}\x{11de0}-\x{11de9}\x{16ff4}-\x{16ff6}])";
@@ -29,7 +29,7 @@ class StageReader {
 
  private:
   void read_normalizer(const JsonNode& node, int depth) {
-    if (depth > kMaxNesting) node.fail("nested too deeply");
+    if (depth > kMaxStageNesting) node.fail("nested too deeply");
     const std::string& type = node.at("type").text();
     if (type == "Sequence") {
       for (const JsonNode& step : node.at("normalizers").items()) read_normalizer(step, depth + 1);
@@ -52,7 +52,7 @@ class StageReader {
   }
 
   void read_split(const JsonNode& node, int depth) {
-    if (depth > kMaxNesting) node.fail("nested too deeply");
+    if (depth > kMaxStageNesting) node.fail("nested too deeply");
     if (byte_level_ || metaspace_)
       node.fail(std::string("nothing may follow ") + (metaspace_ ? "Metaspace" : "ByteLevel"));
     const std::string& type = node.at("type").text();

@@ -14,7 +14,7 @@ namespace saslm {
 
 namespace {
 
-constexpr size_t kBufferBytes = 256 << 10;
+constexpr size_t kReadBytes = 256 << 10;
 
 // The file as it is; or standard input, which this process has open already.
 class Input {
@@ -114,7 +114,7 @@ class DecodedSource : public ByteSource {
 
  private:
   void refill() {
-    buffer_.resize(kBufferBytes);
+    buffer_.resize(kReadBytes);
     const size_t n = file_.read_some(buffer_);
     buffer_.resize(n);
     at_ = 0, read_ += int64_t(n);
@@ -133,9 +133,9 @@ class DecodedSource : public ByteSource {
 }  // namespace
 
 void ByteSource::skip(int64_t n) {
-  std::string dropped(kBufferBytes, '\0');
+  std::string dropped(kReadBytes, '\0');
   while (n > 0) {
-    const size_t got = read(std::span(dropped).first(size_t(std::min<int64_t>(n, kBufferBytes))));
+    const size_t got = read(std::span(dropped).first(size_t(std::min<int64_t>(n, kReadBytes))));
     if (got == 0) return;
     n -= int64_t(got);
   }

@@ -30,7 +30,7 @@ using parquet::schema::GroupNode;
 using parquet::schema::Node;
 
 constexpr int64_t kBatchRows = 256;
-constexpr int64_t kBufferBytes = 1 << 18;
+constexpr int64_t kPageBytes = 1 << 18;
 constexpr int kColumnsShown = 12;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& problem) {
@@ -123,7 +123,7 @@ std::unique_ptr<parquet::ParquetFileReader> open_reader(const File& file) {
   if (fd < 0) throw IoError::from_errno("duplicate", file.path());
   parquet::ReaderProperties properties;
   properties.enable_buffered_stream();
-  properties.set_buffer_size(kBufferBytes);
+  properties.set_buffer_size(kPageBytes);
   properties.set_page_checksum_verification(true);
   PARQUET_ASSIGN_OR_THROW(std::shared_ptr<arrow::io::RandomAccessFile> source,
                           arrow::io::ReadableFile::Open(fd));  // which closes it

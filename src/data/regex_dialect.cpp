@@ -21,7 +21,7 @@ constexpr const char* kSpaces =
 constexpr const char* kNonSpaces =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-constexpr int kMaxNesting = 8;
+constexpr int kMaxSetNesting = 8;
 constexpr std::string_view kCategories =
     "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp ";
 
@@ -276,7 +276,7 @@ class Translator {
 
   // Up to and with the set's ]. A set inside it is written as its items: both mean what either holds.
   void set_items(int depth) {
-    if (depth > kMaxNesting) unsupported("such deep nesting of sets");
+    if (depth > kMaxSetNesting) unsupported("such deep nesting of sets");
     if (at_ < pattern_.size() && pattern_[at_] == ']') unsupported("] as the first of a set");
     while (true) {
       if (at_ >= pattern_.size()) fail("a set without ]");

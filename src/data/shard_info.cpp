@@ -16,12 +16,12 @@ constexpr int64_t kMaxBytes = 64 << 20;  // room for a million shard names
 }
 
 std::string to_json(const ShardInfo& info) {
-  nlohmann::ordered_json json = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
+  nlohmann::ordered_json node = {{"tokenizer", info.tokenizer}, {"vocab_size", info.vocab_size},
                                  {"tokens", info.tokens},       {"bytes", info.bytes},
                                  {"documents", info.documents}, {"files", info.files}};
-  if (info.boundary_token) json["boundary_token"] = *info.boundary_token;
-  if (!info.fingerprint.empty()) json["tokenizer_fingerprint"] = info.fingerprint;
-  return json.dump(2) + "\n";
+  if (info.boundary_token) node["boundary_token"] = *info.boundary_token;
+  if (!info.fingerprint.empty()) node["tokenizer_fingerprint"] = info.fingerprint;
+  return node.dump(2) + "\n";
 }
 
 bool same_tokenizer(const std::string& name, const std::string& fingerprint, const std::string& other_name,
@@ -62,8 +62,8 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
   std::string text(size_t(file.size()), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
   ShardInfo info;
-  const auto read_count = [&](const nlohmann::json& json, const char* key, int64_t& value) {
-    const nlohmann::json& number = json.at(key);
+  const auto read_count = [&](const nlohmann::json& node, const char* key, int64_t& value) {
+    const nlohmann::json& number = node.at(key);
     if (!number.is_number_unsigned() ||
         number.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
       throw DataError(path + ": wanted " + key + " as an integer, 0 .. 2^63-1, got " +
@@ -72,15 +72,15 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
   };
   if (text.find('\0') != text.npos) throw DataError(path + ": holds a zero byte" + advice);
   try {
-    const nlohmann::json json = nlohmann::json::parse(text);
-    json.at("tokenizer").get_to(info.tokenizer);
-    read_count(json, "vocab_size", info.vocab_size);
-    read_count(json, "tokens", info.tokens);
-    read_count(json, "bytes", info.bytes);
-    read_count(json, "documents", info.documents);
-    json.at("files").get_to(info.files);
-    info.fingerprint = json.value("tokenizer_fingerprint", "");
-    if (json.contains("boundary_token")) read_count(json, "boundary_token", info.boundary_token.emplace());
+    const nlohmann::json node = nlohmann::json::parse(text);
+    node.at("tokenizer").get_to(info.tokenizer);
+    read_count(node, "vocab_size", info.vocab_size);
+    read_count(node, "tokens", info.tokens);
+    read_count(node, "bytes", info.bytes);
+    read_count(node, "documents", info.documents);
+    node.at("files").get_to(info.files);
+    info.fingerprint = node.value("tokenizer_fingerprint", "");
+    if (node.contains("boundary_token")) read_count(node, "boundary_token", info.boundary_token.emplace());
   } catch (const nlohmann::json::exception& error) {
     throw DataError(path + ": not a description of shards: " + error.what() + advice);
   }

@@ -13,7 +13,7 @@
 namespace saslm {
 
 namespace {
-constexpr size_t kBufferBytes = 1 << 20;
+constexpr size_t kWriteBytes = 1 << 20;
 constexpr const char* kTemporary = ".tmp";
 constexpr std::array<int32_t, 256> kNoHeader = {};
 
@@ -73,7 +73,7 @@ void ShardWriter::append(std::span<const int32_t> tokens) {
   }
   while (!tokens.empty()) {
     if (in_shard_ == 0) open_shard();
-    const size_t n = std::min({tokens.size(), size_t(tokens_per_shard_ - in_shard_), kBufferBytes / 4});
+    const size_t n = std::min({tokens.size(), size_t(tokens_per_shard_ - in_shard_), kWriteBytes / 4});
     if (format_ == ShardFormat::llmc_u16) {
       append_as<uint16_t>(buffer_, tokens.first(n));
     } else {
@@ -81,7 +81,7 @@ void ShardWriter::append(std::span<const int32_t> tokens) {
     }
     tokens = tokens.subspan(n);
     in_shard_ += int64_t(n);
-    if (buffer_.size() >= kBufferBytes) flush();
+    if (buffer_.size() >= kWriteBytes) flush();
     if (in_shard_ == tokens_per_shard_) close_shard();
   }
 }

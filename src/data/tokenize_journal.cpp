@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMaxNesting = 8;  // what is deeper is no job's, and left out of the message
+constexpr int kMaxJobNesting = 8;  // what is deeper is no job's, and left out of the message
 
 std::string line_of(const TokenizeState& state) {
   const nlohmann::ordered_json line = {{"input", state.next.input},
@@ -98,7 +98,7 @@ TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
     if (end == std::string::npos) break;
     const std::string line = text.substr(whole, end - whole);
     if (whole == 0 && line != job) {
-      const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < kMaxNesting; };
+      const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < kMaxJobNesting; };
       const json was = json::parse(line, shallow, false), is = json::parse(job);
       throw DataError(file_.path() + ": an unfinished `saslm tokenize` of other arguments or inputs (" +
                       difference(was, is) +

@@ -10,7 +10,7 @@
 namespace saslm {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 Form form_of(const ModelConfig& model, Weights weights) {
   if (auto form = llama_form(model, weights)) return std::move(*form);
@@ -19,13 +19,14 @@ Form form_of(const ModelConfig& model, Weights weights) {
 }
 
 void add_texts(Form& form, const TokenizerFiles& tokenizer, TensorType type) {
-  const json end = tokenizer.end_of_text ? json(*tokenizer.end_of_text) : json();
-  json config = {{"architectures", {form.architecture}}}, generation = json::object();
+  const ordered_json end = tokenizer.end_of_text ? ordered_json(*tokenizer.end_of_text) : ordered_json();
+  ordered_json config = {{"architectures", {form.architecture}}}, generation = ordered_json::object();
   config.update(form.config);
   config["torch_dtype"] = type == TensorType::bf16 ? "bfloat16" : "float32";
   // Without it a pipeline takes a class of a model that it does not know for one without a tokenizer.
   if (!tokenizer.loaded_by.empty()) config["tokenizer_class"] = tokenizer.loaded_by;
-  for (json* part : {&config, &generation}) {  // as null, too: else transformers has tokens of its own
+  for (ordered_json* part :
+       {&config, &generation}) {  // as null, too: else transformers has tokens of its own
     (*part)["bos_token_id"] = end;
     (*part)["eos_token_id"] = end;
   }

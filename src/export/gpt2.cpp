@@ -8,7 +8,7 @@
 namespace saslm {
 namespace {
 
-bool fits(const ModelConfig& model) {
+bool fits_gpt2(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   return a.kind == AttentionKind::mha && a.position == PositionKind::learned &&
          model.norm.kind == NormKind::layernorm && model.mlp.kind == MlpKind::gelu &&
@@ -69,7 +69,7 @@ class Writer {
 }  // namespace
 
 std::optional<Form> gpt2_form(const ModelConfig& model, Weights weights) {
-  if (!fits(model)) return std::nullopt;
+  if (!fits_gpt2(model)) return std::nullopt;
   Form form{.architecture = "GPT2LMHeadModel",
             .note = "transformers' GPT2LMHeadModel computes exactly this model",
             .config = {{"model_type", "gpt2"},

@@ -36,9 +36,9 @@ void check_ways(HfConfig& config) {
   config.flag("reorder_and_upcast_attn", false);  // the same in float32
 }
 
-class Pieces {
+class Gpt2Pieces {
  public:
-  Pieces(ImportForm& form, bool bias) : form_(form), bias_(bias) {}
+  Gpt2Pieces(ImportForm& form, bool bias) : form_(form), bias_(bias) {}
 
   void add(const std::string& ours, const std::string& theirs, const std::vector<int64_t>& shape) {
     form_.pieces.push_back({ours, shape, theirs, shape});
@@ -61,7 +61,7 @@ class Pieces {
   bool bias_;
 };
 
-void add_layer(Pieces& pieces, int64_t layer, int64_t d, int64_t hidden) {
+void add_layer(Gpt2Pieces& pieces, int64_t layer, int64_t d, int64_t hidden) {
   const std::string ours = "layers." + std::to_string(layer) + ".",
                     theirs = "transformer.h." + std::to_string(layer) + ".";
   pieces.add_norm(ours + "attn_norm", theirs + "ln_1", d);
@@ -98,7 +98,7 @@ ImportForm import_gpt2(HfConfig& config, WeightFiles& weights) {
                   .tied_head = tied ? "lm_head.weight" : "",
                   .buffers = {".attn.bias", ".attn.masked_bias"}};  // the causal mask
   if (!bias) form.dropped = {kBiases.begin(), kBiases.end()};
-  Pieces pieces(form, bias);
+  Gpt2Pieces pieces(form, bias);
   pieces.add("embed.weight", "transformer.wte.weight", {vocab, d});
   pieces.add("pos_embed.weight", "transformer.wpe.weight", {context, d});
   for (int64_t i = 0; i < layers; ++i) add_layer(pieces, i, d, hidden);

@@ -25,9 +25,9 @@ Sizes read_sizes(HfConfig& config) {
   return s;
 }
 
-class Pieces {
+class LlamaPieces {
  public:
-  Pieces(ImportForm& form, bool bias) : form_(form), bias_(bias) {}
+  LlamaPieces(ImportForm& form, bool bias) : form_(form), bias_(bias) {}
 
   void add(const std::string& name, const std::vector<int64_t>& shape) {
     form_.pieces.push_back({name, shape, llama_name(name), shape});
@@ -43,7 +43,7 @@ class Pieces {
 };
 
 void add_pieces(ImportForm& form, const Sizes& s, bool bias, bool tied) {
-  Pieces pieces(form, bias);
+  LlamaPieces pieces(form, bias);
   pieces.add("embed.weight", {s.vocab, s.d});
   for (int64_t i = 0; i < s.layers; ++i) {
     const std::string at = "layers." + std::to_string(i) + ".";

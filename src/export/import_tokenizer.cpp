@@ -11,7 +11,7 @@
 namespace saslm {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 constexpr const char* kHow = "; say --tokenizer FILE where a command needs one";
 
@@ -24,7 +24,7 @@ bool has_a_tokenizer(const std::string& folder) {
 
 // What transformers would put around a text.
 bool adds_tokens(const std::string& text) {
-  const json whole = json::parse(text);
+  const ordered_json whole = ordered_json::parse(text);
   const auto last = whole.find("post_processor");
   return last != whole.end() && last->is_object() &&
          (!last->contains("type") || (*last)["type"] != "ByteLevel");

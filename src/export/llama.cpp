@@ -25,7 +25,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kNames =
     {"mlp.down", "mlp.down_proj"},
 }};
 
-bool fits(const ModelConfig& model) {
+bool fits_llama(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   const bool kind =
       a.kind == AttentionKind::mha || a.kind == AttentionKind::mqa || a.kind == AttentionKind::gqa;
@@ -48,7 +48,7 @@ std::string llama_name(const std::string& name) {
 }
 
 std::optional<Form> llama_form(const ModelConfig& model, Weights weights) {
-  if (!fits(model)) return std::nullopt;
+  if (!fits_llama(model)) return std::nullopt;
   const AttentionConfig& a = model.attention;
   Form form{.architecture = "LlamaForCausalLM",
             .note = "transformers' LlamaForCausalLM computes exactly this model",

@@ -10,17 +10,18 @@
 namespace saslm {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
-std::string text_of(const json& value) {
+std::string text_of(const ordered_json& value) {
   return value.dump(2) + "\n";
 }
 
-json byte_tokenizer() {
+ordered_json byte_tokenizer() {
   const std::string nul(1, '\0');
-  json vocab = {{nul, 0}};  // NUL stands for itself, so that as a special token it is found in the text
+  ordered_json vocab = {
+      {nul, 0}};  // NUL stands for itself, so that as a special token it is found in the text
   for (int byte = 1; byte < 256; ++byte) vocab[byte_character(byte)] = byte;
-  const json byte_level = {
+  const ordered_json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
   return {{"version", "1.0"},
           {"truncation", nullptr},
@@ -45,11 +46,11 @@ json byte_tokenizer() {
             {"end_of_word_suffix", nullptr},
             {"fuse_unk", false},
             {"vocab", vocab},
-            {"merges", json::array()}}}};
+            {"merges", ordered_json::array()}}}};
 }
 
 // Takes a section out of a tokenizer.json. Whether there was one.
-bool take_out(json& whole, const char* section) {
+bool take_out(ordered_json& whole, const char* section) {
   const auto it = whole.find(section);
   if (it == whole.end() || it->is_null()) return false;
   *it = nullptr;
@@ -59,10 +60,10 @@ bool take_out(json& whole, const char* section) {
 // The text of a tokenizer.json, less what would make other ids of a text than ours: a post-processor, unless
 // it only trims offsets, truncation and padding.
 std::string without_additions(const std::string& text, std::vector<std::string>& notes) {
-  json whole = json::parse(text);
+  ordered_json whole = ordered_json::parse(text);
   bool changed = false;
-  const json last = whole.value("post_processor", json());
-  const bool only_trims = last.is_object() && last.value("type", json()) == "ByteLevel";
+  const ordered_json last = whole.value("post_processor", ordered_json());
+  const bool only_trims = last.is_object() && last.value("type", ordered_json()) == "ByteLevel";
   if (!only_trims && take_out(whole, "post_processor")) {
     changed = true;
     notes.push_back(
@@ -116,17 +117,18 @@ void compare_sizes(int64_t words, int64_t rows, const std::string& name, std::ve
 
 void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_len) {
   const std::optional<int32_t> boundary = boundary_of(tokenizer);
-  const json end = boundary ? json(tokenizer.decode(std::span(&*boundary, 1))) : json();
+  const ordered_json end =
+      boundary ? ordered_json(tokenizer.decode(std::span(&*boundary, 1))) : ordered_json();
   const std::string name = tokenizer.name(), merges = name == "bytes" ? "" : bpe_merges_path(name);
   out.loaded_by = merges.empty() ? "PreTrainedTokenizerFast" : "GPT2Tokenizer";
-  json config = {{"tokenizer_class", out.loaded_by},
-                 {"bos_token", end},
-                 {"eos_token", end},
-                 {"pad_token", end},
-                 {"padding_side", "left"},
-                 {"model_max_length", max_seq_len},
-                 {"clean_up_tokenization_spaces", false},  // which would change text
-                 {"model_input_names", {"input_ids", "attention_mask"}}};
+  ordered_json config = {{"tokenizer_class", out.loaded_by},
+                         {"bos_token", end},
+                         {"eos_token", end},
+                         {"pad_token", end},
+                         {"padding_side", "left"},
+                         {"model_max_length", max_seq_len},
+                         {"clean_up_tokenization_spaces", false},  // which would change text
+                         {"model_input_names", {"input_ids", "attention_mask"}}};
   if (name == "bytes") {
     out.files["tokenizer.json"] = text_of(byte_tokenizer());
   } else if (merges.empty()) {
@@ -155,7 +157,7 @@ TokenizerFiles tokenizer_files(const std::string& tokenizer, const ModelConfig& 
 }
 
 bool is_byte_tokenizer(const std::string& text) {
-  return json::parse(text, nullptr, false) == byte_tokenizer();
+  return ordered_json::parse(text, nullptr, false) == byte_tokenizer();
 }
 
 }  // namespace saslm

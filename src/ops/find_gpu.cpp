@@ -69,8 +69,12 @@ std::variant<Gpu, std::string> find_gpu(int ordinal) {
     return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) +
            "." + std::to_string(properties.minor) + "; wanted 8.0 or newer";
   if (!has_code_for(capability, kCode)) return no_code_for(properties.name, capability, kCode);
-  return Gpu{properties.name, capability, int64_t(properties.totalGlobalMem), ordinal,
-             text_of(properties.uuid)};
+  return Gpu{.name = properties.name,
+             .capability = capability,
+             .memory_bytes = int64_t(properties.totalGlobalMem),
+             .ordinal = ordinal,
+             .id = text_of(properties.uuid),
+             .limits = {properties.multiProcessorCount, properties.sharedMemPerBlockOptin}};
 }
 
 int gpu_count() {

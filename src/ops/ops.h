@@ -17,6 +17,7 @@
 #include "kernels/attention.h"
 #include "kernels/block_squares.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda/paths.h"
 #include "kernels/embedding.h"
 #include "kernels/head_embedding.h"
 #include "kernels/head_gates.h"
@@ -72,10 +73,14 @@ struct Ops {
   // What is queued on the follower from now on begins when all that the leader has queued so far is done.
   void (*follow)(Stream follower, Stream leader);
   // Matrix products by algorithms that are chosen by timing, from now on: with the choices of an earlier
-  // run's table, "" for none. False: the table holds for another library or device and is not used. Before
-  // the first product. The table as it has grown: product_table; "" where nothing is chosen.
+  // run's table, "" for none, before those that were made since. False: the table holds for another library
+  // or device and is not used. The table as it has grown: product_table; "" where nothing is chosen.
   bool (*time_products)(Stream, const std::string& table);
   std::string (*product_table)(Stream);
+  // What a queue's kernels may fit their launches to; zeros on a CPU. Kernels that calls on it are not
+  // computed by from now on, as Stream::avoided; nothing on a CPU.
+  simt::DeviceLimits (*limits)(Stream);
+  void (*avoid)(Stream, uint32_t kernels);
   bool host_memory;        // the host may read and write it
   const char* device;      // its kind: "cpu", "cuda"
   Platform (*platform)();  // of the GPU that this thread uses
@@ -101,6 +106,7 @@ struct Gpu {
   int64_t memory_bytes = 0;
   int ordinal = 0;  // among those this process sees
   std::string id;   // "GPU-" and its UUID: no other has the same
+  simt::DeviceLimits limits{};
 };
 // One of those this process sees, 0 .. gpu_count() - 1, or why it cannot be used; no context is made on it.
 std::variant<Gpu, std::string> find_gpu(int ordinal = 0);

@@ -89,6 +89,8 @@ const Ops<T>& cpu_ops() {
       .follow = [](Stream, Stream) {},
       .time_products = [](Stream, const std::string&) { return true; },
       .product_table = [](Stream) { return std::string(); },
+      .limits = [](Stream) { return simt::DeviceLimits{}; },
+      .avoid = [](Stream, uint32_t) {},
       .host_memory = true,
       .device = "cpu",
       .platform = [] { return Platform(); },

@@ -56,6 +56,8 @@ const Ops<T>& cuda_ops() {
       .follow = cuda::follow,
       .time_products = cuda::time_products,
       .product_table = cuda::product_table,
+      .limits = cuda::limits,
+      .avoid = cuda::avoid,
       .host_memory = false,
       .device = "cuda",
       .platform = platform,

@@ -158,6 +158,8 @@ class Runs {
     options.run_dir = run_dir;
     options.stop = options_.stop;
     options.local_ranks = options_.local_ranks;
+    options.name_kernels = options_.name_kernels;
+    options.check_kernels = options_.check_kernels;
     const TrainEnd end = run_one(config, options, ops_, *watcher, comm_);
     if (!comm_.first()) return end;
     runs_[v][s] = read_run_in(options_.dir, variant, plan_.seeds[s]);

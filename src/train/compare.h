@@ -35,8 +35,10 @@ struct CompareOutcome {
 
 struct CompareOptions {
   std::string dir;
-  std::function<bool()> stop;  // asked after every step: save and return?
-  int local_ranks = 1;         // on this machine, this one among them
+  std::function<bool()> stop;       // asked after every step: save and return?
+  int local_ranks = 1;              // on this machine, this one among them
+  NameKernels name_kernels = {};    // as in TrainOptions,
+  CheckKernels check_kernels = {};  // likewise
 };
 
 // ConfigError listing the differences when `dir` holds another comparison. A run that diverges is a result;

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array kBudgets = {"tokens", "flops", "seconds"};
+constexpr std::array kBudgetWords = {"tokens", "flops", "seconds"};
 const std::vector<std::string> kKeys = {"base",   "variants",     "seeds",      "baseline",
                                         "budget", "budget_value", "eval_points"};
 const std::vector<std::string> kVariantKeys = {"name", "set"};
@@ -143,9 +143,10 @@ size_t read_baseline(const json& value, const std::vector<CompareVariant>& varia
 void read_budget(const json& root, CompareFile& file) {
   const char* wanted = "one of \"tokens\", \"flops\", \"seconds\"";
   const json& word = required(root, "", "budget", wanted);
-  const auto found = std::find_if(kBudgets.begin(), kBudgets.end(), [&](const char* w) { return word == w; });
-  if (found == kBudgets.end()) fail("budget: wanted " + std::string(wanted) + ", got " + describe(word));
-  file.budget = Budget(found - kBudgets.begin());
+  const auto found =
+      std::find_if(kBudgetWords.begin(), kBudgetWords.end(), [&](const char* w) { return word == w; });
+  if (found == kBudgetWords.end()) fail("budget: wanted " + std::string(wanted) + ", got " + describe(word));
+  file.budget = Budget(found - kBudgetWords.begin());
 
   if (const auto value = root.find("budget_value"); value != root.end()) {
     if (!value->is_number() || !(value->get<double>() > 0))
@@ -233,7 +234,7 @@ void override_base(CompareFile& file, const std::string& argument) {
 }  // namespace
 
 const char* name_of(Budget budget) {
-  return kBudgets.at(size_t(budget));
+  return kBudgetWords.at(size_t(budget));
 }
 
 bool is_compare_file(const std::string& path) {

@@ -6,6 +6,7 @@
 //
 // As strict as a config (config/config.h): everything throws ConfigError naming file and path.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,6 +18,7 @@
 namespace saslm {
 
 enum class Budget { tokens, flops, seconds };
+inline constexpr std::array kBudgets = {Budget::tokens, Budget::flops, Budget::seconds};
 const char* name_of(Budget budget);  // the JSON word
 
 struct CompareVariant {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "config/json_text.h"
 #include "core/error.h"
 #include "data/text_tokenizer.h"
 #include "train/run_tokenizer.h"
@@ -16,7 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr int kVersion = 1;
+constexpr int kRecordVersion = 1;
 constexpr double kMaxSteps = 1e9;
 constexpr double kSameParameters = 0.01;  // beyond, a difference may be that of the sizes
 
@@ -30,12 +31,6 @@ constexpr std::array kUnrecorded = {"/data/train", "/data/val", "/data/tokenizer
 template <class Prefixes>
 bool begins_with_one_of(const std::string& key, const Prefixes& prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const char* p) { return key.starts_with(p); });
-}
-
-std::string dotted(const std::string& pointer) {
-  std::string path = pointer.substr(1);
-  std::replace(path.begin(), path.end(), '/', '.');
-  return path;
 }
 
 std::string text_at(const ordered_json& flat, const std::string& key) {
@@ -190,7 +185,7 @@ ordered_json to_json(const ComparePlan& plan) {
   }
   ordered_json data = {{"train", plan.train_fingerprint}, {"val", plan.val_fingerprint}};
   if (!plan.eval_sample.empty()) data["eval_sample"] = plan.eval_sample;
-  ordered_json record = {{"version", kVersion},
+  ordered_json record = {{"version", kRecordVersion},
                          {"budget", name_of(plan.budget)},
                          {"budget_value", plan.budget_value},
                          {"eval_points", plan.eval_points},

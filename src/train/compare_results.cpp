@@ -12,8 +12,6 @@ namespace {
 
 using Status = RunRecord::Status;
 
-constexpr std::array kBudgets = {Budget::tokens, Budget::flops, Budget::seconds};
-
 const char* words_of(Budget budget) {
   return budget == Budget::tokens ? "tokens" : budget == Budget::flops ? "FLOPs" : "training time";
 }

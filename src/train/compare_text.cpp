@@ -14,7 +14,6 @@ using Status = RunRecord::Status;
 
 constexpr const char* kNothing = "–";
 constexpr const char* kOffCurve = "†";
-constexpr std::array kBudgets = {Budget::tokens, Budget::flops, Budget::seconds};
 constexpr std::array kEqual = {"tokens", "FLOPs", "time"};  // by Budget
 
 std::string mean_sd(const Summary& summary, int decimals) {

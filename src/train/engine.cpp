@@ -34,6 +34,7 @@ void Engine<T>::zero_totals() const {
 
 template <class T>
 void Engine<T>::begin_step() const {
+  gradient_sum_.await_weights(place());
   micro_ = 0;
   zero_totals();
 }
@@ -72,6 +73,7 @@ typename Engine<T>::Totals Engine<T>::end_step() const {
 
 template <class T>
 double Engine<T>::loss(const TokenBatch& batch) const {
+  gradient_sum_.await_weights(place());
   zero_totals();
   model_.add_loss(backend(), batch);
   double loss = 0;
@@ -118,6 +120,7 @@ std::vector<NamedTensor> Engine<T>::snapshot(Region region, const std::string& p
 
 template <class T>
 void Engine<T>::copy_all(Region region, float* all) const {
+  gradient_sum_.await_weights(place());
   if (layout_.packed(region))
     gather(region, all);
   else if (comm_.first() && arena_.template whole<float>(region).size > 0)
@@ -132,12 +135,12 @@ void Engine<T>::gather(Region region, float* all) const {
   const float* mine = arena_.template whole<float>(region).data;
   for (int64_t bucket = 0; bucket < shares.buckets(); ++bucket) {
     const size_t stride = size_t(shares.owned(bucket, 0).size);  // nobody has more
-    std::vector<float> part(stride), parts(stride * size_t(comm_.size()));
+    std::vector<float> part(stride), parts(comm_.first() ? stride * size_t(comm_.size()) : 0);
     const int64_t size = shares.owned(bucket, comm_.rank()).size;
     if (size > 0) ops_.copy_out(stream(), part.data(), mine, size_t(size) * sizeof(float));
     mine += size;
-    comm_.gather(std::as_bytes(std::span(part)), std::as_writable_bytes(std::span(parts)),
-                 "gathering of the optimizer's state");
+    comm_.collect(std::as_bytes(std::span(part)), std::as_writable_bytes(std::span(parts)),
+                  "gathering of the optimizer's state");
     if (!comm_.first()) continue;
     for (int rank = 0; rank < comm_.size(); ++rank) {
       const Range range = shares.owned(bucket, rank);
@@ -157,7 +160,24 @@ void Engine<T>::store(Region region) const {
 }
 
 template <class T>
+std::vector<ConstNamedTensor> Engine<T>::tensors(const std::string& prefix) const {
+  std::vector<ConstNamedTensor> all;
+  for (const ParamSpec& spec : layout_.params()) all.push_back({prefix + spec.name, spec.shape, {}});
+  return all;
+}
+
+template <class T>
+void Engine<T>::store(Region region, const ConstNamedTensor& tensor, const std::string& prefix) const {
+  const auto& params = layout_.params();
+  const auto spec = std::find_if(params.begin(), params.end(),
+                                 [&](const ParamSpec& one) { return prefix + one.name == tensor.name; });
+  check(spec != params.end() && std::is_same_v<Accum<T>, float>, "what is stored is a weight of this model");
+  if constexpr (std::is_same_v<Accum<T>, float>) put(region, spec->offset, tensor.data);
+}
+
+template <class T>
 void Engine<T>::put(Region region, int64_t first, std::span<const Accum<T>> values) const {
+  gradient_sum_.await_weights(place());
   using A = Accum<T>;
   const Range range{first, int64_t(values.size())};
   if (region != Region::masters || std::is_same_v<T, A> || layout_.region_bytes(region) > 0)

@@ -72,7 +72,8 @@ class Engine {
   double loss(const TokenBatch& batch) const;
 
   // This rank's part of an update: the shares of the weights that are its own, and their elements in any of
-  // the weight regions. Afterwards all must know them: spread_weights.
+  // the weight regions. Afterwards all must know them: spread_weights, which goes on beside until a call
+  // below or above needs weights.
   const std::vector<Share>& updated() const { return updated_; }
   template <class X>
   Vec<X> elements(Region region, const Share& share) const {
@@ -89,6 +90,10 @@ class Engine {
   std::vector<NamedTensor> room_for(Region region, const std::string& prefix = "") const;
   void store(Region region) const;
   void drop_copies() const { copies_.clear(); }
+  // One of them after the other, so that they are never all in memory twice: tensors() has names and shapes,
+  // and store() puts one in place.
+  std::vector<ConstNamedTensor> tensors(const std::string& prefix = "") const;
+  void store(Region region, const ConstNamedTensor& tensor, const std::string& prefix = "") const;
   // As fetch gives them, in memory that nothing writes to before the next snapshot of that region.
   std::vector<NamedTensor> snapshot(Region region, const std::string& prefix = "") const;
 

@@ -8,9 +8,13 @@
 //
 // Over ranks, bucket by bucket, by recursive halving and doubling (Rabenseifner 2004): at every level two
 // partners each add up one half of what both hold, until every rank has the sum of its own part (shares.h);
-// then the parts come back the same way. A rank sends 2 (1 - 1/W) gradients. Where the optimizer's state is
-// sharded (ZeRO-1, Rajbhandari et al. 2020), what comes back are the new weights instead. A bucket is summed
-// as soon as the last micro-batch's backward has its gradients, in a queue beside the model's.
+// then the parts come back the same way. A rank sends 2 (1 - 1/W) gradients. Up to three levels are one
+// stage: eight ranks give each other eighths, and each adds up its own as the three levels would, with the
+// same bits, bytes and additions, and a third of the waiting. Where the optimizer's state is sharded (ZeRO-1,
+// Rajbhandari et al. 2020), what comes back are the new weights instead. A bucket begins to be summed as soon
+// as the last micro-batch's backward has its gradients, in a queue beside the model's; and the stages of
+// several buckets share one exchange (bucket_pipeline.h), which changes no bit: a bucket's own stages keep
+// their order.
 #pragma once
 #include <vector>
 
@@ -18,6 +22,7 @@
 #include "config/config.h"
 #include "core/arena.h"
 #include "ops/ops.h"
+#include "train/bucket_pipeline.h"
 #include "train/shares.h"
 
 namespace saslm {
@@ -44,11 +49,21 @@ class SumTree {
 struct Sharing {
   bool sharded = false;          // runtime.zero_stage 1: moments and masters of its own shares alone
   RankSum sum = RankSum::fixed;  // library: in that library's own order
+  int64_t near = 8;  // neighbours on one machine, a power of two: no stage has some of them and others, too
   int64_t bucket = Shares::kBucket;
 };
 inline Sharing sharing_of(const RuntimeConfig& runtime) {
   return {.sharded = runtime.zero_stage == 1, .sum = runtime.gradient_sum};
 }
+
+// Levels of halving that make one stage.
+struct LevelRange {
+  size_t first = 0, end = 0;
+  int64_t members() const { return int64_t(1) << (end - first); }  // ranks that exchange with each other
+  // How many parts arrive before this stage's, in units of the smallest; of `depth` levels in all.
+  int64_t before(size_t depth) const { return (int64_t(1) << depth) - (int64_t(1) << (depth - first)); }
+};
+std::vector<LevelRange> stages_of(size_t depth, int64_t near);
 
 template <class T>
 class GradientSum {
@@ -79,8 +94,11 @@ class GradientSum {
   // The sum of all ranks' squares in the order of the blocks: rank r's are those from all + r * stride on.
   double add_up(const double* all, size_t stride) const;
 
-  // Every rank's new weights to all others, when they were updated in shares. Waits.
+  // Every rank's new weights to all others, when they were updated in shares: queued beside. Until
+  // await_weights nobody reads or writes weights.
   void spread_weights(const Place& place) const;
+  // Waits until that has been done.
+  void await_weights(const Place& place) const;
 
   const Shares& shares() const { return shares_; }
   bool sharded() const { return sharing_.sharded && shares_.ranks() > 1; }
@@ -90,12 +108,16 @@ class GradientSum {
  private:
   void merge(const Place& place, Stream stream, int64_t index, Range range) const;
   void over_ranks(const Place& place, int64_t bucket) const;
+  void next_stage(const Place& place, int64_t bucket) const;
 
   SumTree tree_;
   Shares shares_;
   Sharing sharing_;
-  Slot<Vec<Accum<T>>> received_;  // a partner's half of a bucket; alive during backward
-  Slot<Vec<double>> squares_;     // by the blocks of this rank's shares
+  std::vector<LevelRange> stages_;   // of halving; of doubling, the other way round
+  mutable BucketPipeline pipeline_;  // through those of halving, then, unless sharded, of doubling
+  mutable bool spreading_ = false;   // weights, until they are awaited
+  Slot<Vec<Accum<T>>> received_;     // the others' parts, of every stage; alive during backward
+  Slot<Vec<double>> squares_;        // by the blocks of this rank's shares
 };
 
 }  // namespace saslm

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/json_strict.h"
+#include "config/json_text.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -11,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kStateVersion = 1;
 constexpr int kMaxDepth = 2;  // { "data": { } }, { "origin": { } }
 constexpr int kMaxConfigDepth = 16;
 constexpr const char* kMicroBatch = "/train/micro_batch";
@@ -70,12 +71,6 @@ json flat_config(const std::string& text, const std::string& where) {
   return flat;
 }
 
-std::string dotted(const std::string& pointer) {
-  std::string path = pointer.substr(1);
-  for (char& c : path) c = c == '/' ? '.' : c;
-  return path;
-}
-
 TokenizerIdentity tokenizer_from(const json& j, const std::string& what) {
   if (!j.contains("tokenizer")) return {};
   const json& of = j["tokenizer"];
@@ -117,7 +112,7 @@ void add_change(std::vector<std::string>& lines, const std::string& what, const 
 
 std::string to_json(const RunState& state) {
   json j = {
-      {"version", kVersion},
+      {"version", kStateVersion},
       {"step", state.step},
       {"updates", state.updates},
       {"tokens", state.tokens},
@@ -133,6 +128,7 @@ std::string to_json(const RunState& state) {
                                    {"precision", precision},
                                    {"build", build}})
     if (!value.empty()) j[key] = value;
+  if (!state.avoided.empty()) j["avoided"] = state.avoided;
   if (const nlohmann::ordered_json known = to_json(platform); !known.empty()) j["platform"] = known;
   if (!state.tokenizer.name.empty())
     j["tokenizer"] = {{"name", state.tokenizer.name}, {"fingerprint", state.tokenizer.fingerprint}};
@@ -144,9 +140,9 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
   try {
     const std::string what = where + ": state.json";
     json j = parse_json_strict(text, what, kMaxDepth);
-    if (j.at("version") != kVersion)
+    if (j.at("version") != kStateVersion)
       throw CheckpointError(what + " has version " + j.at("version").dump() + ", wanted " +
-                            std::to_string(kVersion) + "; use the saslm that wrote it");
+                            std::to_string(kStateVersion) + "; use the saslm that wrote it");
     RunState state;
     state.step = count_at(j, "step", what);
     state.updates = count_at(j, "updates", what);
@@ -160,6 +156,7 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
     state.detector.losses.assign(losses.begin(), losses.end());
     state.product_table = j.value("product_table", "");
     state.eval_sample = j.value("eval_sample", "");
+    state.avoided = j.value("avoided", std::vector<std::string>());
     state.computed_by = {j.value("device", ""), j.value("precision", ""), j.value("build", ""),
                          platform_from(j, what)};
     if (j.at("data").size() != 2)

@@ -50,7 +50,8 @@ struct RunState {
   BadStepDetector::State detector;
   std::string product_table;  // Ops::product_table(); "" where products were not timed
   ComputedBy computed_by;
-  int64_t ranks = 1;                               // that wrote it; for the reader, any number may go on
+  std::vector<std::string> avoided;  // kernels that the run does without, by name (train/kernel_check.h)
+  int64_t ranks = 1;                 // that wrote it; for the reader, any number may go on
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
   std::string eval_sample;  // EvalSample::fingerprint; "" without, and in checkpoints from before it was kept
   TokenizerIdentity tokenizer;  // its files, if they are to be had, lie beside this

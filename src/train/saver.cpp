@@ -6,6 +6,7 @@
 #include "checkpoint/manifest.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "train/now_s.h"
 
 namespace saslm {
 namespace {
@@ -13,10 +14,6 @@ namespace {
 constexpr int kMostFailures = 3;  // in a row
 constexpr double kTryAgainAfter_s = 60;
 constexpr auto kTellOthersEvery = std::chrono::milliseconds(500);
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // By its own config a run ended there: it was to have no more steps than these.
 bool ended_a_run(const CheckpointEntry& entry) {

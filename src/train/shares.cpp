@@ -6,6 +6,16 @@
 
 namespace saslm {
 
+namespace {
+
+Range half(Range whole, bool upper) {
+  constexpr int64_t kBlock = Shares::kBlock;
+  const int64_t low = std::min(whole.size, ceil_div(ceil_div(whole.size, kBlock), 2) * kBlock);
+  return upper ? Range{whole.first + low, whole.size - low} : Range{whole.first, low};
+}
+
+}  // namespace
+
 Share Share::within(Range part) const {
   const int64_t first = std::max(range.first, part.first);
   return {{first, std::max<int64_t>(std::min(range.end(), part.end()) - first, 0)},
@@ -25,17 +35,18 @@ std::vector<Shares::Level> Shares::levels(int64_t index, int64_t rank) const {
   std::vector<Level> levels;
   Range kept = bucket(index);
   for (int64_t distance = 1; distance < ranks_; distance *= 2) {
-    const int64_t low = std::min(kept.size, ceil_div(ceil_div(kept.size, kBlock), 2) * kBlock);
-    const Range lower{kept.first, low}, upper{kept.first + low, kept.size - low};
+    const Range before = kept;
     const bool is_upper = rank & distance;
-    kept = is_upper ? upper : lower;
-    levels.push_back({int(rank ^ distance), kept, is_upper ? lower : upper});
+    kept = half(before, is_upper);
+    levels.push_back({int(rank ^ distance), kept, half(before, !is_upper)});
   }
   return levels;
 }
 
-Range Shares::owned(int64_t index, int64_t rank) const {
-  return ranks_ == 1 ? bucket(index) : levels(index, rank).back().kept;
+Range Shares::kept(int64_t index, int64_t rank, size_t levels) const {
+  Range kept = bucket(index);
+  for (size_t level = 0; level < levels; ++level) kept = half(kept, rank >> level & 1);
+  return kept;
 }
 
 std::vector<Share> Shares::of(int64_t rank) const {

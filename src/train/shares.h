@@ -5,6 +5,7 @@
 // blocks of kBlock elements, whose sums of squares make the norm: so a block has one owner, on any number of
 // ranks. Ranges may be empty where a bucket has fewer blocks than there are ranks; the first rank has most.
 #pragma once
+#include <bit>
 #include <vector>
 
 #include "ops/ops.h"
@@ -45,7 +46,9 @@ class Shares {
     Range kept, given;
   };
   std::vector<Level> levels(int64_t bucket, int64_t rank) const;
-  Range owned(int64_t bucket, int64_t rank) const;  // what the last level leaves
+  Range kept(int64_t bucket, int64_t rank, size_t levels) const;                 // after so many
+  size_t depth() const { return size_t(std::bit_width(uint64_t(ranks_)) - 1); }  // how many there are
+  Range owned(int64_t bucket, int64_t rank) const { return kept(bucket, rank, depth()); }
 
   std::vector<Share> of(int64_t rank) const;  // ascending, neighbours joined, none empty
   int64_t most() const;                       // elements of the rank that owns most

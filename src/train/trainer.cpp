@@ -6,23 +6,22 @@
 
 #include <fcntl.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "ops/kernel_names.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
+#include "train/load_state.h"
+#include "train/now_s.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
 
 namespace saslm {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // A config whose arena cannot fit is refused before anything large happens, on this rank or another.
 template <class T>
@@ -66,11 +65,12 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock(ops)),
       loader_(train_set_, config.data.shuffle, config.train.seed),
-      engine_(config.model, training_shape(config), Mode::train, ops, comm, sharing_of(config.runtime)),
+      batches_(loader_, config.train.micro_batch, config.train.seq_len),
+      verdict_(checked_kernels()),
+      engine_(config.model, training_shape(config), Mode::train, ops, comm,
+              sharing_among(comm, config.runtime, options.local_ranks)),
       optimizer_(engine_, config_.optim),
       detector_(config.train),
-      inputs_(size_t(config.train.micro_batch * config.train.seq_len)),
-      targets_(inputs_.size()),
       started_at_s_(now_s()) {
   for (const std::string& line : check_tokenizer(config, train_set_, val_set_)) observer_.note(line);
   state_.train_fingerprint = train_set_.fingerprint();
@@ -81,6 +81,7 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   peak_ = peak_of(config.runtime, state_.computed_by.platform, std::is_same_v<T, bf16>);
   tell_platform();
   restore();
+  avoid_kernels();
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_.run_dir),
@@ -156,7 +157,7 @@ void Trainer<T>::follow_first() {
   if (const std::string path = first[0]; path.empty())
     start_anew(first[2]);
   else
-    resume_from(verify_checkpoint(path));
+    resume_from(verified_elsewhere(path));
   evaluated_at_ = first[1];
 }
 
@@ -218,10 +219,7 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
-  std::vector<NamedTensor> moments = engine_.room_for(Region::moment1, "m.");
-  for (NamedTensor& v : engine_.room_for(Region::moment2, "v.")) moments.push_back(std::move(v));
-  load_checkpoint(checkpoint, engine_.room_for(Region::masters), moments);
-  for (const Region region : {Region::masters, Region::moment1, Region::moment2}) engine_.store(region);
+  load_state(engine_, checkpoint);
   state_ = saved;
   detector_.restore(saved.detector);
   resumed_at_ = state_.step;
@@ -230,6 +228,42 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
                           nlohmann::json::parse(checkpoint.config_json())["train"]["steps"] > state_.step;
   if (!now_an_end) saved_at_ = state_.step;
   observer_.note("resumed from " + checkpoint.path());
+}
+
+template <class T>
+KernelVerdict Trainer<T>::checked_kernels() const {
+  if (!options_.check_kernels) return {};
+  return agreed(comm_, config_.runtime.selfcheck ? options_.check_kernels(config_) : KernelVerdict{});
+}
+
+template <class T>
+void Trainer<T>::avoid_kernels() {
+  for (const std::string& name : verdict_.kernels()) {
+    if (std::find(state_.avoided.begin(), state_.avoided.end(), name) != state_.avoided.end()) continue;
+    if (resumed_at_ >= 0) {
+      changes_.push_back(name + ": wrong here, and not used; the last bits change from here");
+      observer_.warning("changed since the checkpoint: " + changes_.back());
+    }
+    state_.avoided.push_back(name);
+  }
+  engine_.ops().avoid(engine_.stream(), kernels_named(state_.avoided));
+  for (const KernelVerdict::Wrong& w : verdict_.wrong)
+    observer_.warning("self-check: " + w.kernel + " is not used: " + w.call + ": " + w.why);
+  if (verdict_.calls > 0) observer_.note(summary(verdict_));
+}
+
+template <class T>
+std::vector<KernelPath> Trainer<T>::named_kernels() const {
+  const simt::DeviceLimits card = engine_.ops().limits(engine_.stream());
+  if (!options_.name_kernels || card.shared_bytes == 0) return {};
+  const std::vector<KernelPath> paths = options_.name_kernels(config_, card, engine_.stream().avoided);
+  for (const KernelPath& path : paths) {
+    if (path.why_slow.empty())
+      observer_.note(path.call + ": " + path.text);
+    else
+      observer_.warning(path.call + " is slow (" + path.text + "): " + path.why_slow);
+  }
+  return paths;
 }
 
 template <class T>
@@ -256,6 +290,8 @@ void Trainer<T>::log_start() {
   observer_.schedule(evaluations_);
   observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
   const bool resumed = resumed_at_ >= 0;
+  nlohmann::ordered_json kernels;  // null on a CPU
+  for (const KernelPath& path : named_kernels()) kernels[path.call] = path.variant;
   metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
                           {"origin", to_json(state_.origin)},
                           {"changed", changes_},
@@ -268,6 +304,9 @@ void Trainer<T>::log_start() {
                           {"device", state_.computed_by.device},
                           {"precision", state_.computed_by.precision},
                           {"build", state_.computed_by.build},
+                          {"kernels", kernels},
+                          {"selfcheck", to_json(verdict_)},
+                          {"avoided", state_.avoided},
                           {"platform", to_json(state_.computed_by.platform)},
                           {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
                           {"tokens_per_step", plan_.tokens_per_step},
@@ -313,12 +352,14 @@ TrainEnd Trainer<T>::run() {
     else if (checkpoint_due())
       save();
     const bool evaluated = !eval_due() || run_evaluation();
+    share_products();
     if (evaluated && last) break;
     if (!evaluated || hear_all()) {
       save_for_good();
       return TrainEnd::stopped;
     }
     train_step();
+    share_products();
     if (detector_.diverged()) {
       save_for_good();
       if (!comm_.first()) throw PeerError();
@@ -344,10 +385,14 @@ void Trainer<T>::accumulate_gradients(StepRecord& record) {
   const int64_t mine = comm_.rank() * train.grad_accum;  // the first of this rank's micro-batches
   engine_.begin_step();
   for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
-    loader_.load(state_.sample_index + uint64_t((mine + micro) * train.micro_batch), train.micro_batch,
-                 inputs_.data(), targets_.data());
+    const bool last = micro + 1 == train.grad_accum;
+    const int64_t next =
+        last ? train.global_batch + mine * train.micro_batch : (mine + micro + 1) * train.micro_batch;
+    const auto& [inputs, targets] =
+        batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
+                     state_.sample_index + uint64_t(next));
     engine_.add_loss_and_grads(
-        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs_.data(), .targets = targets_.data()},
+        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
         scale);
   }
   state_.sample_index += uint64_t(train.global_batch);

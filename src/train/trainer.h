@@ -10,11 +10,14 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
 #include "data/eval_sample.h"
-#include "data/loader.h"
+#include "data/prefetch.h"
 #include "data/text_tokenizer.h"
 #include "metrics/metrics_log.h"
+#include "train/agree_ranks.h"
 #include "train/engine.h"
 #include "train/gpu_peak.h"
+#include "train/kernel_check.h"
+#include "train/kernel_paths.h"
 #include "train/observer.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
@@ -32,7 +35,9 @@ struct TrainOptions {
   std::optional<TokenizerCopy> tokenizer = {};  // of a run that is done once more: its own; else left out
   double max_minutes = 0;                       // stop and save after this long; 0 = no limit
   std::function<bool()> stop;                   // asked after every step: save and return?
-  int local_ranks = 1;  // on this machine, this one among them: they divide its memory
+  int local_ranks = 1;              // on this machine, this one among them: they divide its memory
+  NameKernels name_kernels = {};    // asked on a GPU, for the record; absent: not recorded
+  CheckKernels check_kernels = {};  // asked before memory is taken, if runtime.selfcheck is; absent: not
 };
 
 enum class TrainEnd { finished, stopped };
@@ -65,13 +70,17 @@ class Trainer {
   void resume_from(const Checkpoint& checkpoint);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
+  KernelVerdict checked_kernels() const;  // by all ranks
+  void avoid_kernels();                   // those that are wrong, or that the checkpoint's run did without
+  std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
   void tell_platform();  // where other ranks compute on another; what MFU is measured against
   void train_step();
   void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
   bool run_evaluation();                          // false: told to stop on the way
   void save();
   void save_for_good();  // the state as it is now, before this returns
-  bool hear_all();       // what must be done together: stop? Saves that have ended, or failed, are dealt with
+  void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
+  bool hear_all();  // what must be done together: stop? Saves that have ended, or failed, are dealt with
   bool eval_due() const { return evaluated_at_ != state_.step && evaluation_due(evaluations_, state_.step); }
   bool checkpoint_due() const;
 
@@ -87,13 +96,15 @@ class Trainer {
   std::unique_ptr<RunLock>
       lock_;  // the first rank's; after the data: a refused run leaves no directory behind
   BatchLoader loader_;
+  BatchPrefetch batches_;                // of loader_
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
+  KernelVerdict verdict_;
   Engine<T> engine_;
   AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;
 
-  std::vector<int32_t> inputs_, targets_;  // (micro_batch, seq_len)
   RunState state_;
+  std::string products_;                        // the table of timed products that all ranks have
   std::unique_ptr<Tokenizer> tokenizer_;        // null where it is not to be had
   std::map<std::string, std::string> carried_;  // its files, in every checkpoint
   std::vector<std::string> changes_;            // since the checkpoint it went on from

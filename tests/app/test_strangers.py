@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whoever else connects to the ranks' port ends no run, joins none, and holds none up.
 
-A stranger knows the program: it greets as ranks do (src/comm/greeting.h), with everything but the run's token.
+A stranger knows the program: it greets as ranks do (src/comm/greeting.h), with everything but the run's secret.
 """
 import contextlib
 import os
@@ -16,7 +16,8 @@ from pathlib import Path
 import harness
 from harness import DONE, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, free_port, saslm
 
-MAGIC, VERSION = 0x6D736C7361738A01, 2
+MAGIC, VERSION = 0x6D736C7361738A01, 3
+CHALLENGE, OTHER_SECRET, FAILED = 48, 6, 2  # bytes; verdicts
 STARTS = 30
 CONFIG = harness.tiny_config("mha", model={"n_layer": 1}, data={"val": ""}, eval={"every_steps": 0},
                              optim={"schedule": {"warmup_steps": 0}},
@@ -24,9 +25,14 @@ CONFIG = harness.tiny_config("mha", model={"n_layer": 1}, data={"val": ""}, eval
 LISTENS_HERE = "0100007F"  # 127.0.0.1, as /proc/net/tcp has it
 
 
-def greeting(size=2, rank=1, version=VERSION, channel=0, port=4000, token=bytes(16)):
-    head = struct.pack("<QIIIIII", MAGIC, version, size, rank, channel, port, 0)
-    return head if version == 1 else head + token
+def greeting(size=2, rank=1, version=VERSION, channel=0, port=4000, to=0):
+    return struct.pack("<QIIIIII", MAGIC, version, size, rank, to, channel, port) + os.urandom(32)
+
+
+def verdict(text):
+    """Of an answer, wherever a challenge came before it; None where there is no more than that."""
+    answer = text[CHALLENGE:] if len(text) >= 2 * CHALLENGE else text
+    return struct.unpack_from("<QII", answer)[2] if len(answer) > CHALLENGE else None
 
 
 GREETINGS = {
@@ -37,7 +43,8 @@ GREETINGS = {
     "rank 1 of the data": greeting(channel=1),
     "rank 0": greeting(rank=0),
     "a rank beyond all": greeting(rank=2**32 - 1),
-    "a guess": greeting(token=b"\xff" * 16),
+    "a guess": greeting() + b"\xff" * 32,
+    "rank 1 to another": greeting(to=1) + bytes(32),
     "half of rank 1": greeting()[:24],
     "its magic alone": greeting()[:8],
     "another protocol": b"GET / HTTP/1.1\r\n\r\n",
@@ -127,7 +134,8 @@ class UnderOurLauncher(AppTest):
             with self.subTest(number=number):
                 self.assertEqual(done.code, DONE, done.err)
                 self.assertEqual(harness.steps_done(run), 1)
-                self.assertEqual(watcher.heard, [], "a stranger was answered")
+                self.assertLessEqual({verdict(text) for text in watcher.heard}, {None, OTHER_SECRET, FAILED},
+                                     "a stranger was taken for a rank")
             met += bool(watcher.met)
         if met <= STARTS * 2 // 3:  # the ports are open for a tenth of a second
             self.skipTest(f"the watcher met {met} of {STARTS} starts: too late to prove anything")
@@ -142,11 +150,12 @@ class ByHand(AppTest):
         cls.config = cls.write_config(CONFIG)
 
     @contextlib.contextmanager
-    def rank_0_waits(self, token=None, size=2, more=()):
+    def rank_0_waits(self, secret=None, size=2, more=()):
         """(it, its port, the environment of the others' kind)"""
         run, port = self.fresh(), free_port()
-        secret = {"SASLM_TOKEN": token} if token else {}
+        secret = {"SASLM_SECRET": secret} if secret else {}
         with by_hand([as_torchrun(0, size, port) | secret], self.config, "--run-dir", run, more=more) as (first,):
+            first.run = run
             first.wait_until(lambda: port in listening_here())
             yield first, port, lambda rank, of=size, **env: by_hand(
                 [as_torchrun(rank, of, port) | secret | env], self.config, "--run-dir", run)
@@ -161,34 +170,47 @@ class ByHand(AppTest):
         with other as (second,):
             self.assertEqual((second.wait().code, first.wait().code), (DONE, DONE))
 
-    def test_no_greeting_without_the_token_is_answered_or_does_harm(self):
-        with self.rank_0_waits(token="0123456789abcdef" * 2) as (first, port, start), contextlib.ExitStack() as stack:
-            strangers = {name: self.connect(stack, port, text) for name, text in GREETINGS.items()}
-            time.sleep(0.5)
-            for name, one in strangers.items():
-                one.setblocking(False)
-                with self.subTest(name), contextlib.suppress(BlockingIOError, ConnectionResetError):
-                    self.assertEqual(one.recv(100), b"")
-            self.all_end_well(first, start(1))
+    def test_no_greeting_without_the_secret_is_taken_for_a_rank_or_does_harm(self):
+        for secret in (None, "0123456789abcdef" * 2):
+            with self.rank_0_waits(secret) as (first, port, start), contextlib.ExitStack() as stack:
+                strangers = {name: self.connect(stack, port, text) for name, text in GREETINGS.items()}
+                time.sleep(0.5)
+                self.assertTrue(first.running())
+                for name, one in strangers.items():
+                    one.setblocking(False)
+                    with self.subTest(name, secret=secret), contextlib.suppress(BlockingIOError, ConnectionResetError):
+                        self.assertIn(verdict(one.recv(1000)), (None, OTHER_SECRET, FAILED))
+                self.all_end_well(first, start(1))
 
-    def test_without_a_token_a_greeting_that_does_not_fit_does_none_either(self):
-        with self.rank_0_waits() as (first, port, start), contextlib.ExitStack() as stack:
-            for name, text in GREETINGS.items():
-                if name != "rank 1":  # who comes first in its place is taken for it
-                    self.connect(stack, port, text)
-            time.sleep(0.5)
-            self.assertTrue(first.running())
+    def test_without_a_variable_the_secret_is_a_file_for_as_long_as_the_ranks_meet(self):
+        with self.rank_0_waits() as (first, port, start):
+            run = Path(first.run)
+            self.assertEqual((run / ".ranks_secret").stat().st_mode & 0o777, 0o600)
+            secret = (run / ".ranks_secret").read_text().strip()
             self.all_end_well(first, start(1))
+            self.assertFalse((run / ".ranks_secret").exists())
+            for file in run.rglob("*"):
+                self.assertNotIn(secret.encode(), file.read_bytes() if file.is_file() else b"")
+            self.assertNotIn(secret, first.wait().err)
+
+    def test_the_secret_of_our_launcher_is_in_no_command_line(self):
+        with Process("train", self.config, "--ranks", "2", "--run-dir", self.fresh(), "--set", "train.steps=400") as run:
+            run.wait_until(lambda: len(harness.children(run.pid)) == 2)
+            for child in harness.children(run.pid):
+                environment = Path(f"/proc/{child}/environ").read_bytes()
+                secret = environment.partition(b"SASLM_SECRET=")[2].partition(b"\0")[0]
+                self.assertEqual(len(secret), 64)
+                self.assertNotIn(secret, Path(f"/proc/{child}/cmdline").read_bytes())
 
     def test_many_who_say_nothing_or_little_hold_nobody_up(self):
-        with self.rank_0_waits(token="ab" * 16) as (first, port, start), contextlib.ExitStack() as stack:
-            slow = [self.connect(stack, port, greeting()[:number % 40]) for number in range(400)]
+        with self.rank_0_waits("ab" * 16) as (first, port, start), contextlib.ExitStack() as stack:
+            slow = [self.connect(stack, port, greeting()[:number % 60]) for number in range(400)]
             since = time.monotonic()
             with start(1) as (second,):
                 while second.running() and time.monotonic() < since + 20:
                     for number, one in enumerate(slow):  # a byte now and then
                         with contextlib.suppress(OSError):
-                            one.sendall(greeting()[number % 48:number % 48 + 1])
+                            one.sendall(greeting()[number % 64:number % 64 + 1])
                     time.sleep(0.05)
                 self.assertEqual((second.wait().code, first.wait().code), (DONE, DONE))
 
@@ -200,7 +222,7 @@ class ByHand(AppTest):
                 with contextlib.suppress(OSError):
                     socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
-        with self.rank_0_waits(token="ab" * 16) as (first, port, start):
+        with self.rank_0_waits("ab" * 16) as (first, port, start):
             threads = [threading.Thread(target=flood, args=(port,)) for _ in range(3)]
             for thread in threads:
                 thread.start()
@@ -238,19 +260,27 @@ class ByHand(AppTest):
             self.assertRegex(done.err, r"rank 0 at localhost:\d+ as one of 2, rank 1 as one of 4 \(WORLD_SIZE\)")
             self.ended_by_a_signal(first, "a rank from 127.0.0.1 that was started as one of 4, wanted 2 (WORLD_SIZE)")
 
-    def test_a_rank_with_a_token_that_rank_0_has_not_learns_it(self):
+    def test_a_rank_with_a_secret_that_rank_0_has_not_learns_it(self):
         with self.rank_0_waits() as (first, _, start):
-            with start(1, SASLM_TOKEN="ab" * 16) as (other,):
+            with start(1, SASLM_SECRET="ab" * 16) as (other,):
                 done = other.wait()
             self.assertEqual(done.code, USER, done.err)
-            self.assertIn("was started without the SASLM_TOKEN of this rank", done.err)
+            self.assertIn("was started without the SASLM_SECRET of this rank", done.err)
             self.all_end_well(first, start(1))
 
-    def test_what_is_no_token_is_refused_and_not_shown(self):
-        done = saslm("train", self.config, "--run-dir", self.fresh(), env=as_torchrun(0, 2, 4000) | {"SASLM_TOKEN": "secret"})
+    def test_a_rank_in_another_run_directory_is_told_what_to_set(self):
+        with by_hand([as_torchrun(1, 2, free_port())], self.config, "--run-dir", self.fresh(), "--set",
+                     "runtime.comm_timeout_s=3") as (other,):
+            done = other.wait()
+        self.assertRegex(done.err, r"rank 1 is waiting for rank 0 to write .*/\.ranks_secret, where it has no SASLM_SECRET")
+        self.assertRegex(done.err, r"rank 0 wrote no .*/\.ranks_secret, by which ranks know each other; give all ranks "
+                                   "one SASLM_SECRET, or a --run-dir that their machines share")
+
+    def test_what_is_too_short_to_be_a_secret_is_refused_and_not_shown(self):
+        done = saslm("train", self.config, "--run-dir", self.fresh(), env=as_torchrun(0, 2, 4000) | {"SASLM_SECRET": "open sesame"})
         self.assertEqual(done.code, USER, done.err)
-        self.assertIn("SASLM_TOKEN should be 32 hexadecimal digits", done.err)
-        self.assertNotIn("secret", done.err)
+        self.assertIn("SASLM_SECRET should be of 32 characters or more", done.err)
+        self.assertNotIn("sesame", done.err)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "bench/recording.h"
 #include "bench/time_kernels.h"
 #include "core/error.h"
@@ -63,6 +66,48 @@ TEST(Draw, IsFiniteWithinItsBoundsAndOfUnitDeviation) {
   std::vector<int32_t> tokens(1000);
   draw(tokens.data(), 0, 1000, indices(7));
   for (const int32_t token : tokens) EXPECT_TRUE(token >= 0 && token < 7);
+}
+
+// As head_gates_bwd wants a token's heads: no head twice. Pieces are drawn as the whole is.
+TEST(Draw, TakesEachOfAFewOnce) {
+  for (const auto& [below, distinct] : {std::pair{3, 3}, {6, 2}, {7, 3}, {5, 1}}) {
+    const Use use{.below = below, .distinct = distinct};
+    std::vector<int32_t> x(size_t(100 * distinct)), pieces(x.size());
+    draw(x.data(), 0, int64_t(x.size()), use);
+    std::set<int32_t> all(x.begin(), x.end());
+    EXPECT_EQ(all.size(), size_t(below));
+    EXPECT_TRUE(*all.begin() == 0 && *all.rbegin() == below - 1);
+    for (size_t i = 0; i < x.size(); i += size_t(distinct))
+      EXPECT_EQ(std::set<int32_t>(&x[i], &x[i] + distinct).size(), size_t(distinct));
+    for (int64_t i = 0; i < int64_t(x.size()); i += 7)
+      draw(pieces.data() + i, i, std::min<int64_t>(7, int64_t(x.size()) - i), use);
+    EXPECT_EQ(pieces, x);
+  }
+}
+
+// kernels/head_gates.h: a token's heads differ.
+TEST(KernelCall, ATokenChoosesNoHeadTwice) {
+  const int64_t B = 4, T = 50, H = 7, k = 3;
+  const auto addresses = reserve_addresses(1 << 20);
+  float* const at = reinterpret_cast<float*>(addresses.get());
+  auto* const chosen = reinterpret_cast<int32_t*>(at + (1 << 17));
+  const KernelCall<float> call =
+      make_call<float>(HeadGatesBwd<float>{.dy = heads_BTHD(at, B, T, H, 4),
+                                           .z = mat(at + (1 << 14), B * T, H + 2),
+                                           .x = heads_BTHD<const float>(at + (1 << 15), B, T, H, 4),
+                                           .chosen = {chosen, B * T * k},
+                                           .routing = {.n_shared = 2, .top_k = k}});
+  const auto touched = std::find_if(call.touched.begin(), call.touched.end(), [&](const Touched& t) {
+    return t.begin == reinterpret_cast<const std::byte*>(chosen);
+  });
+  ASSERT_NE(touched, call.touched.end());
+  EXPECT_EQ(touched->group, k);
+  std::vector<int32_t> heads(size_t(B * T * k));
+  touched->draw(reinterpret_cast<std::byte*>(heads.data()), 0, int64_t(heads.size()));
+  for (size_t i = 0; i < heads.size(); i += size_t(k)) {
+    EXPECT_EQ(std::set<int32_t>(&heads[i], &heads[i] + k).size(), size_t(k)) << "token " << i / size_t(k);
+    for (int64_t j = 0; j < k; ++j) EXPECT_LT(heads[i + size_t(j)], int32_t(H - 2));
+  }
 }
 
 TEST(TimeKernel, EveryOperationOfEveryKindRunsOnMemoryOfTheBench) {

@@ -22,7 +22,7 @@ LaunchedAs launched_by(const Variables& variables) {
     for (char** one = environ; *one != nullptr && !again; ++one) {
       const std::string name = std::string(*one).substr(0, std::string(*one).find('='));
       for (const char* of : {"RANK", "WORLD_", "LOCAL_", "MASTER_", "TORCHELASTIC", "OMPI_", "PMI", "MPI_",
-                             "SLURM_", "SASLM_LISTENER", "SASLM_TOKEN"})
+                             "SLURM_", "SASLM_LISTENER", "SASLM_SECRET"})
         again = again || name.starts_with(of);
       if (again) unsetenv(name.c_str());
     }
@@ -166,14 +166,14 @@ TEST(LaunchedAs, KnowsWhatSaysSoAndWhatToUnset) {
   EXPECT_NE(refused.find("unset RANK WORLD_SIZE"), std::string::npos) << refused;
 }
 
-TEST(LaunchedAs, TakesATokenAndShowsNoWrongOne) {
-  EXPECT_FALSE(launched_by(kTorchrun).token);
+TEST(LaunchedAs, TakesASecretAndShowsNoWrongOne) {
+  EXPECT_FALSE(launched_by(kTorchrun).secret);
   const std::string text = "000102030405060708090a0b0c0d0e0f";
-  const LaunchedAs as = launched_by(with(kTorchrun, {{"SASLM_TOKEN", text}}));
-  ASSERT_TRUE(as.token);
-  EXPECT_EQ(text_of(*as.token), text);
-  const std::string refused = refusal(with(kTorchrun, {{"SASLM_TOKEN", "my secret"}}));
-  EXPECT_NE(refused.find("SASLM_TOKEN"), std::string::npos);
+  const LaunchedAs as = launched_by(with(kTorchrun, {{"SASLM_SECRET", text}}));
+  ASSERT_TRUE(as.secret);
+  EXPECT_EQ(*as.secret, *secret_of(text));
+  const std::string refused = refusal(with(kTorchrun, {{"SASLM_SECRET", "my secret"}}));
+  EXPECT_NE(refused.find("SASLM_SECRET should be of 32 characters or more"), std::string::npos) << refused;
   EXPECT_EQ(refused.find("my secret"), std::string::npos) << refused;
 }
 

@@ -75,7 +75,11 @@ Process start(const LaunchedAs& as, double timeout_s, const Body& body) {
 }
 
 LaunchedAs rank_of(int rank, int size, int port) {
-  return {.rank = rank, .size = size, .master_host = kHere, .master_port = port};
+  return {.rank = rank,
+          .size = size,
+          .master_host = kHere,
+          .master_port = port,
+          .secret = secret_of("the tests' secret, long enough to be one")};
 }
 
 std::vector<std::string> said(std::vector<Process>& processes) {
@@ -131,6 +135,41 @@ TEST(Sockets, GatherIsInTheOrderOfRanksWhateverTheOrderOfStart) {
   };
   EXPECT_EQ(on_ranks(3, kPatient, body, {2, 1, 0}), Said(3, "|x|xx|"));
   EXPECT_EQ(on_ranks(3, kPatient, body, {1, 0, 2}), Said(3, "|x|xx|"));
+}
+
+TEST(Sockets, CollectGivesTheFirstWhatAllHaveAndTheOthersNothing) {
+  const Said ends = on_ranks(3, kPatient, [](const Communicator& comm) {
+    std::string all(comm.first() ? 9 : 0, '?');
+    for (const char letter : {'a', 'k'}) {
+      const std::string mine(3, char(letter + comm.rank()));
+      comm.collect(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), "test");
+      if (all != (comm.first() ? std::string(letter == 'a' ? "aaabbbccc" : "kkklllmmm") : "")) return all;
+    }
+    return std::string("right");
+  });
+  EXPECT_EQ(ends, Said(3, "right"));
+}
+
+// As a pipeline of sums makes them: several with one partner in one call.
+TEST(Sockets, ExchangesOfOneCallAreMatchedInTheirOrder) {
+  const Said all = on_ranks(4, kPatient, [](const Communicator& comm) {
+    std::vector<std::vector<float>> give, take;
+    std::vector<Exchange> exchanges;
+    for (int i = 0; i < 5; ++i) {
+      const int partner = comm.rank() ^ (1 + i % 2);
+      give.push_back(std::vector<float>(size_t(100'000 * i), float(10 * comm.rank() + i)));
+      take.push_back(std::vector<float>(give.back().size()));
+      exchanges.push_back({partner,
+                           {give.back().data(), std::ssize(give.back())},
+                           {take.back().data(), std::ssize(take.back())}});
+    }
+    comm.exchange({}, exchanges, "test");
+    for (int i = 0; i < 5; ++i)
+      for (const float x : take[size_t(i)])
+        if (x != float(10 * exchanges[size_t(i)].partner + i)) return "in exchange " + std::to_string(i);
+    return std::string("right");
+  });
+  EXPECT_EQ(all, Said(4, "right"));
 }
 
 TEST(Sockets, ARankThatFinishesFirstTakesNothingFromTheOthers) {
@@ -269,21 +308,6 @@ TEST(Meeting, RanksOfDifferentRunsLearnTheDifferenceAndAreLetGo) {
     processes.push_back(start(rank_of(1, 3, port), kPatient, join_alone));
     EXPECT_EQ(said(processes), Said(3, "joined"));
   }
-}
-
-TEST(Meeting, ATokenIsWantedOfAllWhereThereIsOne) {
-  const int port = free_port();
-  LaunchedAs first = rank_of(0, 2, port), second = rank_of(1, 2, port), guess = second;
-  first.token = second.token = draw_token();
-  guess.token = draw_token();
-  std::vector<Process> processes;
-  processes.push_back(start(first, kPatient, join_alone));
-  for (const LaunchedAs& stranger : {rank_of(1, 2, port), guess}) {
-    const std::string told = start(stranger, kShort, join_alone).said();
-    EXPECT_TRUE(holds(told, "lets this rank go without a word (give all ranks one SASLM_TOKEN)"));
-  }
-  processes.push_back(start(second, kPatient, join_alone));
-  EXPECT_EQ(said(processes), Said(2, "joined"));
 }
 
 // How a rank ends that is asked to stop after so long, and how long that took.

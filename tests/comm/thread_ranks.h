@@ -24,7 +24,7 @@ class ThreadRank : public HostRanks {
   ThreadRank(Meeting& meeting, int rank, int size, double timeout_s)
       : HostRanks(rank, size, timeout_s), meeting_(meeting) {}
 
-  void exchange(Stream, int, Vec<const float>, Vec<float>, const char*) const override {
+  void exchange(Stream, std::span<const Exchange>, const char*) const override {
     throw ShapeError("threads exchange nothing but what they gather");
   }
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {

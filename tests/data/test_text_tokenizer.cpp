@@ -10,7 +10,7 @@ namespace {
 using test::OwnFolder;
 using test::write_bytes;
 
-const std::string kFixtures = SASLM_FIXTURES_DIR;
+const std::string kTokenizers = SASLM_FIXTURES_DIR;
 
 std::string info_json(const std::string& tokenizer, const std::string& fingerprint) {
   ShardInfo info;
@@ -37,7 +37,7 @@ TEST(TextBytes, OfByteTokensAreOneButOfTheBoundaryNone) {
 
 TEST(TextBytes, OfATextAreItsBytes) {
   const std::string text = "The river, d\xc3\xa9j\xc3\xa0 vu: 1234 \xe2\x82\xac\n\n\tand more\xff text.";
-  for (const std::string& name : std::vector<std::string>{"bytes", kFixtures + "/base.json", kFixtures}) {
+  for (const std::string& name : std::vector<std::string>{"bytes", kTokenizers + "/base.json", kTokenizers}) {
     const auto tokenizer = make_tokenizer(name);
     EXPECT_EQ(bytes_of(*tokenizer, tokenizer->encode(text)), int64_t(text.size())) << name;
     EXPECT_EQ(tokenizer->text_bytes(tokenizer->boundary()), 0) << name;
@@ -45,7 +45,7 @@ TEST(TextBytes, OfATextAreItsBytes) {
 }
 
 TEST(TextBytes, OfSpecialTokensAreNoneAndOfOtherAddedOnesTheirText) {
-  BpeFile file = read_bpe_file(kFixtures + "/base.json");
+  BpeFile file = read_bpe_file(kTokenizers + "/base.json");
   const auto add = [&](const std::string& content, bool special) {
     const auto id = int32_t(file.words.size());
     file.words.push_back(content);
@@ -66,7 +66,7 @@ TEST(TextBytes, OfSpecialTokensAreNoneAndOfOtherAddedOnesTheirText) {
 
 // Llama-2's kind puts a space before every text, which is none of the text's.
 TEST(TextBytes, OfASpaceThatTheTokenizerPutBeforeATextAreNone) {
-  const auto tokenizer = make_tokenizer(kFixtures + "/characters.json");
+  const auto tokenizer = make_tokenizer(kTokenizers + "/characters.json");
   const std::string first = "no king", second = " of the sea";
   std::vector<int32_t> ids = tokenizer->encode(first);
   ids.push_back(tokenizer->boundary());
@@ -81,10 +81,10 @@ TEST(TextBytes, OfASpaceThatTheTokenizerPutBeforeATextAreNone) {
 TEST(TextTokenizer, IsTheFirstThatIsThere) {
   const OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3, 4}));
-  const std::string fingerprint = make_tokenizer(kFixtures + "/base.json")->fingerprint();
+  const std::string fingerprint = make_tokenizer(kTokenizers + "/base.json")->fingerprint();
   write_bytes(dir / "t.json", info_json("/was/here.json", fingerprint));
   const TokenSet set({dir / "t_*.bin"}, 639, 1);
-  const TextTokenizer moved = find_text_tokenizer(set, {"", set.tokenizer(), kFixtures + "/base.json"});
+  const TextTokenizer moved = find_text_tokenizer(set, {"", set.tokenizer(), kTokenizers + "/base.json"});
   ASSERT_TRUE(moved.tokenizer);
   EXPECT_EQ(moved.tokenizer->fingerprint(), fingerprint);
   EXPECT_EQ(moved.why_not, "");
@@ -96,7 +96,7 @@ TEST(TextTokenizer, IsTheFirstThatIsThere) {
 TEST(TextTokenizer, AnotherThanThatOfTheDataIsRefused) {
   const OwnFolder dir;
   write_bytes(dir / "t_000000.bin", test::llmc_u16({1, 2, 3, 4}));
-  write_bytes(dir / "t.json", info_json(kFixtures + "/base.json", std::string(32, 'e')));  // replaced since
+  write_bytes(dir / "t.json", info_json(kTokenizers + "/base.json", std::string(32, 'e')));  // replaced since
   const TokenSet set({dir / "t_*.bin"}, 639, 1);
   EXPECT_DATA_ERROR(find_text_tokenizer(set, {set.tokenizer()}), "is not the one that made the data");
   EXPECT_DATA_ERROR(check_made_by(set, ByteTokenizer()), "the tokenizer bytes is not the one");
@@ -110,7 +110,7 @@ TEST(TextTokenizer, IsNotGuessed) {
   EXPECT_FALSE(found.tokenizer);
   EXPECT_THAT(found.why_not, testing::HasSubstr(".json"));
   EXPECT_DATA_ERROR(find_text_tokenizer(set, {"bytes"}), "holds the token 300, which the tokenizer bytes");
-  EXPECT_TRUE(find_text_tokenizer(set, {kFixtures + "/base.json"}).tokenizer);
+  EXPECT_TRUE(find_text_tokenizer(set, {kTokenizers + "/base.json"}).tokenizer);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "train/compare_file.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_compare {
 
 constexpr std::string_view kSet = "\n--set ";
 constexpr std::string_view kBase =
@@ -51,8 +51,11 @@ std::vector<std::string> seeds() {
 --set optim.grad_clip=2)"};
 }
 
-}  // namespace
+}  // namespace of_compare
 
-const Target kCompare = {"compare", run, seeds, {std::string(kSet), "train.steps", "train.seed", "model"}};
+const Target kCompare = {"compare",
+                         of_compare::run,
+                         of_compare::seeds,
+                         {std::string(of_compare::kSet), "train.steps", "train.seed", "model"}};
 
 }  // namespace saslm::fuzz

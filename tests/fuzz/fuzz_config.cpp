@@ -9,7 +9,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_config {
 
 constexpr std::string_view kSet = "\n--set ";
 
@@ -95,8 +95,8 @@ std::vector<std::string> words() {
   return keys;
 }
 
-}  // namespace
+}  // namespace of_config
 
-const Target kConfig = {"config", run, seeds, words()};
+const Target kConfig = {"config", of_config::run, of_config::seeds, of_config::words()};
 
 }  // namespace saslm::fuzz

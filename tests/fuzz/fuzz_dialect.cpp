@@ -5,7 +5,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_dialect {
 
 bool run(std::string_view input) {
   const std::string text(input);
@@ -18,8 +18,8 @@ std::vector<std::string> seeds() {
   return {"{\n// mine\n\"a\": 1}", "[1, 2, /* a\nb */ ]", "{\"a\": \"// no \\\" comment\", # yes\n}"};
 }
 
-}  // namespace
+}  // namespace of_dialect
 
-const Target kDialect = {"dialect", run, seeds, {"//", "/*", "*/", "#", ",}", ",]"}};
+const Target kDialect = {"dialect", of_dialect::run, of_dialect::seeds, {"//", "/*", "*/", "#", ",}", ",]"}};
 
 }  // namespace saslm::fuzz

@@ -4,7 +4,7 @@
 #include "kernels/cuda/runtime/gemm_table.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_gemm_table {
 
 using cuda::GemmTable;
 
@@ -31,8 +31,9 @@ std::vector<std::string> seeds() {
   return {table.text(), std::string(cut(table.text(), "\n").second), ""};
 }
 
-}  // namespace
+}  // namespace of_gemm_table
 
-const Target kGemmTable = {"gemm_table", run, seeds, {" : ", std::string(128, '0')}};
+const Target kGemmTable = {
+    "gemm_table", of_gemm_table::run, of_gemm_table::seeds, {" : ", std::string(128, '0')}};
 
 }  // namespace saslm::fuzz

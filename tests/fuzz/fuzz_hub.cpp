@@ -8,7 +8,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_hub {
 
 constexpr std::string_view kIndex = "\n%index\n";
 
@@ -76,8 +76,11 @@ std::vector<std::string> seeds() {
       R"("activation_function":"gelu_new","scale_attn_weights":true,"rope_scaling":null,"summary_type":"x"})"};
 }
 
-}  // namespace
+}  // namespace of_hub
 
-const Target kHub = {"hub", run, seeds, {std::string(kIndex), "sliding_window", "rope_theta", "null", ".."}};
+const Target kHub = {"hub",
+                     of_hub::run,
+                     of_hub::seeds,
+                     {std::string(of_hub::kIndex), "sliding_window", "rope_theta", "null", ".."}};
 
 }  // namespace saslm::fuzz

@@ -4,7 +4,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_input {
 
 std::string read_all(TextInput& input, size_t at_once) {
   std::string text, piece(at_once, '\0');
@@ -43,8 +43,8 @@ std::vector<std::string> seeds() {
           "\x28\xb5\x2f\xfd\x04\x58\x19\0\0hi\n4=P\x92"s};
 }
 
-}  // namespace
+}  // namespace of_input
 
-const Target kInput = {"input", run, seeds, {"PAR1", "%PDF-"}};
+const Target kInput = {"input", of_input::run, of_input::seeds, {"PAR1", "%PDF-"}};
 
 }  // namespace saslm::fuzz

@@ -4,7 +4,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_journal {
 
 const std::string kJob = R"({"tokenizer":"bytes","inputs":["a.txt",{"bytes":7}],"format":"llmc_u16"})";
 
@@ -47,8 +47,8 @@ std::vector<std::string> seeds() {
   return {text, text + R"({"input":1,"off)", kJob, ""};
 }
 
-}  // namespace
+}  // namespace of_journal
 
-const Target kJournal = {"journal", run, seeds};
+const Target kJournal = {"journal", of_journal::run, of_journal::seeds};
 
 }  // namespace saslm::fuzz

@@ -6,7 +6,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_json_line {
 
 using nlohmann::json;
 
@@ -37,8 +37,9 @@ std::vector<std::string> seeds() {
           R"({"x": null, "y": [true, [], {}], "text": ""})"};
 }
 
-}  // namespace
+}  // namespace of_json_line
 
-const Target kJsonLine = {"json_line", run, seeds, {"text", "\\u0000", "\\ud800"}};
+const Target kJsonLine = {
+    "json_line", of_json_line::run, of_json_line::seeds, {"text", "\\u0000", "\\ud800"}};
 
 }  // namespace saslm::fuzz

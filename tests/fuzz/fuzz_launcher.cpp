@@ -6,7 +6,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_launcher {
 
 constexpr const char* kVariables[] = {"RANK",
                                       "WORLD_SIZE",
@@ -32,7 +32,7 @@ constexpr const char* kVariables[] = {"RANK",
                                       "PMI_SIZE",
                                       "MPI_LOCALRANKID",
                                       "MPI_LOCALNRANKS",
-                                      "SASLM_TOKEN"};
+                                      "SASLM_SECRET"};
 
 // Puts a launcher into the environment, and takes it out again.
 class Environment {
@@ -69,8 +69,9 @@ std::vector<std::string> seeds() {
           none_of_it + none_of_it + "\n\n\n\n" + "3\n8\n1\n2", ""};
 }
 
-}  // namespace
+}  // namespace of_launcher
 
-const Target kLauncher = {"launcher", run, seeds, {"1048576", "1048577", " 1", "+1", "0x1"}};
+const Target kLauncher = {
+    "launcher", of_launcher::run, of_launcher::seeds, {"1048576", "1048577", " 1", "+1", "0x1"}};
 
 }  // namespace saslm::fuzz

@@ -7,7 +7,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_manifest {
 
 using nlohmann::json;
 
@@ -44,8 +44,8 @@ std::vector<std::string> seeds() {
   return {text, json::parse(text).dump(), manifest_to_json(manifest)};
 }
 
-}  // namespace
+}  // namespace of_manifest
 
-const Target kManifest = {"manifest", run, seeds};
+const Target kManifest = {"manifest", of_manifest::run, of_manifest::seeds};
 
 }  // namespace saslm::fuzz

@@ -10,7 +10,7 @@
 #include "train/compare_metrics.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_metrics {
 
 // Each line of `part` is one of `whole`, in the same order.
 bool is_part(std::string_view part, std::string_view whole) {
@@ -132,8 +132,8 @@ std::vector<std::string> seeds() {
   return {raw<int16_t>({2}) + text, raw<int16_t>({1}) + text, raw<int16_t>({-1}) + text + "{\"event\":\"st"};
 }
 
-}  // namespace
+}  // namespace of_metrics
 
-const Target kMetrics = {"metrics", run, seeds, {"resume", "step\":-1", "\n"}};
+const Target kMetrics = {"metrics", of_metrics::run, of_metrics::seeds, {"resume", "step\":-1", "\n"}};
 
 }  // namespace saslm::fuzz

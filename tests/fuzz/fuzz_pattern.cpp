@@ -7,7 +7,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_pattern {
 
 constexpr std::string_view kText = "\n%text\n";
 constexpr size_t kMaxText = 12;  // on more, a pattern of the exponential kind takes longer than it tells
@@ -56,12 +56,12 @@ std::vector<std::string> seeds() {
           R"([\x41-\u0042\-\]a-z]++|(?>a|b)*?c|.|\d\D\S\P{Lu}\p{^Lu}(?=\x{1F600}))" + text};
 }
 
-}  // namespace
+}  // namespace of_pattern
 
 const Target kPattern = {"pattern",
-                         run,
-                         seeds,
-                         {std::string(kText),
+                         of_pattern::run,
+                         of_pattern::seeds,
+                         {std::string(of_pattern::kText),
                           "(?i:",
                           "(?:",
                           "(?=",

@@ -7,7 +7,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_safetensors {
 
 void require_sound(const std::vector<TensorInfo>& tensors, int64_t data_bytes) {
   int64_t at = 0;
@@ -66,12 +66,12 @@ std::vector<std::string> seeds() {
           raw<uint64_t>({15}) + halves, file_of("{}", "")};
 }
 
-}  // namespace
+}  // namespace of_safetensors
 
 const Target kSafetensors = {
     "safetensors",
-    run,
-    seeds,
+    of_safetensors::run,
+    of_safetensors::seeds,
     {"F64", "I64", "U64", "F32", "I32", "U32", "BF16", "F16", "F8_E4M3", "BOOL", "__metadata__"}};
 
 }  // namespace saslm::fuzz

@@ -10,7 +10,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_shard {
 
 constexpr int64_t kVocab = 300, kSeqLen = 3;
 
@@ -88,8 +88,8 @@ std::vector<std::string> seeds() {
   return all;
 }
 
-}  // namespace
+}  // namespace of_shard
 
-const Target kShard = {"shard", run, seeds, {std::string("MMIDIDX\0\0", 9)}};
+const Target kShard = {"shard", of_shard::run, of_shard::seeds, {std::string("MMIDIDX\0\0", 9)}};
 
 }  // namespace saslm::fuzz

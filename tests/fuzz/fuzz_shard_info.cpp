@@ -4,7 +4,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_shard_info {
 
 bool run(std::string_view input) {
   static const Scratch scratch;
@@ -25,8 +25,8 @@ std::vector<std::string> seeds() {
           to_json(ShardInfo{"/a/tokenizer.json", 50257, 7, 30, 1, {"x_000000.bin"}, ""})};
 }
 
-}  // namespace
+}  // namespace of_shard_info
 
-const Target kShardInfo = {"shard_info", run, seeds};
+const Target kShardInfo = {"shard_info", of_shard_info::run, of_shard_info::seeds};
 
 }  // namespace saslm::fuzz

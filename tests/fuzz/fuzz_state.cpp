@@ -6,7 +6,7 @@
 #include "train/run_state.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_state {
 
 using nlohmann::json;
 
@@ -59,8 +59,9 @@ std::vector<std::string> seeds() {
   return {to_json(state), to_json(RunState{}), to_json(later), to_json(fresh), current_config()};
 }
 
-}  // namespace
+}  // namespace of_state
 
-const Target kState = {"state", run, seeds, {"train", "global_batch", "micro_batch", "grad_accum"}};
+const Target kState = {
+    "state", of_state::run, of_state::seeds, {"train", "global_batch", "micro_batch", "grad_accum"}};
 
 }  // namespace saslm::fuzz

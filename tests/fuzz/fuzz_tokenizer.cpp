@@ -11,7 +11,7 @@
 #include "fuzz/target.h"
 
 namespace saslm::fuzz {
-namespace {
+namespace of_tokenizer {
 
 constexpr std::string_view kBytes = "\"@bytes\":0", kFallback = "\"@fallback\":0", kMerges = "\n%merges\n",
                            kText = "\n%text\n";
@@ -116,13 +116,14 @@ std::vector<std::string> seeds() {
       R"({"@bytes":0,"th":256,"the":257})" + std::string(kMerges) + "#version: 0.2\nt h\nth e\n" + text};
 }
 
-}  // namespace
+}  // namespace of_tokenizer
 
-const Target kTokenizer = {"tokenizer",
-                           run,
-                           seeds,
-                           {std::string(kBytes), std::string(kFallback), std::string(kText),
-                            std::string(kMerges), "normalizer", "#version", "always", "never",
-                            "add_prefix_space", "ignore_merges", "\xe2\x96\x81", "\xcc\x81", "\xcc\xa3"}};
+const Target kTokenizer = {
+    "tokenizer",
+    of_tokenizer::run,
+    of_tokenizer::seeds,
+    {std::string(of_tokenizer::kBytes), std::string(of_tokenizer::kFallback),
+     std::string(of_tokenizer::kText), std::string(of_tokenizer::kMerges), "normalizer", "#version", "always",
+     "never", "add_prefix_space", "ignore_merges", "\xe2\x96\x81", "\xcc\x81", "\xcc\xa3"}};
 
 }  // namespace saslm::fuzz

@@ -24,11 +24,11 @@ double formula(Activation kind, double gate, double up) {
 }
 
 template <class T>
-struct Case {
+struct ActivationCase {
   Activation kind;
   Buffer<T> gate, up, y, dy, dgate, dup;
 
-  Case(Activation k, int64_t N, int64_t F, int64_t gap = 3)
+  ActivationCase(Activation k, int64_t N, int64_t F, int64_t gap = 3)
       : kind(k),
         gate(N, F, gap),
         up(N, F, gap),
@@ -51,7 +51,8 @@ struct Case {
 };
 
 TEST(Activation, ByHand) {
-  Case<float> swiglu(Activation::swiglu, 1, 1), gelu(Activation::gelu, 1, 1), relu2(Activation::relu2, 1, 2);
+  ActivationCase<float> swiglu(Activation::swiglu, 1, 1), gelu(Activation::gelu, 1, 1),
+      relu2(Activation::relu2, 1, 2);
   swiglu.gate[0] = 0.6931471806f, swiglu.up[0] = 3;  // e^-ln2 = 1/2, so silu = ln2 / 1.5
   cpu::activation_fwd<float>({}, swiglu.fwd());
   EXPECT_NEAR(swiglu.y[0], 2 * 0.6931471806, 1e-6);
@@ -68,7 +69,7 @@ TEST(Activation, ByHand) {
 // absolute: below e^-87 the vector exponential is 0.
 template <class T>
 void equals_formula(Activation kind, int64_t N, int64_t F) {
-  Case<T> k(kind, N, F);
+  ActivationCase<T> k(kind, N, F);
   cpu::activation_fwd<T>({}, k.fwd());
   for (int64_t i = 0; i < k.y.size(); ++i) {
     const double up = k.up[i], gate = k.gate[i], wanted = formula(kind, gate, up);
@@ -91,7 +92,7 @@ TEST(Activation, ForwardEqualsTheFormulaOnRaggedShapes) {
 
 TEST(Activation, BackwardIsTheSlopeOfForward) {
   for (const Activation kind : kKinds) {
-    Case<double> k(kind, 3, 19);
+    ActivationCase<double> k(kind, 3, 19);
     cpu::activation_bwd<double>({}, k.bwd());
     const auto loss = [&] {
       cpu::activation_fwd<double>({}, k.fwd());
@@ -107,8 +108,8 @@ TEST(Activation, BackwardIsTheSlopeOfForward) {
 
 TEST(Activation, FloatBackwardEqualsDouble) {
   for (const Activation kind : kKinds) {
-    Case<float> f(kind, 3, 35);
-    Case<double> d(kind, 3, 35);
+    ActivationCase<float> f(kind, 3, 35);
+    ActivationCase<double> d(kind, 3, 35);
     cpu::activation_bwd<float>({}, f.bwd());
     cpu::activation_bwd<double>({}, d.bwd());
     // Arguments below 7, so the slope's terms are below 50 and z below 40.
@@ -120,7 +121,7 @@ TEST(Activation, FloatBackwardEqualsDouble) {
 
 TEST(Activation, LargeArgumentsStayFiniteAndNanStaysNan) {
   for (const Activation kind : kKinds) {
-    Case<float> k(kind, 1, 3);
+    ActivationCase<float> k(kind, 1, 3);
     k.up[0] = k.gate[0] = -1000, k.up[1] = k.gate[1] = 1000, k.up[2] = k.gate[2] = std::nanf("");
     k.dy.fill(1);
     cpu::activation_fwd<float>({}, k.fwd());
@@ -136,7 +137,7 @@ TEST(Activation, LargeArgumentsStayFiniteAndNanStaysNan) {
 
 TEST(Activation, GradientsMayReplaceTheInputs) {
   for (const Activation kind : kKinds) {
-    Case<float> apart(kind, 2, 35), inplace(kind, 2, 35);
+    ActivationCase<float> apart(kind, 2, 35), inplace(kind, 2, 35);
     cpu::activation_bwd<float>({}, apart.bwd());
     ActivationBwd<float> a = inplace.bwd();
     a.dup = inplace.up.mat();
@@ -152,18 +153,18 @@ TEST(Activation, GradientsMayReplaceTheInputs) {
 TEST(Activation, SameBitsWithOneAndTwoThreads) {
   for (const Activation kind : kKinds) {
     const auto run = [&] {
-      Case<float> k(kind, 40, 1500);
+      ActivationCase<float> k(kind, 40, 1500);
       cpu::activation_fwd<float>({}, k.fwd());
       cpu::activation_bwd<float>({}, k.bwd());
       return k;
     };
-    Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+    ActivationCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
     EXPECT_TRUE(one.y.same_bits(two.y) && one.dup.same_bits(two.dup) && one.dgate.same_bits(two.dgate));
   }
 }
 
 TEST(Activation, WrongShapesAreNamed) {
-  Case<float> k(Activation::swiglu, 2, 3);
+  ActivationCase<float> k(Activation::swiglu, 2, 3);
   test::expect_shape_error(
       [&] {
         ActivationFwd<float> a = k.fwd();

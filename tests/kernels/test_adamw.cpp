@@ -8,10 +8,10 @@ using test::Buffer;
 using test::kEps;
 
 template <class T>
-struct Case {
+struct AdamwCase {
   Buffer<T> master, m, v, grad, param;
 
-  explicit Case(int64_t size) : master(size), m(size), v(size), grad(size), param(size) {
+  explicit AdamwCase(int64_t size) : master(size), m(size), v(size), grad(size), param(size) {
     master.fill_normal("master"), m.fill_normal("m", 0.1), v.fill_normal("v", 0.01, 0.1),
         grad.fill_normal("grad");
     for (int64_t i = 0; i < size; ++i) v[i] = std::abs(v[i]);
@@ -33,7 +33,7 @@ struct Case {
 };
 
 TEST(AdamW, FirstStepByHand) {
-  Case<double> k(1);
+  AdamwCase<double> k(1);
   k.master[0] = 2, k.m[0] = 0, k.v[0] = 0, k.grad[0] = 8;
   AdamW<double> a = k.args(1);
   a.eps = 0;
@@ -45,7 +45,7 @@ TEST(AdamW, FirstStepByHand) {
 }
 
 TEST(AdamW, SmallSquaresCountAgainstASmallEpsAndNothingStaysDenormal) {
-  Case<float> k(2);
+  AdamwCase<float> k(2);
   for (int i : {0, 1}) k.master[i] = 1, k.m[i] = k.v[i] = 0;
   k.grad[0] = 2e-16f, k.grad[1] = 0;
   k.m[1] = k.v[1] = std::numeric_limits<float>::min();
@@ -60,7 +60,7 @@ TEST(AdamW, SmallSquaresCountAgainstASmallEpsAndNothingStaysDenormal) {
 // Each of m and v is a sum of two, p a sum of three terms with at most a dozen roundings each.
 template <class T>
 void equals_formula(int64_t size, int64_t t) {
-  Case<T> k(size), before(size);
+  AdamwCase<T> k(size), before(size);
   cpu::adamw<T>({}, k.args(t));
   for (int64_t i = 0; i < size; ++i) {
     const double g = 0.5 * double(before.grad[i]), m = 0.9 * double(before.m[i]) + 0.1 * g;
@@ -84,7 +84,7 @@ TEST(AdamW, EqualsTheFormulaOnRaggedSizes) {
 }
 
 TEST(AdamW, MasterAloneGetsTheSameUpdate) {
-  Case<float> both(50), alone(50);
+  AdamwCase<float> both(50), alone(50);
   cpu::adamw<float>({}, both.args(3));
   AdamW<float> a = alone.args(3);
   a.param = {};
@@ -94,7 +94,7 @@ TEST(AdamW, MasterAloneGetsTheSameUpdate) {
 }
 
 TEST(AdamW, MomentsWithoutGradientEndAtZeroNotInDenormals) {
-  Case<float> k(20);
+  AdamwCase<float> k(20);
   k.m.fill(1e-30), k.v.fill(1e-30), k.grad.fill(0);
   for (int64_t t = 1; t < 200; ++t) {
     cpu::adamw<float>({}, k.args(t));
@@ -108,16 +108,16 @@ TEST(AdamW, MomentsWithoutGradientEndAtZeroNotInDenormals) {
 
 TEST(AdamW, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(70001);
+    AdamwCase<float> k(70001);
     cpu::adamw<float>({}, k.args(2));
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  AdamwCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.master.same_bits(two.master) && one.m.same_bits(two.m) && one.v.same_bits(two.v));
 }
 
 TEST(AdamW, WrongShapesAreNamed) {
-  Case<float> k(4);
+  AdamwCase<float> k(4);
   test::expect_shape_error(
       [&] {
         AdamW<float> a = k.args(1);

@@ -69,11 +69,11 @@ const std::vector<Shape> kCachedShapes = {
 
 // Every tensor the operation touches; outputs start as NaN.
 template <class T>
-struct Case {
+struct AttentionCase {
   Shape s;
   Buffer<T> q, k, v, dy, o, lse, y, dq, dk, dv;
 
-  explicit Case(const Shape& shape)
+  explicit AttentionCase(const Shape& shape)
       : s(shape),
         q(s.B * s.T * s.H, s.E, s.gap),
         k(s.B * s.keys() * s.Gk, s.E, s.gap),
@@ -157,12 +157,12 @@ class Definition {
  public:
   Expected o, lse, y, dq, dk, dv;
 
-  explicit Definition(Case<T>& c) : Definition(c, c.s) {}
+  explicit Definition(AttentionCase<T>& c) : Definition(c, c.s) {}
 
  private:
   static constexpr double u = test::kEps<T>;
 
-  Definition(Case<T>& c, const Shape& s)
+  Definition(AttentionCase<T>& c, const Shape& s)
       : o(s.B * s.T * s.H, s.D),
         lse(s.B * s.H * s.T, 1),
         y(s.B * s.T * s.Hp, s.D),
@@ -174,7 +174,7 @@ class Definition {
         for (int64_t i = 0; i < s.T; ++i) row(c, b, h, i);
   }
 
-  void row(Case<T>& c, int64_t b, int64_t h, int64_t i) {
+  void row(AttentionCase<T>& c, int64_t b, int64_t h, int64_t i) {
     const Shape& s = c.s;
     const int64_t g = s.k_head(h), w = s.v_head(h), channel = h % s.Hp, seen = s.start + i + 1;
     const int64_t q_row = (b * s.T + i) * s.H + h, y_row = (b * s.T + i) * s.Hp + channel;
@@ -244,7 +244,7 @@ TYPED_TEST_SUITE(Attention, Types);
 // row n = i+1 is (sum j^2)/(sum j) = (2n+1)/3, and lse = ln(n(n+1)/2).
 TYPED_TEST(Attention, ForwardByHand) {
   for (int64_t T : {3, 6, 70}) {
-    Case<TypeParam> c({.T = T});
+    AttentionCase<TypeParam> c({.T = T});
     c.q.fill(1);
     for (int64_t j = 0; j < T; ++j) c.k[j] = TypeParam(std::log(double(j + 1))), c.v[j] = TypeParam(j + 1);
     c.run_fwd();
@@ -259,7 +259,7 @@ TYPED_TEST(Attention, ForwardByHand) {
 // Row 1 above with values 4, 8: p = 1/4, 3/4 would be keys 0, ln 3; o = 7, dp = 4, 8, ds = p (dp - 7) = -3/4,
 // 3/4.
 TYPED_TEST(Attention, BackwardByHand) {
-  Case<TypeParam> c({.T = 2});
+  AttentionCase<TypeParam> c({.T = 2});
   c.q.fill(1);
   c.k[0] = 0, c.k[1] = TypeParam(std::log(3.0));
   c.v[0] = 4, c.v[1] = 8;
@@ -281,7 +281,7 @@ TYPED_TEST(Attention, ForwardIsItsDefinition) {
   shapes.insert(shapes.end(), kCachedShapes.begin(), kCachedShapes.end());
   for (const Shape& shape : shapes) {
     SCOPED_TRACE(shape.name());
-    Case<TypeParam> c(shape);
+    AttentionCase<TypeParam> c(shape);
     Definition<TypeParam> wanted(c);
     c.run_fwd();
     expect_near("o", c.O(), wanted.o);
@@ -295,7 +295,7 @@ TYPED_TEST(Attention, ForwardIsItsDefinition) {
 TYPED_TEST(Attention, BackwardIsItsDefinition) {
   for (const Shape& shape : kShapes) {
     SCOPED_TRACE(shape.name());
-    Case<TypeParam> c(shape);
+    AttentionCase<TypeParam> c(shape);
     Definition<TypeParam> wanted(c);
     c.run_fwd();
     c.run_bwd();
@@ -316,7 +316,7 @@ TEST(AttentionBwd, IsTheSlopeOfForward) {
            {.B = 1, .T = 66, .E = 2, .D = 1},
        }) {
     SCOPED_TRACE(shape.name());
-    Case<double> c(shape);
+    AttentionCase<double> c(shape);
     c.run_fwd();
     c.run_bwd();
     const auto loss = [&] {
@@ -339,22 +339,24 @@ TEST(AttentionBwd, IsTheSlopeOfForward) {
 
 TYPED_TEST(Attention, OutputsAreOverwritten) {
   for (const Shape& shape : {kShapes[5], kShapes[8], kShapes[10]}) {
-    Case<TypeParam> once(shape), twice(shape);
+    AttentionCase<TypeParam> once(shape), twice(shape);
     once.run_fwd(), once.run_bwd();
     twice.run_fwd(), twice.run_bwd(), twice.run_fwd(), twice.run_bwd();
-    for (auto x : {&Case<TypeParam>::o, &Case<TypeParam>::y, &Case<TypeParam>::lse, &Case<TypeParam>::dq,
-                   &Case<TypeParam>::dk, &Case<TypeParam>::dv})
+    for (auto x :
+         {&AttentionCase<TypeParam>::o, &AttentionCase<TypeParam>::y, &AttentionCase<TypeParam>::lse,
+          &AttentionCase<TypeParam>::dq, &AttentionCase<TypeParam>::dk, &AttentionCase<TypeParam>::dv})
       EXPECT_TRUE((once.*x).same_bits(twice.*x)) << shape.name();
   }
 }
 
 TYPED_TEST(Attention, BitsDoNotDependOnThreads) {
   for (const Shape& shape : kShapes) {
-    Case<TypeParam> one(shape), three(shape);
+    AttentionCase<TypeParam> one(shape), three(shape);
     test::with_threads(1, [&] { one.run_fwd(), one.run_bwd(); });
     test::with_threads(3, [&] { three.run_fwd(), three.run_bwd(); });
-    for (auto x : {&Case<TypeParam>::o, &Case<TypeParam>::y, &Case<TypeParam>::lse, &Case<TypeParam>::dq,
-                   &Case<TypeParam>::dk, &Case<TypeParam>::dv})
+    for (auto x :
+         {&AttentionCase<TypeParam>::o, &AttentionCase<TypeParam>::y, &AttentionCase<TypeParam>::lse,
+          &AttentionCase<TypeParam>::dq, &AttentionCase<TypeParam>::dk, &AttentionCase<TypeParam>::dv})
       EXPECT_TRUE((one.*x).same_bits(three.*x)) << shape.name();
   }
 }
@@ -363,11 +365,11 @@ TYPED_TEST(Attention, BitsDoNotDependOnThreads) {
 TYPED_TEST(Attention, LateQueriesAloneEqualTheirRowsOfTheWhole) {
   const Shape whole_shape{
       .B = 2, .T = 150, .H = 6, .Hp = 3, .Gk = 3, .Gv = 3, .v_modulo = 3, .E = 18, .D = 20};
-  Case<TypeParam> whole(whole_shape);
+  AttentionCase<TypeParam> whole(whole_shape);
   Definition<TypeParam> wanted(whole);
   whole.run_fwd();
   for (int64_t late : {1, 3, 4, 5, 16, 83, 149}) {
-    Case<TypeParam> c(whole_shape);
+    AttentionCase<TypeParam> c(whole_shape);
     AttentionFwd<TypeParam> args = c.fwd();
     args.start = whole_shape.T - late;
     args.q = args.q.time_range(args.start, late);
@@ -393,7 +395,7 @@ TYPED_TEST(Attention, LateQueriesAloneEqualTheirRowsOfTheWhole) {
 TYPED_TEST(Attention, TheFutureDoesNotReachThePast) {
   const Shape shape{.T = 100, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 8, .D = 8};
   for (int64_t changed : {1, 15, 16, 63, 64, 99}) {
-    Case<TypeParam> c(shape), other(shape);
+    AttentionCase<TypeParam> c(shape), other(shape);
     for (int64_t h = 0; h < 2; ++h) other.K().at(0, changed, h)[0] += 9, other.V().at(0, changed, h)[0] += 9;
     c.run_fwd(), other.run_fwd();
     for (int64_t h = 0; h < 2; ++h) {
@@ -408,7 +410,7 @@ TYPED_TEST(Attention, TheFutureDoesNotReachThePast) {
 // rise, so that is the query's own key under a positive query and key 0 under a negative one.
 TYPED_TEST(Attention, HugeScoresStayFinite) {
   for (int64_t T : {3, 130}) {
-    Case<TypeParam> c({.T = T});
+    AttentionCase<TypeParam> c({.T = T});
     for (int64_t i = 0; i < T; ++i) {
       c.q[i] = i % 3 == 0 ? TypeParam(-100) : TypeParam(100);
       c.k[i] = TypeParam(-100 + 200 * double(i) / double(T - 1));
@@ -427,7 +429,7 @@ TYPED_TEST(Attention, HugeScoresStayFinite) {
 
 TYPED_TEST(Attention, ANonFiniteInputIsNotHidden) {
   for (int64_t T : {3, 80}) {
-    Case<TypeParam> c({.T = T, .E = 2, .D = 2});
+    AttentionCase<TypeParam> c({.T = T, .E = 2, .D = 2});
     c.k[2] = std::numeric_limits<TypeParam>::quiet_NaN();  // key 1
     c.run_fwd();
     for (int64_t t = 0; t < T; ++t) EXPECT_EQ(std::isnan(c.o[2 * t]), t >= 1) << "row " << t << " of " << T;
@@ -435,7 +437,7 @@ TYPED_TEST(Attention, ANonFiniteInputIsNotHidden) {
 }
 
 TEST(AttentionFwd, WrongShapesAreNamed) {
-  Case<float> c({.B = 2, .T = 3, .H = 4, .Hp = 2, .Gk = 2, .Gv = 4, .E = 6, .D = 5});
+  AttentionCase<float> c({.B = 2, .T = 3, .H = 4, .Hp = 2, .Gk = 2, .Gv = 4, .E = 6, .D = 5});
   const auto refused = [&](auto change, std::vector<std::string> words) {
     AttentionFwd<float> args = c.fwd();
     change(args);
@@ -460,7 +462,7 @@ TEST(AttentionFwd, WrongShapesAreNamed) {
 }
 
 TEST(AttentionBwd, WrongShapesAreNamed) {
-  Case<double> c({.B = 2, .T = 3, .H = 4, .Hp = 2, .Gk = 2, .Gv = 4, .E = 6, .D = 5});
+  AttentionCase<double> c({.B = 2, .T = 3, .H = 4, .Hp = 2, .Gk = 2, .Gv = 4, .E = 6, .D = 5});
   const auto refused = [&](auto change, std::vector<std::string> words) {
     AttentionBwd<double> args = c.bwd();
     change(args);

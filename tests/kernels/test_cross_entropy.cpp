@@ -8,11 +8,12 @@ using test::Buffer;
 using test::kEps;
 
 template <class T>
-struct Case {
+struct CrossEntropyCase {
   Buffer<T> logits, loss;
   Buffer<int32_t> targets;
 
-  Case(int64_t N, int64_t V, double spread = 3, int64_t gap = 5) : logits(N, V, gap), loss(N), targets(N) {
+  CrossEntropyCase(int64_t N, int64_t V, double spread = 3, int64_t gap = 5)
+      : logits(N, V, gap), loss(N), targets(N) {
     logits.fill_normal("logits", spread);
     for (int64_t n = 0; n < N; ++n) targets[n] = int32_t((n * 7919 + V - 1) % V);
   }
@@ -23,7 +24,7 @@ struct Case {
 };
 
 TEST(CrossEntropy, ByHand) {
-  Case<float> k(1, 3);
+  CrossEntropyCase<float> k(1, 3);
   k.logits[0] = std::log(1.f), k.logits[1] = std::log(2.f), k.logits[2] = std::log(5.f), k.targets[0] = 1;
   k.run(4);
   EXPECT_NEAR(k.loss[0], std::log(4.0), 1e-6);  // probabilities 1/8, 2/8, 5/8
@@ -36,7 +37,7 @@ TEST(CrossEntropy, ByHand) {
 // most 256 terms before double takes over.
 template <class T>
 void equals_formula(int64_t N, int64_t V, double scale) {
-  Case<T> k(N, V);
+  CrossEntropyCase<T> k(N, V);
   Buffer<T> z = k.logits;
   k.run(scale);
   const double relative = (256 + 32) * kEps<T>;
@@ -64,7 +65,7 @@ TEST(CrossEntropy, EqualsTheFormulaOnRaggedShapesAndKeepsLogitsAtScaleZero) {
 
 TEST(CrossEntropy, GradientIsTheSlopeOfTheScaledLoss) {
   constexpr double kScale = 0.37;
-  Case<double> k(2, 21), graded(2, 21);
+  CrossEntropyCase<double> k(2, 21), graded(2, 21);
   graded.run(kScale);
   test::expect_slopes("dlogits", graded.logits, k.logits, [&] {
     k.run(0);
@@ -73,11 +74,11 @@ TEST(CrossEntropy, GradientIsTheSlopeOfTheScaledLoss) {
 }
 
 TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
-  Case<float> k(1, 20);
+  CrossEntropyCase<float> k(1, 20);
   k.logits.fill(-30000), k.logits[3] = 30000, k.targets[0] = 3;
   k.run(1);
   EXPECT_EQ(k.loss[0], 0);
-  Case<float> wrong(1, 20);
+  CrossEntropyCase<float> wrong(1, 20);
   wrong.logits.fill(-30000), wrong.logits[3] = 30000, wrong.targets[0] = 4;
   wrong.run(1);
   EXPECT_EQ(wrong.loss[0], 60000);
@@ -90,7 +91,7 @@ TEST(CrossEntropy, ANonFiniteLogitAnywhereGivesANonFiniteLossOfThatRowOnly) {
   for (const float bad : {kInf, -kInf, std::nanf("")})
     for (const int64_t at : {0, 1, 15, 16, 36})
       for (const double scale : {0.0, 1.0}) {
-        Case<float> k(2, 37);
+        CrossEntropyCase<float> k(2, 37);
         k.logits(1, at) = bad;
         k.run(scale);
         EXPECT_TRUE(std::isfinite(k.loss[0])) << bad << " at " << at;
@@ -100,16 +101,16 @@ TEST(CrossEntropy, ANonFiniteLogitAnywhereGivesANonFiniteLossOfThatRowOnly) {
 
 TEST(CrossEntropy, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(9, 5000);
+    CrossEntropyCase<float> k(9, 5000);
     k.run(0.5);
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  CrossEntropyCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.loss.same_bits(two.loss) && one.logits.same_bits(two.logits));
 }
 
 TEST(CrossEntropy, WrongShapesAreNamed) {
-  Case<float> k(3, 4);
+  CrossEntropyCase<float> k(3, 4);
   test::expect_shape_error(
       [&] {
         CrossEntropy<float> a{.loss = k.loss.vec(), .logits = k.logits.mat(), .targets = k.targets.vec()};

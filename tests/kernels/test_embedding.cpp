@@ -10,12 +10,12 @@ using test::kEps;
 constexpr int64_t kPositions = 40;
 
 template <class T>
-struct Case {
+struct EmbeddingCase {
   int64_t seq_len;
   Buffer<T> x, embed, pos, dx, dembed, dpos;
   Buffer<int32_t> tokens, scratch;
 
-  Case(int64_t B, int64_t seq, int64_t V, int64_t C, int64_t gap = 3)
+  EmbeddingCase(int64_t B, int64_t seq, int64_t V, int64_t C, int64_t gap = 3)
       : seq_len(seq),
         x(B * seq, C, gap),
         embed(V, C, gap),
@@ -48,7 +48,7 @@ struct Case {
 };
 
 TEST(Embedding, ByHand) {
-  Case<float> k(1, 2, 3, 1);
+  EmbeddingCase<float> k(1, 2, 3, 1);
   k.tokens[0] = 2, k.tokens[1] = 2, k.embed[2] = 10, k.pos[0] = 1, k.pos[1] = 2;
   cpu::embedding_fwd<float>({}, k.fwd());
   EXPECT_EQ(k.x[0], 11);
@@ -65,7 +65,7 @@ TEST(Embedding, ByHand) {
 template <class T>
 void equals_formula(int64_t B, int64_t seq, int64_t V, int64_t C) {
   constexpr int64_t kStart = 3;
-  Case<T> k(B, seq, V, C);
+  EmbeddingCase<T> k(B, seq, V, C);
   cpu::embedding_fwd<T>({}, k.fwd(kStart));
   cpu::embedding_bwd<T>({}, k.bwd());
   Buffer<double> dembed(V, C), dpos(kPositions, C);
@@ -92,13 +92,13 @@ TEST(Embedding, EqualsTheFormulaOnRaggedShapes) {
 }
 
 TEST(Embedding, WithoutPositionsRowsAreCopies) {
-  Case<float> k(2, 3, 9, 20);
+  EmbeddingCase<float> k(2, 3, 9, 20);
   EmbeddingFwd<float> a = k.fwd();
   a.pos = {};
   cpu::embedding_fwd<float>({}, a);
   for (int64_t n = 0; n < 6; ++n)
     for (int64_t c = 0; c < 20; ++c) EXPECT_EQ(k.x(n, c), k.embed(k.tokens[n], c));
-  Case<float> b(2, 3, 9, 20);
+  EmbeddingCase<float> b(2, 3, 9, 20);
   EmbeddingBwd<float> without = b.bwd();
   without.dpos = {};
   cpu::embedding_bwd<float>({}, without);
@@ -107,7 +107,7 @@ TEST(Embedding, WithoutPositionsRowsAreCopies) {
 }
 
 TEST(Embedding, BackwardIsTheSlopeOfForward) {
-  Case<double> k(2, 4, 6, 5);
+  EmbeddingCase<double> k(2, 4, 6, 5);
   k.dembed.fill(0), k.dpos.fill(0);
   cpu::embedding_bwd<double>({}, k.bwd());
   const auto loss = [&] {
@@ -122,17 +122,17 @@ TEST(Embedding, BackwardIsTheSlopeOfForward) {
 
 TEST(Embedding, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(20, 40, 100, 33);
+    EmbeddingCase<float> k(20, 40, 100, 33);
     cpu::embedding_fwd<float>({}, k.fwd());
     cpu::embedding_bwd<float>({}, k.bwd());
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  EmbeddingCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.x.same_bits(two.x) && one.dembed.same_bits(two.dembed) && one.dpos.same_bits(two.dpos));
 }
 
 TEST(Embedding, WrongShapesAreNamed) {
-  Case<float> k(2, 3, 9, 4);
+  EmbeddingCase<float> k(2, 3, 9, 4);
   test::expect_shape_error(
       [&] {
         EmbeddingFwd<float> a = k.fwd(kPositions - 2);

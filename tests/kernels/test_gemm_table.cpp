@@ -33,6 +33,16 @@ TEST(GemmTable, HoldsForOneLibraryAndGpu) {
   EXPECT_TRUE(other.add(""));
 }
 
+TEST(GemmTable, TakesAnothersChoicesInThePlaceOfItsOwn) {
+  GemmTable table("x"), first("x");
+  table.put(kSmall, kOne);
+  table.put(kLarge, kOne);
+  first.put(kSmall, kOther);
+  EXPECT_TRUE(table.add(first.text()));
+  EXPECT_EQ(*table.find(kSmall), kOther);
+  EXPECT_EQ(*table.find(kLarge), kOne);
+}
+
 TEST(GemmTable, RefusesWhatIsNotItsText) {
   GemmTable table("x");
   table.put(kSmall, kOne);

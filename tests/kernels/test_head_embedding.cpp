@@ -10,12 +10,12 @@ constexpr HeadEmbeddingForm kForms[] = {HeadEmbeddingForm::add, HeadEmbeddingFor
 
 // Every tensor the operation touches; rows lie `gap` apart. de starts at 1, outputs and scratch at NaN.
 template <class T>
-struct Case {
+struct HeadEmbeddingCase {
   HeadEmbeddingForm form;
   int64_t B, T_, H, D;
   Buffer<T> y, x, e, dy, dx, de, partial;
 
-  Case(HeadEmbeddingForm f, int64_t B_, int64_t t, int64_t h, int64_t d, int64_t gap = 0)
+  HeadEmbeddingCase(HeadEmbeddingForm f, int64_t B_, int64_t t, int64_t h, int64_t d, int64_t gap = 0)
       : form(f),
         B(B_),
         T_(t),
@@ -51,8 +51,8 @@ struct Case {
 };
 
 // Two tokens (1, 2) and (3, -1), two heads with embeddings (10, 20) and (0, -3).
-Case<float> two_heads(HeadEmbeddingForm form) {
-  Case<float> k(form, 1, 2, 2, 2);
+HeadEmbeddingCase<float> two_heads(HeadEmbeddingForm form) {
+  HeadEmbeddingCase<float> k(form, 1, 2, 2, 2);
   const float x[] = {1, 2, 3, -1}, e[] = {10, 20, 0, -3}, dy[] = {1, 2, 3, 4, 5, 6, 7, 8};
   for (int64_t i = 0; i < 4; ++i) k.x[i] = x[i], k.e[i] = e[i];
   for (int64_t i = 0; i < 8; ++i) k.dy[i] = dy[i];
@@ -65,21 +65,21 @@ void expect_values(const char* name, Buffer<float>& got, const std::vector<float
 }
 
 TEST(HeadEmbedding, AddByHand) {
-  Case<float> k = two_heads(HeadEmbeddingForm::add);
+  HeadEmbeddingCase<float> k = two_heads(HeadEmbeddingForm::add);
   expect_values("y", k.y, {11, 22, 1, -1, 13, 19, 3, -4});
   expect_values("dx", k.dx, {1 + 3, 2 + 4, 5 + 7, 6 + 8});
   expect_values("de", k.de, {1 + 1 + 5, 1 + 2 + 6, 1 + 3 + 7, 1 + 4 + 8});  // to the 1 that was there
 }
 
 TEST(HeadEmbedding, MulByHand) {
-  Case<float> k = two_heads(HeadEmbeddingForm::mul);
+  HeadEmbeddingCase<float> k = two_heads(HeadEmbeddingForm::mul);
   expect_values("y", k.y, {11, 42, 1, -4, 33, -21, 3, 2});
   expect_values("dx", k.dx, {1 * 11 + 3, 2 * 21 + 4 * -2, 5 * 11 + 7, 6 * 21 + 8 * -2});
   expect_values("de", k.de, {1 + 1 * 1 + 5 * 3, 1 + 2 * 2 + 6 * -1, 1 + 3 * 1 + 7 * 3, 1 + 4 * 2 + 8 * -1});
 }
 
 // A sum in double, beside the bound of one in T: each of its n terms passes through at most n + 2 roundings.
-struct Sum {
+struct HeadSum {
   double value = 0, size = 0;
   int64_t n = 0;
   void operator+=(double term) { value += term, size += std::abs(term), ++n; }
@@ -93,18 +93,18 @@ template <class T>
 void equals_formula(HeadEmbeddingForm form, int64_t t, int64_t H, int64_t D, int64_t gap) {
   SCOPED_TRACE(testing::Message() << "T " << t << " H " << H << " D " << D << " gap " << gap << " form "
                                   << int(form));
-  Case<T> k(form, 2, t, H, D, gap);
+  HeadEmbeddingCase<T> k(form, 2, t, H, D, gap);
   k.run_both();
   const bool mul = form == HeadEmbeddingForm::mul;
   for (int64_t d = 0; d < D; ++d) {
-    std::vector<Sum> dx(size_t(2 * t));
+    std::vector<HeadSum> dx(size_t(2 * t));
     for (int64_t h = 0; h < H; ++h) {
       const double e = double(k.e(h, d));
-      Sum de;
+      HeadSum de;
       de += 1;  // what was there
       for (int64_t n = 0; n < 2 * t; ++n) {
         const double x = double(k.x(n, d)), dy = double(k.dy(n * H + h, d));
-        Sum y;
+        HeadSum y;
         y += x, y += mul ? x * e : e;
         y.expect_near(k.y(n * H + h, d), "y", n * H + h, d);
         dx[size_t(n)] += mul ? dy * (1 + e) : dy;
@@ -130,7 +130,7 @@ TEST(HeadEmbedding, EqualsTheFormulaForAllShapes) {
 
 TEST(HeadEmbedding, BackwardIsTheSlopeOfForward) {
   for (const HeadEmbeddingForm form : kForms) {
-    Case<double> k(form, 2, 3, 4, 5);
+    HeadEmbeddingCase<double> k(form, 2, 3, 4, 5);
     k.de.fill(0);
     k.run_both();
     const auto dot = [&] {
@@ -147,17 +147,17 @@ TEST(HeadEmbedding, BackwardIsTheSlopeOfForward) {
 TEST(HeadEmbedding, SameBitsWithOneAndTwoThreads) {
   for (const HeadEmbeddingForm form : kForms) {
     const auto run = [&] {
-      Case<float> k(form, 3, 111, 13, 20);
+      HeadEmbeddingCase<float> k(form, 3, 111, 13, 20);
       k.run_both();
       return k;
     };
-    Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+    HeadEmbeddingCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
     EXPECT_TRUE(one.y.same_bits(two.y) && one.dx.same_bits(two.dx) && one.de.same_bits(two.de));
   }
 }
 
 TEST(HeadEmbedding, WrongShapesAreNamed) {
-  Case<float> k(HeadEmbeddingForm::add, 1, 2, 3, 4);
+  HeadEmbeddingCase<float> k(HeadEmbeddingForm::add, 1, 2, 3, 4);
   const auto fwd = [&](const auto& change) {
     HeadEmbeddingFwd<float> a = k.fwd();
     change(a);

@@ -8,7 +8,7 @@ using test::Buffer;
 
 // Every tensor the operation touches; rows lie `gap` apart.
 template <class T>
-struct Case {
+struct HeadGatesCase {
   int64_t B, T_, H, D;
   HeadRouting routing;
   double aux_weight = 0.3, scale = 0.7;
@@ -16,7 +16,7 @@ struct Case {
   Buffer<Accum<T>> aux_loss, load;
   Buffer<int32_t> chosen;
 
-  Case(int64_t B_, int64_t t, int64_t h, int64_t d, const HeadRouting& r, int64_t gap = 0)
+  HeadGatesCase(int64_t B_, int64_t t, int64_t h, int64_t d, const HeadRouting& r, int64_t gap = 0)
       : B(B_),
         T_(t),
         H(h),
@@ -62,7 +62,7 @@ struct Reference {
   std::vector<double> load;          // (H - S)
 
   template <class T>
-  explicit Reference(Case<T>& k) : load(size_t(k.routed())) {
+  explicit Reference(HeadGatesCase<T>& k) : load(size_t(k.routed())) {
     const int64_t S = k.routing.n_shared, R = k.routed(), top_k = k.routing.top_k;
     for (int64_t n = 0; n < k.N(); ++n) {
       const auto softmax = [&](int64_t first, int64_t count) {
@@ -111,7 +111,7 @@ std::vector<HeadRouting> routings(int64_t H) {
 }
 
 TEST(HeadGates, OneTokenByHand) {
-  Case<float> k(1, 1, 4, 1, {.n_shared = 1, .top_k = 2});
+  HeadGatesCase<float> k(1, 1, 4, 1, {.n_shared = 1, .top_k = 2});
   const double p[] = {0.25, 0.5, 0.25, 1.0 / 3, 2.0 / 3};  // the last of the routed heads ties with the first
   k.z[0] = 5;                                              // one shared head: its share is 1
   for (int64_t i = 0; i < 5; ++i) k.z[1 + i] = float(std::log(p[i]));
@@ -134,7 +134,7 @@ TEST(HeadGates, OneTokenByHand) {
 }
 
 TEST(HeadGates, OfEqualLogitsTheFirstAreChosenAndUnitGatesAreOne) {
-  Case<float> k(2, 3, 7, 5, {.n_shared = 2, .top_k = 3, .unit_gates = true});
+  HeadGatesCase<float> k(2, 3, 7, 5, {.n_shared = 2, .top_k = 3, .unit_gates = true});
   k.z.fill(-4);
   k.fwd();
   for (int64_t n = 0; n < k.N(); ++n)
@@ -149,7 +149,7 @@ template <class T>
 void equals_formula(int64_t H, int64_t D, const HeadRouting& routing, int64_t gap) {
   SCOPED_TRACE(testing::Message() << "H " << H << " D " << D << " S " << routing.n_shared << " k "
                                   << routing.top_k << " unit " << routing.unit_gates << " gap " << gap);
-  Case<T> k(2, 9, H, D, routing, gap);
+  HeadGatesCase<T> k(2, 9, H, D, routing, gap);
   k.aux_loss.fill(1);
   const Reference want(k);
   Buffer<T> dy = k.dy;
@@ -185,7 +185,7 @@ TEST(HeadGates, BackwardIsTheSlopeOfForwardAndOfTheBalanceLoss) {
   for (const HeadRouting& routing : routings(6)) {
     SCOPED_TRACE(testing::Message() << "S " << routing.n_shared << " k " << routing.top_k << " unit "
                                     << routing.unit_gates);
-    Case<double> k(2, 3, 6, 5, routing), gradients = k;
+    HeadGatesCase<double> k(2, 3, 6, 5, routing), gradients = k;
     gradients.fwd();
     gradients.bwd();
     const auto objective = [&] {
@@ -203,18 +203,18 @@ TEST(HeadGates, BackwardIsTheSlopeOfForwardAndOfTheBalanceLoss) {
 
 TEST(HeadGates, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(2, 40, 13, 20, {.n_shared = 4, .top_k = 3});
+    HeadGatesCase<float> k(2, 40, 13, 20, {.n_shared = 4, .top_k = 3});
     k.fwd();
     k.bwd();
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  HeadGatesCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.y.same_bits(two.y) && one.dy.same_bits(two.dy) && one.z.same_bits(two.z) &&
               one.aux_loss.same_bits(two.aux_loss) && one.load.same_bits(two.load));
 }
 
 TEST(HeadGates, LogitsThatAreNotNumbersChooseHeadsAllTheSame) {
-  Case<float> k(1, 1, 4, 3, {.n_shared = 0, .top_k = 4});
+  HeadGatesCase<float> k(1, 1, 4, 3, {.n_shared = 0, .top_k = 4});
   k.z.fill(NAN);
   k.fwd();
   k.bwd();
@@ -223,7 +223,7 @@ TEST(HeadGates, LogitsThatAreNotNumbersChooseHeadsAllTheSame) {
 }
 
 TEST(HeadGates, WrongShapesAreNamed) {
-  Case<float> k(1, 2, 4, 5, {.n_shared = 1, .top_k = 2});
+  HeadGatesCase<float> k(1, 2, 4, 5, {.n_shared = 1, .top_k = 2});
   const auto fwd = [&](auto change) {
     HeadGatesFwd<float> args = k.fwd_args();
     change(args);

@@ -9,11 +9,11 @@ using test::kEps;
 
 // Every tensor of one linear layer, rows with gaps. y and dx start at NaN, dw and dbias at 1.
 template <class T>
-struct Case {
+struct MatmulCase {
   int64_t N, in, out;
   Buffer<T> x, w, bias, residual, y, dy, dx, dw, dbias;
 
-  Case(int64_t rows, int64_t inputs, int64_t outputs, int64_t gap = 3)
+  MatmulCase(int64_t rows, int64_t inputs, int64_t outputs, int64_t gap = 3)
       : N(rows),
         in(inputs),
         out(outputs),
@@ -48,7 +48,7 @@ struct Case {
 };
 
 TEST(Matmul, ByHand) {
-  Case<float> k(1, 2, 2);
+  MatmulCase<float> k(1, 2, 2);
   k.x[0] = 2, k.x[1] = 3;
   k.w(0, 0) = 1, k.w(0, 1) = 4, k.w(1, 0) = -1, k.w(1, 1) = 5;
   k.bias[0] = 10, k.bias[1] = 20, k.residual[0] = 100, k.residual[1] = 200;
@@ -76,7 +76,7 @@ void expect_sum(T got, const Sum& sum, const char* name, int64_t i, int64_t j) {
 
 template <class T>
 void forward_equals_formula(int64_t N, int64_t in, int64_t out, bool bias, bool residual) {
-  Case<T> k(N, in, out);
+  MatmulCase<T> k(N, in, out);
   cpu::matmul_fwd<T>({}, k.fwd(bias, residual));
   for (int64_t n = 0; n < N; ++n)
     for (int64_t o = 0; o < out; ++o) {
@@ -91,7 +91,7 @@ void forward_equals_formula(int64_t N, int64_t in, int64_t out, bool bias, bool 
 
 template <class T>
 void backward_equals_formula(int64_t N, int64_t in, int64_t out, bool accumulate) {
-  Case<T> k(N, in, out);
+  MatmulCase<T> k(N, in, out);
   if (accumulate) k.dx.fill(1);
   cpu::matmul_bwd<T>({}, k.bwd(accumulate));
   for (int64_t n = 0; n < N; ++n)
@@ -117,11 +117,11 @@ void backward_equals_formula(int64_t N, int64_t in, int64_t out, bool accumulate
 }
 
 // (N, in, out): one row, odd sizes, several tiles each way, more rows than dw takes at a time (1024).
-constexpr int64_t kShapes[][3] = {{1, 1, 1},    {1, 37, 50},   {3, 16, 5},    {5, 1, 129},
-                                  {17, 33, 70}, {130, 7, 401}, {129, 390, 9}, {1037, 5, 19}};
+constexpr int64_t kProducts[][3] = {{1, 1, 1},    {1, 37, 50},   {3, 16, 5},    {5, 1, 129},
+                                    {17, 33, 70}, {130, 7, 401}, {129, 390, 9}, {1037, 5, 19}};
 
 TEST(Matmul, ForwardEqualsTheFormulaOnRaggedShapes) {
-  for (const auto& [N, in, out] : kShapes)
+  for (const auto& [N, in, out] : kProducts)
     for (const bool bias : {false, true})
       for (const bool residual : {false, true}) {
         forward_equals_formula<float>(N, in, out, bias, residual);
@@ -129,7 +129,7 @@ TEST(Matmul, ForwardEqualsTheFormulaOnRaggedShapes) {
       }
 }
 TEST(Matmul, BackwardEqualsTheFormulaOnRaggedShapes) {
-  for (const auto& [N, in, out] : kShapes)
+  for (const auto& [N, in, out] : kProducts)
     for (const bool accumulate : {false, true}) {
       backward_equals_formula<float>(N, in, out, accumulate);
       backward_equals_formula<double>(N, in, out, accumulate);
@@ -137,7 +137,7 @@ TEST(Matmul, BackwardEqualsTheFormulaOnRaggedShapes) {
 }
 
 TEST(Matmul, BackwardIsTheSlopeOfForward) {
-  Case<double> k(5, 7, 6);
+  MatmulCase<double> k(5, 7, 6);
   k.dw.fill(0), k.dbias.fill(0);
   cpu::matmul_bwd<double>({}, k.bwd());
   const auto loss = [&] {
@@ -153,7 +153,7 @@ TEST(Matmul, BackwardIsTheSlopeOfForward) {
 
 TEST(Matmul, ResidualMayBeTheOutput) {
   for (const bool bias : {false, true}) {
-    Case<float> apart(9, 20, 40), together(9, 20, 40);
+    MatmulCase<float> apart(9, 20, 40), together(9, 20, 40);
     together.y.fill_normal("residual");
     cpu::matmul_fwd<float>({}, apart.fwd(bias));
     MatmulFwd<float> a = together.fwd(bias);
@@ -164,7 +164,7 @@ TEST(Matmul, ResidualMayBeTheOutput) {
 }
 
 TEST(Matmul, AbsentGradientsAreLeftAlone) {
-  Case<float> all(6, 5, 20), some(6, 5, 20);
+  MatmulCase<float> all(6, 5, 20), some(6, 5, 20);
   const MatmulBwd<float> every = some.bwd();
   cpu::matmul_bwd<float>({}, all.bwd());
 
@@ -191,15 +191,15 @@ TEST(Matmul, SameBitsWithOneTwoAndThreeThreads) {
       {4, 300, 40}, {1, 700, 300}, {200, 300, 500}, {128, 2000, 48}, {700, 384, 64}};
   for (const auto& shape : kThreaded) {
     const auto run = [&] {
-      Case<float> k(shape[0], shape[1], shape[2], 0);
+      MatmulCase<float> k(shape[0], shape[1], shape[2], 0);
       cpu::matmul_fwd<float>({}, k.fwd());
       cpu::matmul_bwd<float>({}, k.bwd());
       return k;
     };
     SCOPED_TRACE(testing::PrintToString(shape));
-    Case<float> one = test::with_threads(1, run);
+    MatmulCase<float> one = test::with_threads(1, run);
     for (const int threads : {2, 3}) {
-      Case<float> more = test::with_threads(threads, run);
+      MatmulCase<float> more = test::with_threads(threads, run);
       EXPECT_TRUE(one.y.same_bits(more.y));
       EXPECT_TRUE(one.dx.same_bits(more.dx));
       EXPECT_TRUE(one.dw.same_bits(more.dw));
@@ -209,7 +209,7 @@ TEST(Matmul, SameBitsWithOneTwoAndThreeThreads) {
 }
 
 TEST(Matmul, WrongShapesAreNamed) {
-  Case<float> k(3, 4, 5);
+  MatmulCase<float> k(3, 4, 5);
   test::expect_shape_error(
       [&] {
         MatmulFwd<float> a = k.fwd();

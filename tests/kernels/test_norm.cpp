@@ -11,11 +11,11 @@ constexpr double kNormEps = 1e-5;
 
 // Every tensor of one norm, views with gaps between the rows; dx, dw, db start at 1, outputs at NaN.
 template <class T>
-struct Case {
+struct NormCase {
   bool layer;
   Buffer<T> x, w, b, y, rstd, mean, dx, dw, db, dy, partial;
 
-  Case(bool is_layer, int64_t N, int64_t C, int64_t gap = 3)
+  NormCase(bool is_layer, int64_t N, int64_t C, int64_t gap = 3)
       : layer(is_layer),
         x(N, C, gap),
         w(C),
@@ -58,7 +58,7 @@ struct Case {
 };
 
 TEST(Norm, RmsnormByHand) {
-  Case<float> k(false, 1, 2, 0);
+  NormCase<float> k(false, 1, 2, 0);
   k.x[0] = 3, k.x[1] = 4, k.w[0] = 1, k.w[1] = 2;
   cpu::norm_fwd<float>({}, k.fwd());
   EXPECT_NEAR(k.y[0], 3 / std::sqrt(12.5), 1e-6);  // mean square = (9 + 16) / 2
@@ -66,7 +66,7 @@ TEST(Norm, RmsnormByHand) {
 }
 
 TEST(Norm, LayernormByHand) {
-  Case<double> k(true, 1, 2, 0);
+  NormCase<double> k(true, 1, 2, 0);
   k.x[0] = 3, k.x[1] = 7, k.w[0] = 1, k.w[1] = 3, k.b[0] = 10, k.b[1] = 20;
   cpu::norm_fwd<double>({}, k.fwd());
   EXPECT_NEAR(k.mean[0], 5, 1e-15);  // deviations -2 and 2, so the normalised row is -1, 1
@@ -78,7 +78,7 @@ TEST(Norm, LayernormByHand) {
 // A sum of C terms in T is wrong by at most C eps of the sum of magnitudes, here below 4 a term.
 template <class T>
 void equals_formula(bool layer, int64_t N, int64_t C) {
-  Case<T> k(layer, N, C);
+  NormCase<T> k(layer, N, C);
   cpu::norm_fwd<T>({}, k.fwd());
   for (int64_t n = 0; n < N; ++n) {
     double mean = 0, square = 0;
@@ -102,7 +102,7 @@ TEST(Norm, ForwardEqualsTheFormulaOnRaggedShapes) {
 }
 
 void backward_is_slope(bool layer) {
-  Case<double> k(layer, 35, 11);  // 35 rows: two partials, 18 + 17
+  NormCase<double> k(layer, 35, 11);  // 35 rows: two partials, 18 + 17
   k.run_both();
   const auto loss = [&] {
     cpu::norm_fwd<double>({}, k.fwd());
@@ -125,8 +125,8 @@ TEST(Norm, LayernormBackwardAddsTheSlope) {
 
 TEST(Norm, FloatBackwardEqualsDouble) {
   for (const bool layer : {false, true}) {
-    Case<float> f(layer, 70, 37);
-    Case<double> d(layer, 70, 37);
+    NormCase<float> f(layer, 70, 37);
+    NormCase<double> d(layer, 70, 37);
     f.run_both(), d.run_both();
     // Row sums of 37 terms and column sums of 70, each term below 20.
     for (int64_t i = 0; i < d.dx.size(); ++i) ASSERT_NEAR(f.dx[i], d.dx[i], 37 * 20 * kEps<float>);
@@ -137,11 +137,11 @@ TEST(Norm, FloatBackwardEqualsDouble) {
 
 TEST(Norm, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(true, 129, 50);
+    NormCase<float> k(true, 129, 50);
     k.run_both();
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  NormCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.y.same_bits(two.y));
   EXPECT_TRUE(one.dx.same_bits(two.dx));
   EXPECT_TRUE(one.dw.same_bits(two.dw));
@@ -149,7 +149,7 @@ TEST(Norm, SameBitsWithOneAndTwoThreads) {
 }
 
 TEST(Norm, WrongShapesAreNamed) {
-  Case<float> k(true, 3, 4);
+  NormCase<float> k(true, 3, 4);
   test::expect_shape_error(
       [&] {
         NormFwd<float> a = k.fwd();

@@ -30,7 +30,7 @@ TEST(RepeatHeads, BackwardSumsAGroupByHand) {
 }
 
 template <class T>
-void equals_formula(int64_t G, int64_t H, int64_t D, int64_t gap) {
+void repeat_equals_formula(int64_t G, int64_t H, int64_t D, int64_t gap) {
   constexpr int64_t B = 2, kT = 19;
   Buffer<T> x(B * kT * G, D, gap), y(B * kT * H, D, gap + 3), dy(B * kT * H, D, gap), dx(B * kT * G, D, 2);
   x.fill_normal("x"), dy.fill_normal("dy");
@@ -53,8 +53,8 @@ TEST(RepeatHeads, EqualsTheFormulaForAllShapes) {
   for (const auto& [G, H] : {std::pair{1, 1}, {1, 13}, {3, 3}, {2, 6}})
     for (const int64_t D : {1, 16, 33, 64})
       for (const int64_t gap : {0, 5}) {
-        equals_formula<float>(G, H, D, gap);
-        equals_formula<double>(G, H, D, gap);
+        repeat_equals_formula<float>(G, H, D, gap);
+        repeat_equals_formula<double>(G, H, D, gap);
       }
 }
 

@@ -55,13 +55,13 @@ struct Params {
 
 // Every tensor the operation touches: x and dx lie as [B,T,H,D] inside wider rows, y and dy as [B,Hs,T,E].
 template <class T>
-struct Case {
+struct SasCase {
   Size s;
   int64_t E;
   Buffer<T> x, dx, y, dy, cos, sin, partial;
   Params<T> w, dw;
 
-  explicit Case(const Size& size)
+  explicit SasCase(const Size& size)
       : s(size),
         E(s.E ? s.E : s.D),
         x(s.B * s.T, s.H * s.D, 5),
@@ -121,7 +121,7 @@ using Lines = std::vector<std::vector<double>>;
 // The formula, one token, in double. magnitude: every term by its absolute value and relu left out, which
 // bounds the sum of what is added; times epsilon and the number of additions, it bounds the rounding.
 template <class T>
-Lines plain_token(Case<T>& k, int64_t b, int64_t t, bool magnitude) {
+Lines plain_token(SasCase<T>& k, int64_t b, int64_t t, bool magnitude) {
   const Size& s = k.s;
   const auto value = [&](T v) { return magnitude ? std::abs(double(v)) : double(v); };
   const auto relu = [&](double v) { return v > 0 ? v : 0; };
@@ -176,7 +176,7 @@ Lines plain_token(Case<T>& k, int64_t b, int64_t t, bool magnitude) {
 template <class T>
 void expect_plain_formula(const Size& s) {
   SCOPED_TRACE(testing::Message() << s);
-  Case<T> k(s);
+  SasCase<T> k(s);
   cpu::sas_fwd<T>({}, k.fwd());
   const double additions =
       double(s.H * s.K + s.Hs * s.K + (s.E ? s.D + s.E : 0) + 6);  // biases, residuals, rope
@@ -205,7 +205,7 @@ const Size kRagged[] = {
 };
 
 TEST(SasFwd, ConvolutionPadsWithZerosAndReluStaysInTheBranch) {
-  Case<float> k({1, 1, 1, 3, 1, 0, 3});
+  SasCase<float> k({1, 1, 1, 3, 1, 0, 3});
   for (int i = 0; i < 3; ++i) {
     k.x[i] = float(i + 1);                    // 1 2 3
     k.w.conv1_w[i] = float(std::pow(10, i));  // 1 10 100
@@ -221,7 +221,7 @@ TEST(SasFwd, ConvolutionPadsWithZerosAndReluStaysInTheBranch) {
 }
 
 TEST(SasFwd, ProjectionsKeepTheNegativePartOutsideTheBranchAndRopeComesLast) {
-  Case<float> k({1, 1, 1, 2, 1, 2, 0, true, 1});
+  SasCase<float> k({1, 1, 1, 2, 1, 2, 0, true, 1});
   k.x[0] = 1, k.x[1] = -2;
   const float proj1[] = {1, 1, 2, 0}, proj2[] = {3, 4, 5, 6};
   for (int i = 0; i < 4; ++i) k.w.proj1_w[i] = proj1[i], k.w.proj2_w[i] = proj2[i];
@@ -242,7 +242,7 @@ TEST(SasFwd, EqualsThePlainFormulaOnRaggedShapes) {
 }
 
 TEST(SasFwd, ReluDoesNotHideANan) {
-  Case<float> k({1, 2, 1, 8, 2, 0, 3});
+  SasCase<float> k({1, 2, 1, 8, 2, 0, 3});
   k.x[0] = std::nanf("");
   cpu::sas_fwd<float>({}, k.fwd());
   EXPECT_TRUE(std::isnan(k.y[2])) << "conv1 brings it to features 0 and 1, only conv2 to 2";
@@ -252,10 +252,10 @@ TEST(SasFwd, ReluDoesNotHideANan) {
 
 TEST(SasFwd, ATokenHasTheSameBitsAloneAndAmongOthers) {
   const int64_t T = 37, H = 3, D = 20, Hs = 5, E = 22;
-  Case<float> all({1, T, H, D, Hs, E, 5, true});
+  SasCase<float> all({1, T, H, D, Hs, E, 5, true});
   cpu::sas_fwd<float>({}, all.fwd());
   for (int64_t t : {0, 15, 16, 36}) {
-    Case<float> one({1, 1, H, D, Hs, E, 5, true, t});
+    SasCase<float> one({1, 1, H, D, Hs, E, 5, true, t});
     for (int64_t i = 0; i < H * D; ++i) one.x[i] = all.x(t, i);
     cpu::sas_fwd<float>({}, one.fwd());
     for (int64_t h = 0; h < Hs; ++h)
@@ -269,7 +269,7 @@ TEST(SasBwd, GradientsAreTheSlopesOfForward) {
                         {1, 70, 1, 2, 2, 2, 3, true}};
   for (const Size& s : sizes) {
     SCOPED_TRACE(testing::Message() << s);
-    Case<double> k(s);
+    SasCase<double> k(s);
     cpu::sas_bwd<double>({}, k.bwd());
     const auto objective = [&] { return k.objective(); };
     expect_slopes("dx", k.dx, k.x, objective);
@@ -291,8 +291,8 @@ void expect_rounded(const char* name, Buffer<float>& got, Buffer<double>& wanted
 TEST(SasBwd, FloatEqualsDoubleOnRaggedShapes) {
   for (const Size& s : kRagged) {
     SCOPED_TRACE(testing::Message() << s);
-    Case<float> k(s);
-    Case<double> exact(s);
+    SasCase<float> k(s);
+    SasCase<double> exact(s);
     for (int64_t i = 0; i < k.x.size(); ++i) exact.x[i] = k.x[i];
     for (int64_t i = 0; i < k.dy.size(); ++i) exact.dy[i] = k.dy[i];
     const auto from = k.w.present(s);
@@ -318,7 +318,7 @@ TEST(SasBwd, FloatEqualsDoubleOnRaggedShapes) {
 
 TEST(SasBwd, ParameterGradientsAccumulateAndInputGradientsOverwrite) {
   const Size s{2, 5, 2, 6, 4, 8, 3, true};
-  Case<double> once(s), twice(s);
+  SasCase<double> once(s), twice(s);
   cpu::sas_bwd<double>({}, once.bwd());
   cpu::sas_bwd<double>({}, twice.bwd());
   cpu::sas_bwd<double>({}, twice.bwd());
@@ -331,7 +331,7 @@ TEST(SasBwd, ParameterGradientsAccumulateAndInputGradientsOverwrite) {
 
 TEST(Sas, TheNumberOfThreadsChangesNoBit) {
   for (const Size& s : {Size{3, 67, 2, 12, 7, 10, 5, true}, Size{3, 67, 2, 12, 7, 0, 3}}) {
-    Case<float> one(s), two(s);
+    SasCase<float> one(s), two(s);
     for (auto [threads, k] : {std::pair{1, &one}, std::pair{2, &two}})
       with_threads(threads, [k = k] {
         cpu::sas_fwd<float>({}, k->fwd());
@@ -347,9 +347,9 @@ TEST(Sas, TheNumberOfThreadsChangesNoBit) {
 
 TEST(Sas, NansOfAnEarlierCallLeaveNoTrace) {
   const Size s{1, 5, 2, 6, 4, 8, 5, true};
-  Case<float> before(s), poison({1, 16, 8, 40, 12, 30, 5}), after(s);
+  SasCase<float> before(s), poison({1, 16, 8, 40, 12, 30, 5}), after(s);
   poison.x.fill(std::nan("")), poison.dy.fill(std::nan(""));
-  for (Case<float>* k : {&before, &poison, &after})
+  for (SasCase<float>* k : {&before, &poison, &after})
     with_threads(1, [k] {
       cpu::sas_fwd<float>({}, k->fwd());
       cpu::sas_bwd<float>({}, k->bwd());
@@ -362,7 +362,7 @@ TEST(Sas, NansOfAnEarlierCallLeaveNoTrace) {
 }
 
 TEST(Sas, AWrongShapeIsNamed) {
-  Case<float> k({2, 3, 2, 4, 6, 8, 3, true});
+  SasCase<float> k({2, 3, 2, 4, 6, 8, 3, true});
   const auto refused = [](auto op, auto&& spoil, const std::vector<std::string>& words) {
     spoil(op);
     expect_shape_error([&] { op.check(); }, words);
@@ -390,10 +390,10 @@ TEST(Sas, AWrongShapeIsNamed) {
   refused(k.bwd(), [](auto& a) { a.dw.conv2_w.cols = 1; }, {"dw: conv2_w", "(6, 18)", "(6, 1)"});
   refused(k.bwd(), [](auto& a) { a.partial.size -= 1; }, {"partial", std::to_string(k.partial.size() - 1)});
 
-  Case<float> bare({1, 2, 3, 4, 3, 0, 0});
+  SasCase<float> bare({1, 2, 3, 4, 3, 0, 0});
   refused(bare.fwd(), [](auto& a) { a.y.H = 5; }, {"y ", "(1, 2, 3, 4)", "(1, 2, 5, 4)"});
   refused(bare.fwd(), [](auto& a) { a.y.D = 5; }, {"y ", "(1, 2, 3, 4)", "(1, 2, 3, 5)"});
-  Case<float> odd({1, 2, 3, 5, 3, 0, 0, true});
+  SasCase<float> odd({1, 2, 3, 5, 3, 0, 0, true});
   refused(odd.fwd(), [](auto&) {}, {"y ", "even", "5"});
 }
 

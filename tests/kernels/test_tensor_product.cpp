@@ -8,11 +8,11 @@ using test::Buffer;
 
 // Every tensor the operation touches; rows lie `gap` apart.
 template <class T>
-struct Case {
+struct TensorProductCase {
   int64_t B, T_, R, H, D;
   Buffer<T> y, a, b, dy, da, db;
 
-  Case(int64_t B_, int64_t t, int64_t r, int64_t h, int64_t d, int64_t gap = 0)
+  TensorProductCase(int64_t B_, int64_t t, int64_t r, int64_t h, int64_t d, int64_t gap = 0)
       : B(B_),
         T_(t),
         R(r),
@@ -41,7 +41,7 @@ struct Case {
 };
 
 TEST(TensorProduct, TwoRanksByHand) {
-  Case<float> k(1, 1, 2, 2, 3);
+  TensorProductCase<float> k(1, 1, 2, 2, 3);
   const float a[] = {1, 2, 3, 4}, b[] = {1, 0, 2, 0, 1, 1};  // a: rank 0 has (1, 2), rank 1 (3, 4)
   for (int64_t i = 0; i < 4; ++i) k.a[i] = a[i];
   for (int64_t i = 0; i < 6; ++i) k.b[i] = b[i];
@@ -58,9 +58,9 @@ TEST(TensorProduct, TwoRanksByHand) {
 }
 
 template <class T>
-void equals_formula(int64_t R, int64_t H, int64_t D, int64_t gap) {
+void product_equals_formula(int64_t R, int64_t H, int64_t D, int64_t gap) {
   SCOPED_TRACE(testing::Message() << "R " << R << " H " << H << " D " << D << " gap " << gap);
-  Case<T> k(2, 9, R, H, D, gap);
+  TensorProductCase<T> k(2, 9, R, H, D, gap);
   k.fwd();
   k.bwd();
   // Sums of n products of normal values: each of 2 n roundings is wrong by kEps of at most about 20 n.
@@ -95,13 +95,13 @@ TEST(TensorProduct, EqualsTheFormulaForAllShapes) {
     for (const int64_t H : {1, 5, 16, 34})
       for (const int64_t D : {1, 10, 16, 64, 96})
         for (const int64_t gap : {0, 3}) {
-          equals_formula<float>(R, H, D, gap);
-          equals_formula<double>(R, H, D, gap);
+          product_equals_formula<float>(R, H, D, gap);
+          product_equals_formula<double>(R, H, D, gap);
         }
 }
 
 TEST(TensorProduct, BackwardIsTheSlopeOfForward) {
-  Case<double> k(2, 2, 3, 5, 6);
+  TensorProductCase<double> k(2, 2, 3, 5, 6);
   k.bwd();
   const auto dot = [&] {
     k.fwd();
@@ -115,17 +115,17 @@ TEST(TensorProduct, BackwardIsTheSlopeOfForward) {
 
 TEST(TensorProduct, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
-    Case<float> k(2, 40, 6, 13, 20);
+    TensorProductCase<float> k(2, 40, 6, 13, 20);
     k.fwd();
     k.bwd();
     return k;
   };
-  Case<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
+  TensorProductCase<float> one = test::with_threads(1, run), two = test::with_threads(2, run);
   EXPECT_TRUE(one.y.same_bits(two.y) && one.da.same_bits(two.da) && one.db.same_bits(two.db));
 }
 
 TEST(TensorProduct, WrongShapesAreNamed) {
-  Case<float> k(1, 2, 3, 4, 5);
+  TensorProductCase<float> k(1, 2, 3, 4, 5);
   const auto fwd = [&](int64_t a_ranks, int64_t a_heads, int64_t b_ranks) {
     cpu::tensor_product_fwd<float>(
         {}, {.y = k.view(k.y, 4, 5), .a = k.view(k.a, a_ranks, a_heads), .b = k.view(k.b, b_ranks, 5)});

@@ -14,7 +14,7 @@ using Files = std::map<std::string, std::string>;  // under sys/fs/cgroup
 constexpr const char* kNone1 = "9223372036854771712";
 constexpr const char* kNone1Of64KiB = "9223372036854710272";
 
-int64_t limit_of(const std::string& own_groups, const Files& files) {
+int64_t memory_limit_of(const std::string& own_groups, const Files& files) {
   const test::OwnFolder folder;
   const auto write = [&](const std::filesystem::path& path, const std::string& text) {
     std::filesystem::create_directories(path.parent_path());
@@ -26,21 +26,26 @@ int64_t limit_of(const std::string& own_groups, const Files& files) {
 }
 
 TEST(GroupMemoryLimit, IsTheGroupsOwn) {
-  EXPECT_EQ(limit_of("0::/job/step\n", {{"job/step/memory.max", "4096"}, {"other/memory.max", "1"}}), 4096);
+  EXPECT_EQ(memory_limit_of("0::/job/step\n", {{"job/step/memory.max", "4096"}, {"other/memory.max", "1"}}),
+            4096);
 }
 
 TEST(GroupMemoryLimit, IsTheLeastOnTheWayUp) {
-  EXPECT_EQ(limit_of("0::/job/step\n", {{"job/step/memory.max", "max"}, {"job/memory.max", "4096"}}), 4096);
-  EXPECT_EQ(limit_of("0::/job/step\n", {{"job/step/memory.max", "8192"}, {"job/memory.max", "4096"}}), 4096);
-  EXPECT_EQ(limit_of("0::/job/step\n", {{"job/step/memory.max", "4096"}, {"memory.max", "8192"}}), 4096);
-  EXPECT_EQ(limit_of("0::/job/step\n", {{"job/step/memory.max", "8192"}, {"memory.max", "4096"}}), 4096);
+  EXPECT_EQ(memory_limit_of("0::/job/step\n", {{"job/step/memory.max", "max"}, {"job/memory.max", "4096"}}),
+            4096);
+  EXPECT_EQ(memory_limit_of("0::/job/step\n", {{"job/step/memory.max", "8192"}, {"job/memory.max", "4096"}}),
+            4096);
+  EXPECT_EQ(memory_limit_of("0::/job/step\n", {{"job/step/memory.max", "4096"}, {"memory.max", "8192"}}),
+            4096);
+  EXPECT_EQ(memory_limit_of("0::/job/step\n", {{"job/step/memory.max", "8192"}, {"memory.max", "4096"}}),
+            4096);
 }
 
 TEST(GroupMemoryLimit, OfAContainerThatCannotSeeItsPathIsTheRoots) {
-  EXPECT_EQ(limit_of("0::/docker/0a1b\n", {{"memory.max", "4096"}}), 4096);
-  EXPECT_EQ(limit_of("0::/../../other\n", {{"memory.max", "4096"}}), 4096);
-  EXPECT_EQ(limit_of("4:memory:/docker/0a1b\n", {{"memory/memory.limit_in_bytes", "4096"}}), 4096);
-  EXPECT_EQ(limit_of("0::/\n", {{"memory.max", "4096"}}), 4096);
+  EXPECT_EQ(memory_limit_of("0::/docker/0a1b\n", {{"memory.max", "4096"}}), 4096);
+  EXPECT_EQ(memory_limit_of("0::/../../other\n", {{"memory.max", "4096"}}), 4096);
+  EXPECT_EQ(memory_limit_of("4:memory:/docker/0a1b\n", {{"memory/memory.limit_in_bytes", "4096"}}), 4096);
+  EXPECT_EQ(memory_limit_of("0::/\n", {{"memory.max", "4096"}}), 4096);
 }
 
 TEST(GroupMemoryLimit, FollowsVersionOneAlsoBesideVersionTwo) {
@@ -50,18 +55,18 @@ TEST(GroupMemoryLimit, FollowsVersionOneAlsoBesideVersionTwo) {
                       {"memory/job/memory.limit_in_bytes", kNone1},
                       {"memory/other/memory.limit_in_bytes", "1"},
                       {"job/step/memory.max", "1"}};
-  EXPECT_EQ(limit_of(groups, step), 8192);
+  EXPECT_EQ(memory_limit_of(groups, step), 8192);
   Files both = step;
   both["two/memory.max"] = "4096";
-  EXPECT_EQ(limit_of(groups, both), 4096);
+  EXPECT_EQ(memory_limit_of(groups, both), 4096);
 }
 
 TEST(GroupMemoryLimit, IsZeroWhereNothingLimits) {
-  EXPECT_EQ(limit_of("0::/job\n", {{"job/memory.max", "max"}}), 0);
-  EXPECT_EQ(limit_of("0::/job\n", {}), 0);
-  EXPECT_EQ(limit_of("", {{"memory.max", "4096"}}), 0);
+  EXPECT_EQ(memory_limit_of("0::/job\n", {{"job/memory.max", "max"}}), 0);
+  EXPECT_EQ(memory_limit_of("0::/job\n", {}), 0);
+  EXPECT_EQ(memory_limit_of("", {{"memory.max", "4096"}}), 0);
   for (const char* none : {kNone1, kNone1Of64KiB, "18446744073709551615"})
-    EXPECT_EQ(limit_of("4:memory:/\n", {{"memory/memory.limit_in_bytes", none}}), 0) << none;
+    EXPECT_EQ(memory_limit_of("4:memory:/\n", {{"memory/memory.limit_in_bytes", none}}), 0) << none;
   EXPECT_EQ(group_memory_limit("/nowhere", "/nowhere"), 0);
 }
 

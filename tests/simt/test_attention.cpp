@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "kernels/attention.h"
 #include "kernels/attention_plan.h"
+#include "kernels/cuda/paths.h"
 #include "simt/twin.h"
 
 namespace saslm {
@@ -68,10 +69,12 @@ struct Tensor {
     return all;
   }
   void expect_within(const char* name) {
+    TwinLog log(name, Twin<T>::kTypeName);
     for (int64_t i = 0; i < twin.size(); ++i) {
       const double got = double(float(twin[i])), want = twin.twin(i);
-      ASSERT_LE(std::abs(got - want), bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]))
-          << name << "[" << i << "]: got " << got << ", want " << want;
+      const double allowed = bound[size_t(i)] + kEpsilon<T> * (std::abs(want) + bound[size_t(i)]);
+      log.add(std::abs(got - want), allowed);
+      ASSERT_LE(std::abs(got - want), allowed) << name << "[" << i << "]: got " << got << ", want " << want;
     }
   }
 };
@@ -229,8 +232,9 @@ constexpr auto every_schedule = simt::Schedules::every, one_schedule = simt::Sch
 enum Directions { both, backward };
 
 template <class T>
-void expect_twin(const Shape& s, simt::Schedules schedules = every_schedule, Directions directions = both) {
-  SCOPED_TRACE(s.name());
+void expect_twin(const Shape& s, simt::Schedules schedules = every_schedule, Directions directions = both,
+                 size_t shared_bytes = simt::kMaxSharedBytes) {
+  SCOPED_TRACE(s.name() + ", " + std::to_string(shared_bytes) + " bytes of shared memory");
   Case<T> c(s);
   cpu::attention_fwd<double>({}, c.template fwd<double>());
   // Backward starts from what forward left, rounded, on both sides.
@@ -268,7 +272,7 @@ void expect_twin(const Shape& s, simt::Schedules schedules = every_schedule, Dir
     if (first.empty()) first = bits;
     EXPECT_EQ(bits, first) << "not the bits of the first schedule";
   };
-  simt::for_schedules(schedules, simt::kMaxSharedBytes, run);
+  simt::for_schedules(schedules, shared_bytes, run);
 }
 
 // Every path and border: tiles of 64 keys and 128 queries in forward, 128 keys and 64 queries in backward; 32
@@ -299,11 +303,40 @@ TEST(SimtAttentionTiles, IsItsTwinOverManyTiles) {
 // The other tiles that are compiled, whole and padded; then widths that no tile holds, and rows that do not
 // begin on 16 bytes.
 TEST(SimtAttentionTiles, TakesAnyWidth) {
-  const int64_t pairs[][2] = {{64, 64},  {96, 64},  {96, 96}, {128, 128}, {192, 128},
-                              {8, 64},   {72, 8},   {40, 80}, {120, 8},   {136, 104},
-                              {200, 16}, {16, 136}, {7, 5},   {12, 8},    {8, 1}};
+  const int64_t pairs[][2] = {{64, 64}, {96, 64}, {96, 96},   {128, 128}, {192, 128}, {8, 64},   {72, 8},
+                              {40, 80}, {120, 8}, {136, 104}, {200, 16},  {16, 136},  {7, 5},    {12, 8},
+                              {8, 1},   {2, 2},   {80, 80},   {100, 50},  {100, 100}, {130, 10}, {90, 70}};
   for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 70, .E = E, .D = D}, one_schedule);
   expect_twin<float>({.T = 35, .H = 2, .Hp = 2, .Gk = 1, .Gv = 2, .E = 33, .D = 70}, one_schedule);
+}
+
+// Splits of a unit, whose dq are added up, at the widths that IsItsTwinOverManyTiles leaves.
+TEST(SimtAttentionTiles, AddsUpTheSplitsOfEveryWidth) {
+  const int64_t pairs[][2] = {{96, 64}, {96, 96}, {128, 128}, {192, 128}};
+  for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 389, .E = E, .D = D}, one_schedule, backward);
+}
+
+// Rows that begin on 4 bytes: over several tiles, with groups to average over and shared heads, in parts of
+// one tensor.
+TEST(SimtAttentionTiles, TakesEvenWidths) {
+  expect_twin<bf16>({.T = 150, .H = 4, .Hp = 2, .Gk = 2, .Gv = 2, .E = 50, .D = 38}, simt::Schedules::two);
+  expect_twin<bf16>({.T = 140, .H = 2, .Hp = 1, .Gk = 2, .Gv = 2, .E = 100, .D = 100, .layout = Shape::BHTD},
+                    one_schedule);
+  expect_twin<bf16>({.T = 70, .H = 3, .Hp = 3, .Gk = 3, .Gv = 3, .E = 44, .D = 44, .layout = Shape::fused},
+                    one_schedule);
+}
+
+// Backward where the widest tiles do not fit: half the keys, over several of their blocks, in two splits.
+TEST(SimtAttentionTiles, FitsCardsOfLessSharedMemory) {
+  constexpr size_t k99 = 99 * 1024, k163 = 163 * 1024;
+  const int64_t pairs[][2] = {{64, 64}, {96, 64}, {96, 96}, {128, 128}, {192, 128}};
+  for (const auto& [E, D] : pairs) {
+    expect_twin<bf16>({.T = 70, .E = E, .D = D}, one_schedule, both, k163);
+    expect_twin<bf16>({.T = 150, .H = 2, .Hp = 2, .E = E, .D = D}, one_schedule, both, k99);
+  }
+  expect_twin<bf16>({.T = 300, .E = 96, .D = 96}, one_schedule, backward, k99);
+  expect_twin<bf16>({.T = 70, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .E = 88, .D = 80},
+                    every_schedule, backward, k99);
 }
 
 TYPED_TEST(SimtAttention, GoesOnFromACache) {

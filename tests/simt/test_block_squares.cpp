@@ -19,11 +19,13 @@ std::vector<double> sums_of(int64_t size, int64_t first) {
   simt::for_every_schedule([&](Stream stream) {
     out.restart(-1);
     cuda::block_squares(stream, {.out = {&out[0], blocks}, .x = {&x[first], size}});
+    TwinLog log("sums", "double");
     for (int64_t b = 0; b < blocks; ++b) {
       long double wanted = 0;
       for (int64_t i = b * kBlock; i < std::min(size, (b + 1) * kBlock); ++i)
         wanted += x.twin(first + i) * x.twin(first + i);
       // Roundings of double along a path of 16 + 8 additions, and one a square.
+      log.add(std::abs(out[b] - double(wanted)), 0x1p-47 * double(wanted));
       EXPECT_NEAR(out[b], double(wanted), 0x1p-47 * double(wanted)) << "block " << b;
     }
     EXPECT_EQ(out[blocks], -1);

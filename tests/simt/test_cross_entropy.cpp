@@ -58,13 +58,19 @@ void equals_twin(int64_t N, int64_t V, int64_t gap, double scale) {
     for (int64_t i = 0; i < k.logits.size(); ++i) k.logits[i] = k.drawn[i];
     k.loss.poison();
     cuda::cross_entropy<T>(stream, k.template args<T>(scale));
-    for (int64_t i = 0; i < N; ++i) ASSERT_NEAR(k.loss[i], k.loss.twin(i), kSum * k.loss.twin(i) + kLogit);
+    TwinLog loss("loss", Twin<T>::kTypeName), logits("logits", Twin<T>::kTypeName);
+    for (int64_t i = 0; i < N; ++i) {
+      const double bound = kSum * k.loss.twin(i) + kLogit;
+      loss.add(std::abs(k.loss[i] - k.loss.twin(i)), bound);
+      ASSERT_NEAR(k.loss[i], k.loss.twin(i), bound);
+    }
     for (int64_t i = 0; i < k.logits.size(); ++i) {
       // p is small or near 1: beside what is lost of p, the target's own share cancels scale.
       const bool is_target = i % k.stride == k.targets[i / k.stride];
       const double got = double(float(k.logits[i])), w = k.logits.twin(i);
       const double bound =
           scale == 0 ? 0 : (kEpsilon<T> + kSum) * std::abs(w) + (is_target ? kSum * scale : 0);
+      logits.add(std::abs(got - w), bound);
       ASSERT_LE(std::abs(got - w), bound) << "logits[" << i << "]: got " << got << ", want " << w;
     }
     same.expect(k.logits, "logits");

@@ -7,12 +7,14 @@
 // about +4/D or -4/D, so that every Z3 is about +8 or -8 by (head, feature). Z1 comes from what both sides
 // have exactly.
 #include <cstring>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "core/types.h"
+#include "kernels/cuda/paths.h"
 #include "kernels/sas.h"
 #include "simt/twin.h"
 
@@ -178,21 +180,32 @@ void expect_same_bits(const Twin<T>& now, std::vector<T>& before, const char* na
   EXPECT_EQ(std::memcmp(before.data(), &now[0], before.size() * sizeof(T)), 0) << name << " does not repeat";
 }
 
+// The kernel to take where the call could be computed by several; on a GPU with less shared memory than it
+// wants, the general one.
+using By = std::optional<cuda::Variant>;
+Stream by(Stream stream, const By& variant) {
+  if (variant)
+    stream.avoided = cuda::only(*variant) & ~cuda::bit_of(cuda::Variant::sas_fwd_general) &
+                     ~cuda::bit_of(cuda::Variant::sas_bwd_general);
+  return stream;
+}
+
 template <class T>
-void expect_forward(const Sizes& sizes, size_t shared_bytes = simt::kMaxSharedBytes) {
+void expect_forward(const Sizes& sizes, size_t shared_bytes = simt::kMaxSharedBytes, const By& variant = {}) {
   Case<T> c(sizes);
   cpu::sas_fwd<double>({}, c.template fwd<double>());
   std::vector<T> first;
   simt::for_schedules(sizes.schedules, shared_bytes, [&](Stream stream) {
     c.y.restart(kBefore);
-    cuda::sas_fwd<T>(stream, c.template fwd<T>());
+    cuda::sas_fwd<T>(by(stream, variant), c.template fwd<T>());
     c.y.expect_near(kForward<T>, "y");
     expect_same_bits(c.y, first, "y");
   });
 }
 
 template <class T>
-void expect_backward(const Sizes& sizes, size_t shared_bytes = simt::kMaxSharedBytes) {
+void expect_backward(const Sizes& sizes, size_t shared_bytes = simt::kMaxSharedBytes,
+                     const By& variant = {}) {
   Case<T> c(sizes);
   cpu::sas_bwd<double>({}, c.template bwd<double>());
   std::vector<T> first_dx;
@@ -201,7 +214,7 @@ void expect_backward(const Sizes& sizes, size_t shared_bytes = simt::kMaxSharedB
     c.dx.restart(kBefore);
     c.partial.poison();
     for (auto [name, dw] : c.gradients()) dw->restart(kBefore);
-    cuda::sas_bwd<T>(stream, c.template bwd<T>());
+    cuda::sas_bwd<T>(by(stream, variant), c.template bwd<T>());
     c.dx.expect_near(kBackward<T>, "dx");
     expect_same_bits(c.dx, first_dx, "dx");
     for (size_t i = 0; auto [name, dw] : c.gradients()) {
@@ -298,6 +311,15 @@ TEST(SimtSas, BackwardOfTwoTokensAtATime) {
   for (const Sizes& s : {kSmall, kMedium, kOverTpa, values(kMedium), values(kOverTpa)})
     expect_backward<bf16>(s, kSm80Bytes);
 }
+// On 99 KiB four tokens' values do not fit, but two tokens' do; queries and keys take the wide kernel.
+TEST(SimtSas, OnCardsOfLessSharedMemory) {
+  constexpr size_t k99 = 99 * 1024;
+  for (const Sizes& s : {values(kSmall), values(kMedium), kQuickstart,
+                         with(kSmall, [](Sizes& one) { one.T = 1, one.schedules = simt::Schedules::one; })}) {
+    expect_forward<bf16>(s, k99);
+    expect_backward<bf16>(s, k99);
+  }
+}
 TEST(SimtSas, BackwardWithShorterKernelsAndFewerHeads) {
   for (const int64_t K : {1, 3})
     expect_backward<bf16>(with(kQuickstart, [&](Sizes& s) { s.H = 3, s.Hs = 7, s.K = K, s.T = 1; }));
@@ -307,6 +329,41 @@ TEST(SimtSas, BackwardOfUnalignedViews) {
   expect_backward<bf16>(with(few, [](Sizes& s) { s.x = s.y = Order::gaps; }));
   expect_backward<bf16>(with(values(few), [](Sizes& s) { s.y = Order::gaps; }));
   expect_backward<bf16>(with(few, [](Sizes& s) { s.x = Order::BHTD, s.y = Order::BTHD, s.rope = false; }));
+}
+
+// Sizes that no tile is compiled for: on tensor cores all the same, from 99 KiB to 227. Several tokens at a
+// time and one; heads, positions and features that fill no fragment.
+void expect_wide(const Sizes& s, size_t shared_bytes = simt::kMaxSharedBytes) {
+  expect_forward<bf16>(s, shared_bytes, cuda::Variant::sas_fwd_wide);
+  expect_backward<bf16>(s, shared_bytes, cuda::Variant::sas_bwd_wide);
+}
+TEST(SimtSas, WideForward) {
+  const Sizes ragged = {.B = 3, .T = 7, .H = 3, .D = 20, .Hs = 7, .E = 32, .K = 3};
+  expect_forward<bf16>(every_schedule(ragged), simt::kMaxSharedBytes, cuda::Variant::sas_fwd_wide);
+  expect_forward<bf16>(every_schedule(values(ragged)), 64 * 1024, cuda::Variant::sas_fwd_wide);
+}
+TEST(SimtSas, WideBackward) {
+  const Sizes ragged = {.B = 3, .T = 7, .H = 3, .D = 20, .Hs = 7, .E = 32, .K = 3};
+  expect_backward<bf16>(every_schedule(ragged), simt::kMaxSharedBytes, cuda::Variant::sas_bwd_wide);
+  expect_backward<bf16>(every_schedule(values(ragged)), 32 * 1024, cuda::Variant::sas_bwd_wide);
+}
+TEST(SimtSas, WideSizesOfModels) {
+  for (const size_t kib : {99, 163, 227}) {
+    expect_wide(with(kSmall, [](Sizes& s) { s.schedules = simt::Schedules::one; }), kib * 1024);
+    expect_wide({.T = 3, .H = 8, .D = 80, .Hs = 24, .E = 64, .K = 5, .schedules = simt::Schedules::one},
+                kib * 1024);
+  }
+  for (const Sizes& s : {Sizes{.T = 2, .H = 16, .D = 64, .Hs = 64, .E = 160, .K = 5},
+                         {.T = 2, .H = 10, .D = 128, .Hs = 40, .E = 128, .K = 5},
+                         {.T = 2, .H = 4, .D = 100, .Hs = 8, .E = 80, .K = 5, .rope = false}}) {
+    expect_wide(with(s, [](Sizes& one) { one.schedules = simt::Schedules::one; }));
+  }
+}
+TEST(SimtSas, WideOfUnalignedViewsAndLongKernels) {
+  expect_wide(
+      {.B = 2, .T = 3, .H = 2, .D = 13, .Hs = 9, .E = 16, .K = 7, .y = Order::gaps, .x = Order::gaps});
+  expect_wide(values({.T = 5, .H = 17, .D = 33, .Hs = 20, .K = 1, .y = Order::gaps}));
+  expect_wide(values({.T = 5, .H = 5, .D = 34, .Hs = 20, .K = 9}, true));
 }
 
 // As models have them: more tokens than blocks of any GPU take at once.

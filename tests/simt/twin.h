@@ -23,6 +23,7 @@
 #include "core/bf16.h"
 #include "core/view.h"
 #include "simt/support.h"
+#include "simt/twin_log.h"
 
 namespace saslm {
 
@@ -40,6 +41,10 @@ class Twin {
   ~Twin() { simt::release(data_, bytes()); }
   Twin(const Twin&) = delete;
   Twin& operator=(const Twin&) = delete;
+
+  static constexpr const char* kTypeName = std::is_same_v<T, bf16>     ? "bf16"
+                                           : std::is_same_v<T, double> ? "double"
+                                                                       : "float";
 
   int64_t size() const { return size_; }
   T& operator[](int64_t i) const { return data_[i]; }
@@ -96,9 +101,12 @@ class Twin {
     double squares = 0;
     for (const double x : twin_) squares += x * x;
     const double typical = std::sqrt(squares / double(size_));
+    TwinLog log(name, kTypeName);
     for (int64_t i = 0; i < size_; ++i) {
       const double got = to_double(data_[i]), want = twin_[size_t(i)];
-      ASSERT_LE(std::abs(got - want), relative * (std::abs(want) + typical))
+      const double allowed = relative * (std::abs(want) + typical);
+      log.add(std::abs(got - want), allowed);
+      ASSERT_LE(std::abs(got - want), allowed)
           << name << "[" << i << "]: got " << got << ", want " << want << ", typical " << typical;
     }
   }

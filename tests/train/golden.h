@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -25,6 +26,17 @@ struct GoldenTolerance {
   double grad_floor = 0;
 };
 
+// A golden model's numbers; or what each of them may be off by beside the tolerance (golden_spread.h).
+struct GoldenNumbers {
+  std::map<std::string, double> first_grad_norms;
+  std::vector<StepRecord> steps;
+  std::vector<EvalRecord> evals;
+};
+
+inline std::filesystem::path golden_folder(const std::string& name) {
+  return std::filesystem::path(SASLM_GOLDEN_DIR) / name;
+}
+
 inline std::vector<std::string> golden_cases() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(SASLM_GOLDEN_DIR))
@@ -33,92 +45,115 @@ inline std::vector<std::string> golden_cases() {
   return names;
 }
 
+// From the weights in `weights`, a folder: the L2 norm of every tensor's gradient before the first step.
+template <class T>
+std::map<std::string, double> first_grad_norms(const Config& c, const std::string& weights,
+                                               const Ops<T>& ops) {
+  const Engine<T> engine(c.model, training_shape(c), Mode::train, ops);
+  load_weights(weights, engine.fetch(Region::masters));
+  engine.store(Region::masters);
+  const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
+  const BatchLoader loader(set, c.data.shuffle, c.train.seed);
+  std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
+  engine.begin_step();
+  for (int64_t micro = 0; micro < c.train.grad_accum; ++micro) {
+    loader.load(uint64_t(micro * c.train.micro_batch), c.train.micro_batch, inputs.data(), targets.data());
+    engine.add_loss_and_grads(
+        {.B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
+        1.0 / double(c.train.global_batch * c.train.seq_len));
+  }
+  std::map<std::string, double> norms;
+  for (const NamedTensor& g : engine.fetch(Region::gradients)) {
+    double square = 0;
+    for (const float x : g.data) square += double(x) * double(x);
+    norms[g.name] = std::sqrt(square);
+  }
+  return norms;
+}
+
+// Trains from the weights in that folder; all but the first gradients.
+template <class T>
+GoldenNumbers train_golden(const Config& c, const std::string& weights, const Ops<T>& ops) {
+  struct Recorder : TrainObserver {
+    void step(const StepRecord& record) override { numbers.steps.push_back(record); }
+    void eval(const EvalRecord& record) override { numbers.evals.push_back(record); }
+    GoldenNumbers numbers;
+  } recorder;
+  const test::OwnFolder run_dir;
+  Trainer<T> trainer(c, {.run_dir = run_dir.path(), .init_from = weights}, ops, recorder);
+  EXPECT_EQ(trainer.run(), TrainEnd::finished);
+  return recorder.numbers;
+}
+
 template <class T>
 class GoldenRun {
  public:
-  GoldenRun(const std::string& name, const Ops<T>& ops, GoldenTolerance tolerance)
-      : name_(name), ops_(ops), tolerance_(tolerance) {}
+  // `spread`, where there is one, is as long as the numbers of the case.
+  GoldenRun(const std::string& name, const Ops<T>& ops, GoldenTolerance tolerance, GoldenNumbers spread = {})
+      : name_(name), ops_(ops), tolerance_(tolerance), spread_(std::move(spread)) {}
 
   void expect_first_gradients() const {
-    const Config c = config();
-    const Engine<T> engine(c.model, training_shape(c), Mode::train, ops_);
-    load_weights(folder(), engine.fetch(Region::masters));
-    engine.store(Region::masters);
-    const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
-    const BatchLoader loader(set, c.data.shuffle, c.train.seed);
-    std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
-    engine.begin_step();
-    for (int64_t micro = 0; micro < c.train.grad_accum; ++micro) {
-      loader.load(uint64_t(micro * c.train.micro_batch), c.train.micro_batch, inputs.data(), targets.data());
-      engine.add_loss_and_grads({.B = c.train.micro_batch,
-                                 .T = c.train.seq_len,
-                                 .inputs = inputs.data(),
-                                 .targets = targets.data()},
-                                1.0 / double(c.train.global_batch * c.train.seq_len));
-    }
     const nlohmann::json norms = expected()["first_grad_norms"];
     double largest = 0;
     for (const nlohmann::json& norm : norms) largest = std::max(largest, norm.get<double>());
-    const auto gradients = engine.fetch(Region::gradients);
-    ASSERT_EQ(norms.size(), gradients.size());
-    for (const NamedTensor& g : gradients) {
-      double square = 0;
-      for (const float x : g.data) square += double(x) * double(x);
-      ASSERT_TRUE(norms.contains(g.name)) << g.name;
-      const double wanted = norms[g.name], got = std::sqrt(square);
-      EXPECT_LE(std::abs(got - wanted), tolerance_.grad_norm * wanted + tolerance_.grad_floor * largest)
-          << g.name << ": wanted " << wanted << ", got " << got;
+    const auto got = first_grad_norms(config(), golden_folder(name_), ops_);
+    ASSERT_EQ(norms.size(), got.size());
+    for (const auto& [tensor, norm] : got) {
+      ASSERT_TRUE(norms.contains(tensor)) << tensor;
+      const auto moved = spread_.first_grad_norms.find(tensor);
+      expect_near(
+          norm, norms[tensor], tolerance_.grad_norm,
+          tolerance_.grad_floor * largest + (moved == spread_.first_grad_norms.end() ? 0 : moved->second),
+          tensor);
     }
   }
 
   void expect_every_step() const {
-    const test::OwnFolder run_dir;
-    Recorder recorder;
-    Trainer<T> trainer(config(), {.run_dir = run_dir.path(), .init_from = folder()}, ops_, recorder);
-    EXPECT_EQ(trainer.run(), TrainEnd::finished);
-
+    const GoldenNumbers got = train_golden(config(), golden_folder(name_), ops_);
     const nlohmann::json want = expected();
     ASSERT_GE(want["steps"].size(), 10u);
-    ASSERT_EQ(want["steps"].size(), recorder.steps.size());
-    for (size_t i = 0; i < recorder.steps.size(); ++i) {
-      const StepRecord& got = recorder.steps[i];
-      const std::string at = "step " + std::to_string(i) + " ";
-      EXPECT_EQ(got.step, want["steps"][i]["step"]);
-      expect_relative(got.loss, want["steps"][i]["loss"], tolerance_.loss, at + "loss");
-      expect_relative(got.grad_norm, want["steps"][i]["grad_norm"], tolerance_.grad_norm, at + "grad_norm");
-      EXPECT_EQ(want["steps"][i].contains("aux_loss"), got.aux_loss.has_value());
-      if (got.aux_loss)
-        expect_relative(*got.aux_loss, want["steps"][i]["aux_loss"], tolerance_.grad_norm, at + "aux_loss");
-      EXPECT_NEAR(got.lr, double(want["steps"][i]["lr"]), 1e-12) << at << "lr";
+    ASSERT_EQ(want["steps"].size(), got.steps.size());
+    for (size_t i = 0; i < got.steps.size(); ++i) {
+      const StepRecord moved = i < spread_.steps.size() ? spread_.steps[i] : StepRecord{};
+      expect_step(got.steps[i], want["steps"][i], moved, "step " + std::to_string(i) + " ");
     }
-    ASSERT_EQ(want["evals"].size(), recorder.evals.size());
-    for (size_t i = 0; i < recorder.evals.size(); ++i) {
-      EXPECT_EQ(recorder.evals[i].step, want["evals"][i]["step"]);
-      expect_relative(recorder.evals[i].val_loss, want["evals"][i]["val_loss"], tolerance_.loss,
-                      "evaluation " + std::to_string(i));
+    ASSERT_EQ(want["evals"].size(), got.evals.size());
+    for (size_t i = 0; i < got.evals.size(); ++i) {
+      EXPECT_EQ(got.evals[i].step, want["evals"][i]["step"]);
+      expect_near(got.evals[i].val_loss, want["evals"][i]["val_loss"], tolerance_.loss,
+                  i < spread_.evals.size() ? spread_.evals[i].val_loss : 0,
+                  "evaluation " + std::to_string(i));
     }
   }
 
  private:
-  struct Recorder : TrainObserver {
-    void step(const StepRecord& record) override { steps.push_back(record); }
-    void eval(const EvalRecord& record) override { evals.push_back(record); }
-    std::vector<StepRecord> steps;
-    std::vector<EvalRecord> evals;
-  };
+  void expect_step(const StepRecord& got, const nlohmann::json& want, const StepRecord& moved,
+                   const std::string& at) const {
+    EXPECT_EQ(got.step, want["step"]);
+    expect_near(got.loss, want["loss"], tolerance_.loss, moved.loss, at + "loss");
+    expect_near(got.grad_norm, want["grad_norm"], tolerance_.grad_norm, moved.grad_norm, at + "grad_norm");
+    EXPECT_EQ(want.contains("aux_loss"), got.aux_loss.has_value());
+    if (got.aux_loss)
+      expect_near(*got.aux_loss, want["aux_loss"], tolerance_.grad_norm, moved.aux_loss.value_or(0),
+                  at + "aux_loss");
+    EXPECT_NEAR(got.lr, double(want["lr"]), 1e-12) << at << "lr";
+  }
 
-  std::filesystem::path folder() const { return std::filesystem::path(SASLM_GOLDEN_DIR) / name_; }
-  nlohmann::json expected() const { return nlohmann::json::parse(std::ifstream(folder() / "expected.json")); }
-  Config config() const { return load_config(folder() / "config.json"); }
+  nlohmann::json expected() const {
+    return nlohmann::json::parse(std::ifstream(golden_folder(name_) / "expected.json"));
+  }
+  Config config() const { return load_config(golden_folder(name_) / "config.json"); }
 
-  static void expect_relative(double got, double wanted, double relative, const std::string& what) {
-    EXPECT_LE(std::abs(got - wanted), relative * std::abs(wanted))
+  static void expect_near(double got, double wanted, double relative, double absolute,
+                          const std::string& what) {
+    EXPECT_LE(std::abs(got - wanted), relative * std::abs(wanted) + absolute)
         << what << ": wanted " << wanted << ", got " << got;
   }
 
   std::string name_;
   const Ops<T>& ops_;
   GoldenTolerance tolerance_;
+  GoldenNumbers spread_;
 };
 
 }  // namespace saslm

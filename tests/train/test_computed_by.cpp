@@ -4,7 +4,7 @@
 namespace saslm {
 namespace {
 
-struct Heard : TrainObserver {
+struct HeardWarnings : TrainObserver {
   void warning(const std::string& line) override { warnings += line + "\n"; }
   void note(const std::string& line) override { notes += line + "\n"; }
   void step(const StepRecord& record) override { last = record, stepped = true; }
@@ -21,14 +21,14 @@ class ComputedByTest : public testing::Test {
                device, [] { return Platform(); }, wished)
         .warnings;
   }
-  Heard run(const char* device, Platform (*platform)(), DeviceKind wished = DeviceKind::automatic) {
+  HeardWarnings run(const char* device, Platform (*platform)(), DeviceKind wished = DeviceKind::automatic) {
     Config c = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / "gqa_sas" / "config.json");
     c.train.steps = 6;
     c.runtime.device = wished;
     Ops<float> ops = cpu_ops<float>();
     ops.device = device;
     ops.platform = platform;
-    Heard heard;
+    HeardWarnings heard;
     c.runtime.peak_tflops = peak_tflops_;
     Trainer<float>(c, {.run_dir = root_ / "run", .stop = [&] { return heard.stepped; }}, ops, heard).run();
     return heard;
@@ -58,7 +58,7 @@ TEST_F(ComputedByTest, AnotherGpuIsWarnedOfOnceAndAnotherDriverNoted) {
   const auto h100 = [] { return Platform{"H100", "9.0", "580.1", "12.4", "cuBLASLt 12.4.5"}; };
   EXPECT_EQ(run("cuda", a100).warnings, "");
   EXPECT_EQ(run("cuda", a100).warnings, "");
-  const Heard heard = run("cuda", h100);
+  const HeardWarnings heard = run("cuda", h100);
   EXPECT_NE(heard.warnings.find("GPU: A100 in the checkpoint, H100 now; the arithmetic"), std::string::npos)
       << heard.warnings;
   EXPECT_EQ(heard.warnings.find("driver"), std::string::npos) << heard.warnings;
@@ -68,12 +68,12 @@ TEST_F(ComputedByTest, AnotherGpuIsWarnedOfOnceAndAnotherDriverNoted) {
 
 TEST_F(ComputedByTest, WhereNoPeakIsKnownTheLogSaysHowToGiveIt) {
   const auto unknown = [] { return Platform{.gpu = "NVIDIA Z1"}; };
-  const Heard without = run("cuda", unknown);
+  const HeardWarnings without = run("cuda", unknown);
   EXPECT_EQ(without.last.mfu, std::nullopt);
   EXPECT_NE(without.notes.find("no MFU: "), std::string::npos) << without.notes;
   EXPECT_NE(without.notes.find("runtime.peak_tflops says it"), std::string::npos) << without.notes;
   peak_tflops_ = 0.5;
-  const Heard with = run("cuda", unknown);
+  const HeardWarnings with = run("cuda", unknown);
   EXPECT_NE(with.notes.find("MFU is measured against 0.5 TFLOP/s (runtime.peak_tflops)"), std::string::npos);
   ASSERT_TRUE(with.last.mfu.has_value());
   EXPECT_GT(*with.last.mfu, 0);

@@ -50,5 +50,22 @@ TEST(SumTree, KeepsALogarithmOfBuffers) {
     EXPECT_EQ(SumTree(leaves).buffers(), buffers) << leaves;
 }
 
+TEST(Stages, MixNoNeighboursWithOthersAndAreOfThreeLevelsAtMost) {
+  const auto text = [](size_t depth, int64_t near) {
+    std::string all;
+    for (const LevelRange& stage : stages_of(depth, near))
+      all += std::to_string(stage.first) + "-" + std::to_string(stage.end) + " ";
+    return all;
+  };
+  EXPECT_EQ(text(0, 8), "");
+  EXPECT_EQ(text(1, 8), "0-1 ");
+  EXPECT_EQ(text(3, 8), "0-3 ");
+  EXPECT_EQ(text(6, 8), "0-3 3-6 ");
+  EXPECT_EQ(text(7, 8), "0-3 3-6 6-7 ");
+  EXPECT_EQ(text(6, 4), "0-2 2-5 5-6 ");
+  EXPECT_EQ(text(6, 1), "0-3 3-6 ");
+  EXPECT_EQ(text(5, 16), "0-3 3-4 4-5 ");
+}
+
 }  // namespace
 }  // namespace saslm

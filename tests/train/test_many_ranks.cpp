@@ -1,6 +1,11 @@
 // Several ranks, with and without shares of the optimizer's state: the same bits, in less memory.
+#include <map>
+#include <sstream>
+
 #include "core/error.h"
+#include "own_folder.h"
 #include "tests/train/many_ranks.h"
+#include "train/trainer.h"
 
 namespace saslm {
 namespace {
@@ -35,7 +40,7 @@ TEST(ManyRanks, ByTheLibrarysSumLearnNearlyTheSameShardedOrNot) {
 class Bare : public Communicator {  // its room has no library
  public:
   Bare() : Communicator(0, 2) {}
-  void exchange(Stream, int, Vec<const float>, Vec<float>, const char*) const override {}
+  void exchange(Stream, std::span<const Exchange>, const char*) const override {}
   void gather(std::span<const std::byte>, std::span<std::byte>, const char*) const override {}
 };
 
@@ -67,6 +72,69 @@ TEST(ManyRanks, KeepTheirSharesOfTheStateAndNoMore) {
     EXPECT_EQ(bytes(bf16(), 1, Region::parameters), bytes(bf16(), 0, Region::parameters));
     EXPECT_EQ(bytes(bf16(), 1, Region::gradients), bytes(bf16(), 0, Region::gradients));
   }
+}
+
+// Whoever saves alone gets what the others keep, once.
+TEST(ManyRanks, SendTheirSharesToTheFirstAlone) {
+  constexpr int kRanks = 4;
+  const Config c = shared_config("gqa_sas", kRanks);
+  const Sharing sharing{.sharded = true, .bucket = 2 * Shares::kBlock};
+  ThreadRanks ranks(kRanks, cpu_ops<float>());
+  int64_t elements = 0, buckets = 0;
+  ranks.run([&](const Communicator& comm) {
+    const Engine<float> engine(c.model, training_shape(c), Mode::train, cpu_ops<float>(), comm, sharing);
+    elements = engine.layout().param_elements();
+    buckets = ceil_div(elements, sharing.bucket);
+    EXPECT_EQ(engine.fetch(Region::moment1).empty(), !comm.first());
+  });
+  EXPECT_GE(ranks.sent_bytes, elements * 4 / 2) << "of two blocks a bucket, the first rank has one";
+  EXPECT_LE(ranks.sent_bytes, (kRanks - 1) * buckets * Shares::kBlock * 4);
+}
+
+// Products as a rank times them: every rank chooses otherwise, and rank 1 computes one that no other does.
+namespace timed {
+thread_local int rank = 0;
+thread_local std::map<std::string, std::string> chosen;
+
+std::string text() {
+  std::string all;
+  for (const auto& [product, by] : chosen) all += product + " " + by + "\n";
+  return all;
+}
+Ops<float> ops() {
+  Ops<float> ops = cpu_ops<float>();
+  ops.time_products = [](Stream, const std::string& table) {
+    std::istringstream words(table);
+    for (std::string product, by; words >> product >> by;) chosen[product] = by;
+    return true;
+  };
+  ops.product_table = [](Stream) { return text(); };
+  ops.block_squares = [](Stream stream, const BlockSquares<float>& a) {  // once a step
+    chosen.try_emplace("everywhere", "rank" + std::to_string(rank));
+    if (rank == 1) chosen.try_emplace("on_one", "rank1");
+    cpu_ops<float>().block_squares(stream, a);
+  };
+  return ops;
+}
+}  // namespace timed
+
+TEST(ManyRanks, GoOnWithTheProductsThatTheFirstHasTimed) {
+  const test::OwnFolder folder;
+  Config c = shared_config("sas_k5", 2);
+  c.runtime.matmul = MatmulChoice::timed;
+  c.train.steps = 2;
+  std::vector<std::string> tables(2);
+  const Ops<float> ops = timed::ops();
+  ThreadRanks(2, ops).run([&](const Communicator& comm) {
+    timed::rank = comm.rank();
+    timed::chosen.clear();
+    TrainObserver nobody;
+    Trainer<float> trainer(c, {.run_dir = folder / "run"}, ops, nobody, comm);
+    trainer.run();
+    tables[size_t(comm.rank())] = timed::text();
+    EXPECT_TRUE(!comm.first() || trainer.state().product_table == tables[0]);
+  });
+  EXPECT_EQ(tables, std::vector<std::string>(2, "everywhere rank0\non_one rank1\n"));
 }
 
 TEST(ManyRanks, HaveTheBlockThatWasPlanned) {

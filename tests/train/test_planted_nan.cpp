@@ -9,7 +9,7 @@
 namespace saslm {
 namespace {
 
-constexpr int64_t kSteps = 5;
+constexpr int64_t kPlantedSteps = 5;
 
 // What the planting table of verbs does, and where it has come to.
 struct Planting {
@@ -49,7 +49,7 @@ using Tensors = std::vector<std::pair<std::string, std::vector<float>>>;
 class PlantedNan : public testing::TestWithParam<const char*> {
  protected:
   PlantedNan() : config_(load_config(folder() / "config.json")) {
-    config_.train.steps = kSteps;
+    config_.train.steps = kPlantedSteps;
     config_.train.grad_accum = 1;
     config_.train.global_batch = config_.train.micro_batch;
     config_.eval.every_steps = 0;
@@ -68,13 +68,14 @@ class PlantedNan : public testing::TestWithParam<const char*> {
     const int64_t B = config_.train.micro_batch, T = config_.train.seq_len;
     std::vector<int32_t> inputs(size_t(B * T)), targets(inputs.size());
     int64_t updates = 0;
-    for (int64_t step = 0; step < kSteps; ++step) {
+    for (int64_t step = 0; step < kPlantedSteps; ++step) {
       loader.load(uint64_t(step * B), B, inputs.data(), targets.data());
       engine.begin_step();
       engine.add_loss_and_grads({.B = B, .T = T, .inputs = inputs.data(), .targets = targets.data()},
                                 1.0 / double(B * T));
       const double norm = engine.end_step().grad_norm;
-      if (step != left_out) optimizer.update(learning_rate(config_.optim, kSteps, step), norm, ++updates);
+      if (step != left_out)
+        optimizer.update(learning_rate(config_.optim, kPlantedSteps, step), norm, ++updates);
     }
     Tensors state;
     for (const auto& [region, prefix] :
@@ -127,10 +128,10 @@ TEST_P(PlantedNan, InAnyGradientAtAnyStepLeavesNoTrace) {
   const std::vector<ParamSpec> all = params();
   ASSERT_EQ(all[0].name, "embed.weight");
   std::vector<Tensors> wanted;
-  for (int64_t step = 0; step < kSteps; ++step) wanted.push_back(without_update(step));
+  for (int64_t step = 0; step < kPlantedSteps; ++step) wanted.push_back(without_update(step));
   EXPECT_NE(wanted[0], wanted[1]);
   for (size_t i = 0; i < all.size(); ++i) {
-    const int64_t step = int64_t(i) % kSteps, element = int64_t(i * 7919) % all[i].size;
+    const int64_t step = int64_t(i) % kPlantedSteps, element = int64_t(i * 7919) % all[i].size;
     EXPECT_TRUE(trained({.step = step,
                          .offset = all[i].offset + element,
                          .value = values[i % 3],
@@ -140,7 +141,7 @@ TEST_P(PlantedNan, InAnyGradientAtAnyStepLeavesNoTrace) {
 }
 
 TEST_P(PlantedNan, InAnActivationAtAnyStepLeavesNoTrace) {
-  for (int64_t step = 0; step < kSteps; ++step)
+  for (int64_t step = 0; step < kPlantedSteps; ++step)
     EXPECT_TRUE(trained({.step = step, .value = std::numeric_limits<float>::quiet_NaN()}) ==
                 without_update(step))
         << "at step " << step;

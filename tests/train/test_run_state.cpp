@@ -20,6 +20,7 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   state.detector.bad_in_row = 1;
   state.train_fingerprint = "a";
   state.product_table = "a GPU\n1 : 2\n";
+  state.avoided = {"attention_bwd.tile", "sas_fwd.tile"};
   state.eval_sample = "0123";
   state.computed_by = {"cuda", "bf16", "00ff"};
   const RunState back = run_state_from_json(to_json(state), "here");
@@ -31,6 +32,7 @@ TEST(RunState, SurvivesTheRoundTripBitForBit) {
   EXPECT_EQ(back.detector.bad_in_row, 1);
   EXPECT_EQ(back.train_fingerprint, "a");
   EXPECT_EQ(back.product_table, state.product_table);
+  EXPECT_EQ(back.avoided, state.avoided);
   EXPECT_EQ(back.eval_sample, "0123");
   EXPECT_EQ(to_json(back), to_json(state));
 }

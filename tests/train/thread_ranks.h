@@ -25,6 +25,8 @@ class ThreadRanks {
   template <class T>
   ThreadRanks(int size, const Ops<T>& ops) : size_(size), copy_in_(ops.copy_in), copy_out_(ops.copy_out) {}
 
+  int64_t sent_bytes = 0;  // by all ranks to others
+
   // Hears of every call, in its rank's thread. gather has no queue.
   std::function<void(Stream stream, const char* doing)> on_call;
 
@@ -54,14 +56,18 @@ class ThreadRanks {
     Rank(ThreadRanks& all, int rank, std::unique_lock<std::mutex>& turn)
         : Communicator(rank, all.size_), all_(all), turn_(turn) {}
 
-    void exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take,
-                  const char* doing) const override {
+    void exchange(Stream stream, std::span<const Exchange> all, const char* doing) const override {
       called(stream, doing);
-      std::vector<float> given(size_t(give.size)), taken(size_t(take.size));
-      all_.copy_out_(stream, given.data(), give.data, given.size() * sizeof(float));
-      send(partner, std::as_bytes(std::span(given)));
-      receive(partner, std::as_writable_bytes(std::span(taken)));
-      all_.copy_in_(stream, take.data, taken.data(), taken.size() * sizeof(float));
+      for (const auto& [partner, give, take] : all) {
+        std::vector<float> given(size_t(give.size));
+        all_.copy_out_(stream, given.data(), give.data, given.size() * sizeof(float));
+        send(partner, std::as_bytes(std::span(given)));
+      }
+      for (const auto& [partner, give, take] : all) {
+        std::vector<float> taken(size_t(take.size));
+        receive(partner, std::as_writable_bytes(std::span(taken)));
+        all_.copy_in_(stream, take.data, taken.data(), taken.size() * sizeof(float));
+      }
     }
     void all_reduce(Stream stream, Vec<float> y, const char* doing) const override {
       called(stream, doing);
@@ -80,6 +86,13 @@ class ThreadRanks {
       for (int r = 0; r < size(); ++r) send(r, mine);
       for (int r = 0; r < size(); ++r) receive(r, all.subspan(size_t(r) * mine.size(), mine.size()));
     }
+    void collect(std::span<const std::byte> mine, std::span<std::byte> all,
+                 const char* doing) const override {
+      called({}, doing);
+      send(0, mine);
+      for (int r = 0; first() && r < size(); ++r)
+        receive(r, all.subspan(size_t(r) * mine.size(), mine.size()));
+    }
     void wait(Stream stream, const char* doing) const override { called(stream, doing); }
 
    private:
@@ -87,6 +100,7 @@ class ThreadRanks {
       if (all_.on_call) all_.on_call(stream, doing);
     }
     void send(int to, std::span<const std::byte> bytes) const {
+      if (to != rank()) all_.sent_bytes += int64_t(bytes.size());
       all_.mail_[{rank(), to}].emplace_back(bytes.begin(), bytes.end());
       all_.arrived_.notify_all();
     }

@@ -287,7 +287,9 @@ bool Gemm::use_table(const std::string& text) {
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&gpu, device);
   if (error != cudaSuccess) throw CudaError(std::string("the name of the GPU: ") + cudaGetErrorString(error));
-  table_.emplace("cuBLASLt " + std::to_string(cublas_lt().get_version()) + " " + gpu.name);
+  if (!table_) table_.emplace("cuBLASLt " + std::to_string(cublas_lt().get_version()) + " " + gpu.name);
+  for (const auto& [shape, plan] : plans_) destroy(plan);
+  plans_.clear();  // made by earlier choices
   return table_->add(text);
 }
 

@@ -39,8 +39,8 @@ class Gemm {
 
   void run(cudaStream_t stream, const GemmCall& call);
 
-  // From now on algorithms are chosen by timing; those of `text`, a table's, hold from the start. False when
-  // they hold for another library or GPU: then nothing of it is used. Before the first run.
+  // From now on algorithms are chosen by timing; those of `text`, a table's, in the place of any before.
+  // False when they hold for another library or GPU: then nothing of it is used.
   bool use_table(const std::string& text);
   std::string table() const { return table_ ? table_->text() : ""; }
 

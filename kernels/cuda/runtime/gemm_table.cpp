@@ -64,7 +64,7 @@ bool GemmTable::add(const std::string& text) {
     if (!(words >> colon >> algorithm) || colon != ":" || words >> more) fail(line);
     added[shape] = from_hex(algorithm, line);
   }
-  choices_.insert(added.begin(), added.end());
+  for (const auto& [shape, choice] : added) choices_[shape] = choice;
   return true;
 }
 

@@ -24,8 +24,8 @@ class GemmTable {
   void put(const Shape& shape, const Algorithm& algorithm) { choices_[shape] = algorithm; }
 
   std::string text() const;  // "" when nothing was chosen
-  // Adds the choices of a text of ours. False, and nothing is added, when they hold for another library or
-  // GPU. CheckpointError for anything else.
+  // Adds the choices of a text of ours, in the place of those there are. False, and nothing is added, when
+  // they hold for another library or GPU. CheckpointError for anything else.
   bool add(const std::string& text);
 
  private:

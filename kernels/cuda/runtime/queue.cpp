@@ -21,17 +21,46 @@ Staging::~Staging() {
   }
 }
 
+// A slot that nothing queued uses any more.
+Staging::Slot& Staging::free_slot() {
+  Slot& slot = slots_[next_];
+  next_ = (next_ + 1) % slots_.size();
+  if (slot.memory == nullptr) {
+    check_cuda(cudaHostAlloc(&slot.memory, kSlotBytes, cudaHostAllocDefault), "cudaHostAlloc");
+    check_cuda(cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming), "cudaEventCreate");
+  }
+  check_cuda(cudaEventSynchronize(slot.sent), "cudaEventSynchronize");  // at once before the first record
+  return slot;
+}
+
+// One part arrives while the one before it is copied on.
+void Staging::receive(cudaStream_t stream, void* host, const void* device, size_t bytes) {
+  const auto* from = static_cast<const std::byte*>(device);
+  auto* to = static_cast<std::byte*>(host);
+  const Slot* arriving = nullptr;
+  for (size_t done = 0, before = 0; done < bytes || arriving != nullptr;) {
+    const size_t count = std::min(kSlotBytes, bytes - done);
+    const Slot* const next = count > 0 ? &free_slot() : nullptr;
+    if (next != nullptr) {
+      check_cuda(cudaMemcpyAsync(next->memory, from + done, count, cudaMemcpyDeviceToHost, stream),
+                 "cudaMemcpyAsync to the host");
+      check_cuda(cudaEventRecord(next->sent, stream), "cudaEventRecord");
+    }
+    if (arriving != nullptr) {
+      check_cuda(cudaEventSynchronize(arriving->sent), "cudaEventSynchronize");
+      std::memcpy(to, arriving->memory, before);
+      to += before;
+    }
+    done += count, before = count, arriving = next;
+  }
+}
+
 void Staging::send(cudaStream_t stream, void* device, const void* host, size_t bytes) {
   const auto* from = static_cast<const std::byte*>(host);
   auto* to = static_cast<std::byte*>(device);
-  for (size_t done = 0; done < bytes; next_ = (next_ + 1) % slots_.size()) {
-    Slot& slot = slots_[next_];
-    if (slot.memory == nullptr) {
-      check_cuda(cudaHostAlloc(&slot.memory, kSlotBytes, cudaHostAllocDefault), "cudaHostAlloc");
-      check_cuda(cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming), "cudaEventCreate");
-    }
+  for (size_t done = 0; done < bytes;) {
+    const Slot& slot = free_slot();
     const size_t count = std::min(kSlotBytes, bytes - done);
-    check_cuda(cudaEventSynchronize(slot.sent), "cudaEventSynchronize");  // at once before the first record
     std::memcpy(slot.memory, from + done, count);
     check_cuda(cudaMemcpyAsync(to + done, slot.memory, count, cudaMemcpyHostToDevice, stream),
                "cudaMemcpyAsync to the device");
@@ -90,6 +119,19 @@ void follow(Stream follower, Stream leader) {
   check_cuda(cudaStreamWaitEvent(queue_state(follower).stream, ahead.reached, 0), "cudaStreamWaitEvent");
 }
 
+simt::DeviceLimits limits(Stream) {
+  int device = 0, processors = 0, shared_bytes = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
+             "cudaDeviceGetAttribute");
+  check_cuda(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+             "cudaDeviceGetAttribute");
+  return {processors, size_t(shared_bytes)};
+}
+void avoid(Stream stream, uint32_t kernels) {
+  queue_state(stream).view.avoided = kernels;
+}
+
 bool time_products(Stream stream, const std::string& table) {
   return queue_state(stream).gemm.use_table(table);
 }
@@ -104,8 +146,7 @@ void copy_in(Stream stream, void* device, const void* host, size_t bytes) {
 
 void copy_out(Stream stream, void* host, const void* device, size_t bytes) {
   QueueState& queue = queue_state(stream);
-  check_cuda(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue.stream),
-             "cudaMemcpyAsync to the host");
+  queue.staging.receive(queue.stream, host, device, bytes);
   check_cuda(cudaStreamSynchronize(queue.stream), "cudaStreamSynchronize");
 }
 

@@ -14,6 +14,7 @@
 #include "core/platform.h"
 #include "core/stream.h"
 #include "core/view.h"
+#include "kernels/simt/launch_grid.h"
 
 namespace saslm::cuda {
 
@@ -26,6 +27,10 @@ int64_t available_bytes();
 
 std::shared_ptr<const Stream> open_stream();
 void follow(Stream follower, Stream leader);  // Ops::follow (src/ops/ops.h)
+
+// Ops::limits and Ops::avoid (src/ops/ops.h).
+simt::DeviceLimits limits(Stream);
+void avoid(Stream, uint32_t kernels);
 
 // Ops::time_products and Ops::product_table (src/ops/ops.h).
 bool time_products(Stream, const std::string& table);

@@ -13,8 +13,8 @@ namespace saslm::cuda {
 
 void check_cuda(cudaError_t error, const std::string& call);  // throws CudaError
 
-// Pinned memory that copies to the device go through, so that the host need not wait for them: slots in turn,
-// each reused when its last content has left.
+// Pinned memory that copies to the device go through, so that the host need not wait for them, and those from
+// it, which are faster so: slots in turn, each reused when its last content has left.
 class Staging {
  public:
   Staging() = default;
@@ -22,6 +22,7 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
   void send(cudaStream_t stream, void* device, const void* host, size_t bytes);
+  void receive(cudaStream_t stream, void* host, const void* device, size_t bytes);  // waits for it
 
  private:
   static constexpr size_t kSlotBytes = size_t{4} << 20;
@@ -29,6 +30,8 @@ class Staging {
     void* memory = nullptr;  // made when first needed
     cudaEvent_t sent = nullptr;
   };
+  Slot& free_slot();
+
   std::array<Slot, 2> slots_;
   size_t next_ = 0;
 };

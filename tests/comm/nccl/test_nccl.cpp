@@ -1,6 +1,8 @@
 // The room over a stand-in for NCCL (fake_nccl.h), on one rank and on several that are threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <functional>
 #include <random>
@@ -289,34 +291,66 @@ TEST(NcclRanks, AreAbortedWhenTheHostsRoomSaysThatOneIsGone) {
   EXPECT_EQ(fake.aborts_begun, 1);
 }
 
-// What one rank of `size` has after its share of 4 micro-batches of random gradients.
-std::vector<float> summed(const Communicator& room, Stream stream) {
-  constexpr int64_t kMicroBatches = 4, kSize = 9 * Shares::kBlock + 1003;
+constexpr int64_t kBlocksABucket = 8, kSummed = 81 * Shares::kBlock + 1003;
+constexpr int64_t kBuckets = 11;
+
+// What one rank of `size` has after its share of 8 micro-batches of random gradients.
+std::vector<float> summed(const Communicator& room, Stream stream, Sharing sharing = {}) {
+  constexpr int64_t kMicroBatches = 8;
   Layout<float> layout(Mode::train);
-  layout.param("w", {kSize}, "test", Init::zeros());
+  layout.param("w", {kSummed}, "test", Init::zeros());
   const int64_t mine = kMicroBatches / room.size();
-  const GradientSum<float> sum(layout, mine, room.size(), {.bucket = 4 * Shares::kBlock});
+  sharing.bucket = kBlocksABucket * Shares::kBlock;
+  const GradientSum<float> sum(layout, mine, room.size(), sharing);
   const Arena<float> arena(layout, allocate_host(layout.bytes()));
   const GradientSum<float>::Place place{cpu_ops<float>(), arena, room, stream, stream};
   for (int64_t i = 0; i < mine; ++i) {
     const Arena<float> leaf = sum.begin(place, i);
     std::mt19937 random(uint32_t(1 + room.rank() * mine + i));
-    for (int64_t j = 0; j < kSize; ++j) leaf.gradients()[j] = float(random()) - 0x1p31f;
-    sum.add(place, i, {0, arena.gradients().size});
+    for (int64_t j = 0; j < kSummed; ++j) leaf.gradients()[j] = float(random()) - 0x1p31f;
+    // As a model finishes them: from the end on.
+    sum.add(place, i, {kSummed / 3, kSummed - kSummed / 3});
+    sum.add(place, i, {0, kSummed / 3});
   }
   sum.finish(place);
-  return {arena.gradients().data, arena.gradients().data + kSize};
+  if (!sum.sharded()) return {arena.gradients().data, arena.gradients().data + kSummed};
+  // The sums of this rank's shares stand for weights that were updated.
+  float* const weights = arena.whole<float>(Region::parameters).data;
+  for (const Share& share : sum.updated(room.rank()))
+    std::copy_n(arena.gradients().data + share.range.first, share.range.size, weights + share.range.first);
+  sum.spread_weights(place);
+  sum.await_weights(place);
+  return {weights, weights + kSummed};
 }
 
-TEST(NcclRanks, SumGradientsToTheBitsOfOneRank) {
+int64_t groups_of(const FakeNccl& fake) {
+  return std::count(fake.calls.begin(), fake.calls.end(), "group");
+}
+
+// There and back: in one pipeline, or, sharded, in two; each has its drain.
+void expect_bits_and_groups(int size, Sharing sharing, int64_t stages, const std::vector<float>& alone) {
+  SCOPED_TRACE(std::to_string(size) + " ranks, " + std::to_string(sharing.near) + " near" +
+               (sharing.sharded ? ", sharded" : ""));
+  std::vector<std::vector<float>> sums(static_cast<size_t>(size));
+  std::vector<int64_t> groups(sums.size());
+  EXPECT_EQ(on_ranks(size,
+                     [&](const Communicator& room, FakeNccl& fake) {
+                       sums[size_t(room.rank())] = summed(room, {fake.stream()}, sharing);
+                       groups[size_t(room.rank())] = groups_of(fake);
+                     }),
+            std::vector<std::string>(size_t(size)));
+  for (const std::vector<float>& sum : sums) EXPECT_TRUE(sum == alone);
+  for (const int64_t count : groups)
+    EXPECT_EQ(count, sharing.sharded ? 2 * (kBuckets + stages - 1) : kBuckets + 2 * stages - 1);
+}
+
+TEST(NcclRanks, SumGradientsToTheBitsOfOneRankInOneGroupABucketAndADrain) {
   const std::vector<float> alone = summed(single_rank(), {});
-  for (const int size : {1, 2, 4}) {
-    std::vector<std::vector<float>> sums(static_cast<size_t>(size));
-    EXPECT_EQ(
-        on_ranks(size, [&](const Communicator& room,
-                           FakeNccl& fake) { sums[size_t(room.rank())] = summed(room, {fake.stream()}); }),
-        std::vector<std::string>(size_t(size)));
-    for (const std::vector<float>& sum : sums) EXPECT_TRUE(sum == alone) << size << " ranks";
+  EXPECT_TRUE(summed(single_rank(), {}, {.sharded = true}) == alone);
+  for (const bool sharded : {false, true}) {
+    for (const int size : {2, 4, 8}) expect_bits_and_groups(size, {.sharded = sharded, .near = 8}, 1, alone);
+    for (const int size : {4, 8}) expect_bits_and_groups(size, {.sharded = sharded, .near = 2}, 2, alone);
+    expect_bits_and_groups(8, {.sharded = sharded, .near = 4}, 2, alone);
   }
 }
 

@@ -14,8 +14,16 @@ namespace {
 
 constexpr const char* kProductTable = "the layer\n";
 
-struct HostQueue {
+// A device with SASLM_SHARED_KIB of shared memory for a block, where that is set.
+simt::LaunchOptions device_options() {
   simt::LaunchOptions options{.order = simt::Order::random};
+  if (const char* const kib = std::getenv("SASLM_SHARED_KIB"))
+    options.device.shared_bytes = size_t(std::atoi(kib)) * 1024;
+  return options;
+}
+
+struct HostQueue {
+  simt::LaunchOptions options = device_options();
   std::vector<double> partials = std::vector<double>(kSumPartials);
   Stream view{&options, this};
   std::string table;
@@ -44,6 +52,13 @@ std::shared_ptr<const Stream> open_stream() {
 }
 
 void follow(Stream, Stream) {}  // a call has ended when it returns
+
+simt::DeviceLimits limits(Stream stream) {
+  return host_queue(stream).options.device;
+}
+void avoid(Stream stream, uint32_t kernels) {
+  host_queue(stream).view.avoided = kernels;
+}
 
 // A table that only its first holder can use, and that says so.
 bool time_products(Stream stream, const std::string& table) {

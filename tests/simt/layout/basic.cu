@@ -125,13 +125,15 @@ std::string approximations(Stream stream) {
 __global__ void vector_kernel(float* o, const float* x) {
   stv(o + threadIdx.x * 4, ldv<float4>(x + (31 - threadIdx.x) * 4));
   stv(o + 128 + threadIdx.x * 2, ldv<float2>(x + (31 - threadIdx.x) * 2));
+  stv_global(o + 192 + threadIdx.x * 4, ldv<float4>(x + threadIdx.x * 4));
 }
 std::string vectors(Stream stream) {
-  std::vector<float> in(128), want(192);
+  std::vector<float> in(128), want(320);
   for (size_t i = 0; i < 128; ++i) in[i] = float(i);
   for (size_t i = 0; i < 128; ++i) want[i] = float((31 - i / 4) * 4 + i % 4);
   for (size_t i = 0; i < 64; ++i) want[128 + i] = float((31 - i / 2) * 2 + i % 2);
-  DeviceArray<float> x(in), o(std::vector<float>(192, -1.0f));
+  for (size_t i = 0; i < 128; ++i) want[192 + i] = in[i];
+  DeviceArray<float> x(in), o(std::vector<float>(320, -1.0f));
   launch(vector_kernel, 1, 32, 0, stream, o.data(), x.data());
   return compare(o.values(), want);
 }
@@ -163,6 +165,24 @@ __global__ void copy_kernel(int* o, const int* x) {
   warp_sync();
   for (int i = 0; i < 4; ++i) o[128 + t * 4 + i] = s[128 + (31 - t) * 4 + i];
 }
+__global__ void word_copy_kernel(int* o, const int* x) {  // 4 bytes a lane
+  int* s = dyn_smem<int>();
+  const int t = int(threadIdx.x);
+  cp_async4(s + t, x + t + 1, t % 3 != 0);
+  cp_async_commit();
+  cp_async_wait<0>();
+  warp_sync();
+  o[t] = s[31 - t];
+}
+std::string word_copies(Stream stream) {
+  std::vector<int> in(33), want(32);
+  for (int i = 0; i < 33; ++i) in[size_t(i)] = i + 1;
+  for (int t = 0; t < 32; ++t) want[size_t(t)] = (31 - t) % 3 != 0 ? 33 - t : 0;
+  DeviceArray<int> x(in), o(std::vector<int>(32, -1));
+  launch(word_copy_kernel, 1, 32, 128, stream, o.data(), x.data());
+  return compare(o.values(), want);
+}
+
 std::string copies(Stream stream) {
   std::vector<int> in(256), want(256);
   for (int i = 0; i < 256; ++i) in[size_t(i)] = i + 1;
@@ -186,7 +206,8 @@ std::vector<Check> basic_checks() {
           {"approximations", approximations},
           {"vectors", vectors},
           {"atomics", atomics},
-          {"cp.async", copies}};
+          {"cp.async", copies},
+          {"cp.async of 4 bytes", word_copies}};
 }
 
 }  // namespace saslm::simt::layout

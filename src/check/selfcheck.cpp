@@ -1,0 +1,101 @@
+#include "check/selfcheck.h"
+
+#include <chrono>
+
+#include "bench/recording.h"
+#include "checkpoint/hash.h"
+#include "core/error.h"
+#include "ops/kernel_names.h"
+#include "train/run_state.h"
+
+namespace saslm {
+namespace {
+
+constexpr const char* kWhatToDo =
+    "; training with it would only show as a worse loss. Another driver, toolkit or card may compute it "
+    "rightly; `saslm selfcheck CONFIG` shows all that is wrong, runtime.selfcheck false trains all the same";
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// What is wrong with the reference, which must be right; "" where it is. Others are only not used.
+std::string judge(const std::string& call, const std::vector<PathResult>& results, KernelVerdict& verdict) {
+  const PathResult& reference = results.back();
+  if (!reference.why.empty())
+    return "self-check: " + call + (reference.path.empty() ? "" : ", by " + reference.path) +
+           ", is computed wrongly here: " + reference.why + kWhatToDo;
+  for (const PathResult& result : results)
+    if (!result.why.empty()) verdict.wrong.push_back({result.path, call, result.why});
+  return "";
+}
+
+// Of the card, where the backend says which it is.
+template <class Table>
+void add_platform(VerdictKey& key, const Table& ops) {
+  if constexpr (requires { ops.platform(); }) {
+    const auto platform = ops.platform();
+    key.insert(key.end(), {{"card", platform.gpu},
+                           {"capability", platform.capability},
+                           {"driver", platform.driver},
+                           {"runtime", platform.runtime},
+                           {"library", platform.library}});
+  }
+}
+
+}  // namespace
+
+template <class T>
+VerdictKey verdict_key(const Ops<T>& ops, const std::vector<KernelCall<T>>& calls) {
+  std::string all;
+  for (const KernelCall<T>& call : calls) all += call.key + "\n";
+  const ComputedBy by = computed_by(ops);
+  VerdictKey key = {{"device", by.device},
+                    {"precision", by.precision},
+                    {"build", by.build},
+                    {"calls", hash_hex(bytes_of(all))}};
+  add_platform(key, ops);
+  return key;
+}
+
+template <class T>
+KernelVerdict selfcheck(const Config& config, const Ops<T>& ops, const SelfcheckOptions& options) {
+  const double begin_s = now_s();
+  const std::vector<KernelCall<T>> calls = record_run<T>(config);
+  const Verdicts verdicts(options.folder, verdict_key(ops, calls));
+  KernelVerdict verdict;
+  if (!options.again)
+    if (const auto kept = verdicts.find()) {
+      if (!kept->unfinished) return kept->verdict;
+      verdict.wrong = kept->verdict.wrong;
+    }
+  verdict.calls = int64_t(calls.size());
+  std::string first_failure;
+  for (const KernelCall<T>& call : calls) {
+    const std::string name = call.op + " " + call.shape;
+    try {
+      const auto results = check_call(call, ops, kernels_named(verdict.kernels()));
+      if (options.each) options.each(call.op, call.shape, results);
+      const std::string failure = judge(name, results, verdict);
+      if (first_failure.empty()) first_failure = failure;
+      if (!failure.empty() && !options.to_the_end) break;
+    } catch (const DeviceLost& lost) {
+      if (lost.kernel.empty()) throw MachineError("self-check: " + name + ": " + lost.what());
+      verdict.wrong.push_back({lost.kernel, name, lost.what()});
+      verdicts.keep(verdict, true);
+      throw MachineError("self-check: " + name + ", by " + lost.kernel + ": " + lost.what() +
+                         (verdicts.path().empty() ? "" : "; the same command again does without it"));
+    }
+  }
+  if (!first_failure.empty()) throw MachineError(first_failure);
+  verdict.seconds = now_s() - begin_s;
+  verdicts.keep(verdict, false);
+  return verdict;
+}
+
+template VerdictKey verdict_key(const Ops<float>&, const std::vector<KernelCall<float>>&);
+template VerdictKey verdict_key(const Ops<bf16>&, const std::vector<KernelCall<bf16>>&);
+template KernelVerdict selfcheck(const Config&, const Ops<float>&, const SelfcheckOptions&);
+template KernelVerdict selfcheck(const Config&, const Ops<bf16>&, const SelfcheckOptions&);
+
+}  // namespace saslm
