@@ -65,6 +65,19 @@ function(saslm_generate_code options_result words_result)
   set(${words_result} "${words}" PARENT_SCOPE)
 endfunction()
 
+# A library of kernels says what it has code for: cuda::code_words() (kernels/cuda/any_kernel.h).
+function(saslm_tell_code library)
+  saslm_generate_code(unused words ${ARGN})
+  set(file ${CMAKE_CURRENT_BINARY_DIR}/${library}_code.cpp)
+  file(CONFIGURE OUTPUT ${file} @ONLY CONTENT [[
+#include "kernels/cuda/any_kernel.h"
+
+const char* saslm::cuda::code_words() { return "@words@"; }
+]])
+  target_sources(${library} PRIVATE ${file})
+  target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR})
+endfunction()
+
 # Refuses what this nvcc cannot make, before it is asked for each file.
 function(saslm_check_nvcc_knows nvcc words)
   execute_process(COMMAND "${nvcc}" --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET)

@@ -11,8 +11,6 @@
 namespace saslm {
 namespace {
 
-constexpr const char* kCode = SASLM_GPU_CODE_WORDS;
-
 std::string text_of(const cudaUUID_t& uuid) {
   std::string text = "GPU-";
   for (int i = 0; i < 16; ++i) {
@@ -39,7 +37,7 @@ std::string no_driver(cudaError_t error) {
 
 std::string not_taken(const cudaDeviceProp& gpu, cudaError_t error) {
   const int capability = 10 * gpu.major + gpu.minor;
-  if (error == cudaErrorNoKernelImageForDevice) return no_code_for(gpu.name, capability, kCode);
+  if (error == cudaErrorNoKernelImageForDevice) return no_code_for(gpu.name, capability, cuda::code_words());
   const std::string failed = "the kernels cannot be loaded on " + std::string(gpu.name) + ": " +
                              cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
   if (error == cudaErrorUnsupportedPtxVersion || error == cudaErrorJitCompilerNotFound ||
@@ -68,7 +66,8 @@ std::variant<Gpu, std::string> find_gpu(int ordinal) {
   if (capability < 80)
     return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) +
            "." + std::to_string(properties.minor) + "; wanted 8.0 or newer";
-  if (!has_code_for(capability, kCode)) return no_code_for(properties.name, capability, kCode);
+  if (!has_code_for(capability, cuda::code_words()))
+    return no_code_for(properties.name, capability, cuda::code_words());
   return Gpu{.name = properties.name,
              .capability = capability,
              .memory_bytes = int64_t(properties.totalGlobalMem),

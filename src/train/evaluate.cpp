@@ -1,13 +1,19 @@
 #include "train/evaluate.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <compare>
 #include <limits>
 #include <numbers>
 
 namespace saslm {
 namespace {
+
+// In the total order of IEEE 754, of NaN too; std::strong_order does not take doubles in GCC 11.
+int64_t rank_of(double x) {
+  const auto bits = std::bit_cast<int64_t>(x);
+  return bits < 0 ? bits ^ std::numeric_limits<int64_t>::max() : bits;
+}
 
 // Evaluates one set after the other, and counts.
 template <class T>
@@ -93,7 +99,7 @@ std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set,
     else if (sum->sequences > 0)
       result.all.text_bytes.reset();
   }
-  std::sort(sums.begin(), sums.end(), [](double a, double b) { return std::strong_order(a, b) < 0; });
+  std::sort(sums.begin(), sums.end(), [](double a, double b) { return rank_of(a) < rank_of(b); });
   for (const double nats : sums) result.all.nats += nats;
   return result;
 }

@@ -49,6 +49,9 @@ const char* cudaGetErrorName(cudaError_t) {
 }
 
 namespace saslm {
+const char* cuda::code_words() {
+  return "sm_80 sm_90 compute_90";
+}
 const void* cuda::any_kernel() {
   return &kKernel;
 }
@@ -57,7 +60,7 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string refusal() {  // the build has "sm_80 sm_90 compute_90": tests/CMakeLists.txt
+std::string refusal() {
   const auto found = find_gpu();
   const auto* const why = std::get_if<std::string>(&found);
   return why == nullptr ? "" : *why;
