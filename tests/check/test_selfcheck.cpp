@@ -18,7 +18,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-Config shipped(const std::string& name) {
+Config shortest(const std::string& name) {
   Config config = load_config(std::string(SASLM_CONFIGS_DIR) + "/" + name + ".json");
   config.train.micro_batch = config.train.global_batch = 1;
   config.train.seq_len = 16;
@@ -66,12 +66,12 @@ TEST(Verdicts, AreNotKeptWhereTheyCannotBe) {
 TEST(VerdictKey, ChangesWithTheCallsOfARun) {
   const Ops<float>& ops = cpu_ops<float>();
   const auto key = [&](const Config& config) { return verdict_key(ops, record_run<float>(config)); };
-  const Config one = shipped("debug_cpu_mha");
+  const Config one = shortest("debug_cpu_mha");
   Config longer = one;
   longer.train.seq_len = 17;
   EXPECT_EQ(key(one), key(one));
   EXPECT_NE(key(one), key(longer));
-  EXPECT_NE(key(one), key(shipped("debug_cpu_gqa")));
+  EXPECT_NE(key(one), key(shortest("debug_cpu_gqa")));
 }
 
 Ops<float> without_kernels() {
@@ -82,7 +82,7 @@ Ops<float> without_kernels() {
 
 TEST(Selfcheck, IsDoneOnceForTheSame) {
   const test::OwnFolder folder;
-  const Config config = shipped("debug_cpu_mha");
+  const Config config = shortest("debug_cpu_mha");
   const KernelVerdict first = selfcheck(config, cpu_ops<float>(), {.folder = folder.path()});
   EXPECT_FALSE(first.kept);
   EXPECT_EQ(first.calls, int64_t(record_run<float>(config).size()));
@@ -94,7 +94,7 @@ TEST(Selfcheck, IsDoneOnceForTheSame) {
 TEST(Selfcheck, NamesTheOperationThatHasNoRightKernelAndKeepsNothing) {
   const test::OwnFolder folder;
   try {
-    selfcheck(shipped("debug_cpu_mha"), without_kernels(), {.folder = folder.path()});
+    selfcheck(shortest("debug_cpu_mha"), without_kernels(), {.folder = folder.path()});
     FAIL() << "nothing was found";
   } catch (const MachineError& error) {
     EXPECT_THAT(error.what(),
@@ -110,7 +110,7 @@ TEST(Selfcheck, ToTheEndTellsEveryCall) {
   const EachCall each = [&](const std::string&, const std::string&, const std::vector<PathResult>& results) {
     ++calls, wrong += results.back().why.empty() ? 0 : 1;
   };
-  const Config config = shipped("debug_cpu_mha");
+  const Config config = shortest("debug_cpu_mha");
   EXPECT_THROW(selfcheck(config, without_kernels(), {.folder = "", .to_the_end = true, .each = each}),
                MachineError);
   EXPECT_EQ(calls, int64_t(record_run<float>(config).size()));

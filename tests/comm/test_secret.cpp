@@ -8,6 +8,7 @@
 #include <future>
 
 #include "comm/greeting.h"
+#include "comm/here.h"
 #include "comm/meeting.h"
 #include "comm/secret_file.h"
 #include "core/error.h"
@@ -16,11 +17,12 @@
 namespace saslm {
 namespace {
 
+using test::free_port, test::holds, test::kHere;
+
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr const char* kHere = "127.0.0.1";
 const SecretKey kSecret = *secret_of("the right secret of the tests' ranks");
 const SecretKey kOther = *secret_of("another secret that is long enough, too");
 
@@ -128,19 +130,10 @@ std::future<std::string> meets(const LaunchedAs& as, double limit_s = 20) {
   });
 }
 
-int free_port() {
-  return own_end(listen_at({kHere, 0})).port;
-}
-
 Socket knock(int port) {
   Socket one;
   while (!one) one = connect_to({kHere, port}, Clock::now() + seconds(5));
   return one;
-}
-
-testing::AssertionResult holds(const std::string& text, const std::string& phrase) {
-  return text.find(phrase) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << '"' << text << '"';
 }
 
 TEST(MeetingBySecret, RanksWithOneFileMeetAndLeaveNothing) {

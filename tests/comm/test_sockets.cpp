@@ -8,12 +8,15 @@
 #include <numeric>
 #include <thread>
 
+#include "comm/here.h"
 #include "comm/host_ranks.h"
 #include "comm/tcp.h"
 #include "core/error.h"
 
 namespace saslm {
 namespace {
+
+using test::free_port, test::holds, test::kHere;
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -22,12 +25,6 @@ using testing::AssertionResult;
 using testing::AssertionSuccess;
 
 constexpr double kPatient = 30, kShort = 1;  // seconds
-constexpr const char* kHere = "127.0.0.1";
-
-// A port that was free a moment ago.
-int free_port() {
-  return own_end(listen_at({kHere, 0})).port;
-}
 
 // What is run in another process, and the line it says at its end.
 class Process {
@@ -99,11 +96,6 @@ std::vector<std::string> on_ranks(int size, double timeout_s, const Body& body, 
     std::this_thread::sleep_for(milliseconds(20));
   }
   return said(processes);
-}
-
-AssertionResult holds(const std::string& text, const std::string& phrase) {
-  return text.find(phrase) != std::string::npos ? AssertionSuccess()
-                                                : AssertionFailure() << '"' << text << '"';
 }
 
 using Said = std::vector<std::string>;
