@@ -137,8 +137,12 @@ struct QueryGradient {
   __device__ __forceinline__ void store(float* own, int first) const {
     own += int64_t(first) * T::E;
     SIMT_UNROLL
-    for (int n = 0; n < T::kFragments; ++n)
-      simt::stv_global(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+    for (int n = 0; n < T::kFragments; ++n) {
+      if constexpr (T::E + T::D < 320)
+        simt::stv_global(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+      else  // the widest tile has no registers left: it would spill
+        simt::stv(own + n * kWarp * 4, float4{sum[0][n][0], sum[0][n][1], sum[0][n][2], sum[0][n][3]});
+    }
   }
   __device__ __forceinline__ void add(const QueryGradient& x) {
     SIMT_UNROLL
