@@ -213,6 +213,7 @@ TEST(Resume, EveryFieldOfAConfigIsRefusedOrToldOrKnownToBeFree) {
                                                     {"runtime.peak_tflops", free},
                                                     {"runtime.recompute", free},
                                                     {"runtime.matmul", told},
+                                                    {"runtime.selfcheck", free},
                                                     {"runtime.comm_timeout_s", free},
                                                     {"runtime.zero_stage", free},
                                                     {"runtime.gradient_sum", told}};
