@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
-FAST = r"(attention|sas)_[fb]wd\.\w*tile\w*"
+FAST = r"(attention|sas)_[fb]wd\.(\w*tile\w*|wide)"
 # What is changed, and the kernels that are then wrong and have another to take their place.
 LEFT_OUT = {
     "mma takes its pairs as f16": ("f32.bf16.bf16.f32=>f32.f16.f16.f32",
@@ -78,7 +78,8 @@ class Selfcheck(unittest.TestCase):
         for number, (name, (edit, operation)) in enumerate(ENDS.items()):
             with self.subTest(name):
                 run = f"end{number}"
-                done = self.saslm("train", "--run-dir", self.work / run, edit=edit, cache=run + "_cache", config="debug_cpu_mha")
+                done = self.saslm("train", "--run-dir", self.work / run, edit=edit, cache=run + "_cache", config="debug_cpu_mha",
+                                  **{"runtime.precision": "bf16"})
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
                 self.assertRegex(done.stderr, rf"self-check: (?:{operation}) \d.*, is computed wrongly here: ")
                 self.assertFalse((self.work / run / "metrics.jsonl").exists())

@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant("attention: mma of f16", ATTENTION, "f32.bf16.bf16.f32=>f32.f16.f16.f32", quick=True),
     Mutant("attention: wait_group 0 becomes 1", ATTENTION, "cp.async.wait_group 0=>cp.async.wait_group 1", quick=True),
     Mutant("attention: wait_group 1 becomes 2", ATTENTION, "cp.async.wait_group 1=>cp.async.wait_group 2"),
-    Mutant("attention: cp.async copies 16 bytes always", ATTENTION, "16, %r=>16, 16; // %r", quick=True),
+    Mutant("attention: cp.async copies 16 bytes always", ATTENTION, "], 16, %r=>], 16, 16; // %r", quick=True),
     Mutant("attention: ex2 becomes lg2", ATTENTION, "ex2.approx.ftz=>lg2.approx.ftz"),
     Mutant("attention: max becomes min", ATTENTION, "max.f32=>min.f32"),
     Mutant("attention: comparisons of 32 bits off by one", ATTENTION, "setp.ge.s32=>setp.gt.s32"),
