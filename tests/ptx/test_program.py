@@ -18,8 +18,8 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parent.parent.parent
 STEPS = 4
 
-# What may differ, relative. In fp32 both sides do the same sums in other orders: a few units of 2^-24 (seen: 1e-8, 1e-7).
-FP32 = {"loss": 2e-7, "grad_norm": 1e-6}
+# What may differ, relative. In fp32 both sides do the same sums in other orders: a few units of 2^-24 (seen: 2e-8, 7e-7, by what the text is).
+FP32 = {"loss": 5e-7, "grad_norm": 5e-6}
 # In bf16 every weight and activation carries 2^-9; a loss is a mean over 128 tokens (seen: 2e-4, 6e-3).
 BF16 = {"loss": 1e-3, "grad_norm": 1e-2}
 
