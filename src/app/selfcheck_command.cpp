@@ -72,9 +72,8 @@ void add_selfcheck_command(CLI::App& app, RunCommand& run) {
       "selfcheck",
       "Check the kernels of a run on this machine\n\n"
       "Each operation that the run would call is made twice, at its sizes, and held to the same computed in "
-      "double. A run on a GPU does so by itself at its first use. The exit code is 1 when an operation has "
-      "no "
-      "right kernel.");
+      "double. A run on a GPU does so by itself at its first use. The exit code is 1 when an operation "
+      "has no right kernel.");
   sub->group("Measure this machine");
   sub->add_option("CONFIG", o->config, "JSON file of the run")->type_name("FILE")->required();
   add_set_option(*sub, o->set);

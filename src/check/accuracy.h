@@ -1,8 +1,7 @@
 // How far a right kernel may be from what is wanted, relative to the wanted number and to a typical one.
 //
 //   R eps(T)            R roundings to the storage type T on the way, each of half a unit in the last place
-//   of
-//                       a typical term; twice that is allowed. Of a result stored in T, its own besides.
+//                       of a typical term; twice that is allowed. Of a result stored in T, its own besides.
 //   16 sqrt(k) eps(f)   a sum of k terms in float. Rounded, the error of one is a random walk: eps/sqrt(3) of
 //                       every partial sum, together eps sqrt(k/6) of a sum whose terms cancel and
 //                       eps sqrt(k)/3 of one whose terms do not; six deviations, since millions are looked

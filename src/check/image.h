@@ -50,9 +50,8 @@ bool same_outputs(const Image& a, const Image& b, const std::vector<CallView>& v
 // attention's first and last keys do; none where nothing cancels.
 enum class Scale { all, row, none };
 
-// The first element that is further from what is wanted than relative * (|wanted| + typical), or not a
-// number;
-// "" without one. wanted: as numbers() gives them, of what Fold keeps.
+// The first element that is no number, or is further from what is wanted than relative * (|wanted| +
+// typical); "" without one. wanted: as numbers() gives them, of what Fold keeps.
 std::string deviation(const CallView& v, const Fold& fold, const std::vector<double>& wanted,
                       const Image& got, double relative, Scale scale);
 double root_mean_square(const double* x, int64_t count);
