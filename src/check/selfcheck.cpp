@@ -1,11 +1,10 @@
 #include "check/selfcheck.h"
 
-#include <chrono>
-
 #include "bench/recording.h"
 #include "checkpoint/hash.h"
 #include "core/error.h"
 #include "ops/kernel_names.h"
+#include "train/now_s.h"
 #include "train/run_state.h"
 
 namespace saslm {
@@ -14,10 +13,6 @@ namespace {
 constexpr const char* kWhatToDo =
     "; training with it would only show as a worse loss. Another driver, toolkit or card may compute it "
     "rightly; `saslm selfcheck CONFIG` shows all that is wrong, runtime.selfcheck false trains all the same";
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // What is wrong with the reference, which must be right; "" where it is. Others are only not used.
 std::string judge(const std::string& call, const std::vector<PathResult>& results, KernelVerdict& verdict) {
