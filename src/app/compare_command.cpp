@@ -14,9 +14,9 @@
 #include "bench/kernel_paths.h"
 #include "check/selfcheck.h"
 #include "comm/host_ranks.h"
+#include "compare/compare.h"
+#include "compare/report.h"
 #include "core/error.h"
-#include "train/compare.h"
-#include "train/compare_report.h"
 
 namespace saslm {
 namespace {

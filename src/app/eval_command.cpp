@@ -14,8 +14,8 @@
 #include "core/file.h"
 #include "core/printable.h"
 #include "data/text_tokenizer.h"
+#include "infer/load.h"
 #include "train/evaluate.h"
-#include "train/saved_model.h"
 
 namespace saslm {
 namespace {

@@ -13,8 +13,8 @@
 #include "data/tokenizer_copy.h"
 #include "export/export.h"
 #include "export/folder.h"
+#include "infer/load.h"
 #include "metrics/progress.h"
-#include "train/saved_model.h"
 
 namespace saslm {
 namespace {

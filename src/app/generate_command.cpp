@@ -10,8 +10,8 @@
 #include "app/print_json.h"
 #include "app/terminal.h"
 #include "core/error.h"
-#include "train/generate.h"
-#include "train/saved_model.h"
+#include "infer/generate.h"
+#include "infer/load.h"
 
 namespace saslm {
 namespace {

@@ -5,8 +5,8 @@
 #include "app/print_json.h"
 #include "app/print_plans.h"
 #include "app/terminal.h"
+#include "compare/text.h"
 #include "metrics/progress.h"
-#include "train/compare_text.h"
 
 namespace saslm {
 namespace {

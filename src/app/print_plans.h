@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "compare/plan.h"
 #include "config/config.h"
-#include "train/compare_plan.h"
 #include "train/plan.h"
 
 namespace saslm {

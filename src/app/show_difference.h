@@ -3,7 +3,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "train/state_diff.h"
+#include "verify/state_diff.h"
 
 namespace saslm {
 

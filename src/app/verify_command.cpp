@@ -8,7 +8,7 @@
 #include "app/print_json.h"
 #include "app/show_difference.h"
 #include "core/printable.h"
-#include "train/replay.h"
+#include "verify/replay.h"
 
 namespace saslm {
 namespace {

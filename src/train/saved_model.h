@@ -1,13 +1,12 @@
 // A model on disk: a checkpoint, a run directory (its newest valid checkpoint), or a folder with
 // model.safetensors and config.json.
 #pragma once
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "config/config.h"
 #include "data/token_set.h"
 #include "data/tokenizer_copy.h"
-#include "train/engine.h"
 
 namespace saslm {
 
@@ -34,10 +33,5 @@ TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
 // DataError when the data was made with another tokenizer than the model was trained with. Returns what
 // could not be compared, where only one of the two is known; else "".
 std::string check_data_of(const SavedModel& model, const TokenSet& data);
-
-// An engine for inference with the model's weights: `batch` sequences of `seq_len`.
-template <class T>
-std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
-                                              const Ops<T>& ops);
 
 }  // namespace saslm

@@ -2,9 +2,9 @@
 // base.json.
 #include <set>
 
+#include "compare/file.h"
 #include "core/error.h"
 #include "fuzz/target.h"
-#include "train/compare_file.h"
 
 namespace saslm::fuzz {
 namespace of_compare {

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "compare/metrics.h"
 #include "fuzz/target.h"
 #include "metrics/metrics_log.h"
 #include "metrics/survey.h"
-#include "train/compare_metrics.h"
 
 namespace saslm::fuzz {
 namespace of_metrics {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "train/compare_file.h"
+#include "compare/file.h"
 #include "train/plan.h"
 
 namespace saslm {

@@ -1,4 +1,4 @@
-#include "train/compare_speeds.h"
+#include "compare/speeds.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

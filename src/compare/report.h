@@ -3,7 +3,7 @@
 #pragma once
 #include <string>
 
-#include "train/compare_results.h"
+#include "compare/results.h"
 
 namespace saslm {
 

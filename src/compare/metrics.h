@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "compare/stats.h"
 #include "config/config.h"
-#include "train/compare_stats.h"
 
 namespace saslm {
 

@@ -1,11 +1,11 @@
-#include "train/compare_report.h"
+#include "compare/report.h"
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "compare/text.h"
 #include "core/file.h"
-#include "train/compare_text.h"
 
 namespace saslm {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/compare_metrics.h"
+#include "compare/metrics.h"
 
 #include <algorithm>
 #include <array>

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "train/compare_metrics.h"
-#include "train/compare_plan.h"
-#include "train/compare_stats.h"
+#include "compare/metrics.h"
+#include "compare/plan.h"
+#include "compare/stats.h"
 
 namespace saslm {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "train/compare_report.h"
+#include "compare/report.h"
 
 namespace saslm {
 namespace {

@@ -11,7 +11,7 @@
 #include <memory>
 #include <string>
 
-#include "train/compare_results.h"
+#include "compare/results.h"
 #include "train/trainer.h"
 
 namespace saslm {

@@ -1,4 +1,4 @@
-#include "train/compare_results.h"
+#include "compare/results.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 
 #include "core/rng.h"
 #include "tests/train/golden.h"
-#include "train/replay.h"
+#include "verify/replay.h"
 
 namespace saslm {
 namespace {

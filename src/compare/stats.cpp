@@ -1,4 +1,4 @@
-#include "train/compare_stats.h"
+#include "compare/stats.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "train/compare_plan.h"
+#include "compare/plan.h"
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
 // What a comparison file may say, what it is refused for, and how budgets become steps.
 #include <gtest/gtest.h>
 
+#include "compare/plan.h"
 #include "core/file.h"
 #include "tests/config/config_files.h"
-#include "train/compare_plan.h"
 
 namespace saslm {
 namespace {

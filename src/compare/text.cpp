@@ -1,4 +1,4 @@
-#include "train/compare_text.h"
+#include "compare/text.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,8 +3,8 @@
 #include <functional>
 
 #include "comm/communicator.h"
+#include "compare/compare.h"
 #include "ops/ops.h"
-#include "train/compare.h"
 
 namespace saslm {
 

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <limits>
 
+#include "compare/metrics.h"
 #include "metrics/metrics_log.h"
 #include "tests/own_folder.h"
-#include "train/compare_metrics.h"
 
 namespace saslm {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "ops/ops.h"
-#include "train/state_diff.h"
 #include "train/trainer.h"
+#include "verify/state_diff.h"
 
 namespace saslm {
 

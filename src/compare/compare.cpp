@@ -1,13 +1,13 @@
-#include "train/compare.h"
+#include "compare/compare.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "compare/report.h"
+#include "compare/speeds.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "train/agreement.h"
-#include "train/compare_report.h"
-#include "train/compare_speeds.h"
 
 namespace saslm {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "train/compare_stats.h"
+#include "compare/stats.h"
 
 namespace saslm {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "train/compare_results.h"
+#include "compare/results.h"
 
 namespace saslm {
 

@@ -1,4 +1,4 @@
-#include "train/replay.h"
+#include "verify/replay.h"
 
 #include <filesystem>
 #include <nlohmann/json.hpp>

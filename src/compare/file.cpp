@@ -1,4 +1,4 @@
-#include "train/compare_file.h"
+#include "compare/file.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "train/state_diff.h"
+#include "verify/state_diff.h"
 
 #include <bit>
 #include <limits>
