@@ -2,7 +2,7 @@
 // ConfigError naming the path (model.attention.n_head), what was wanted, what came, and the nearest key.
 //
 // These structs hold a *resolved* configuration: defaults filled in, derived sizes computed, paths absolute.
-// The fields' JSON names, defaults, ranges and help live in one visitor each (config.cpp), which the parser,
+// The fields' JSON names, defaults, ranges and help live in one visitor each (fields.h), which the parser,
 // the writer and the JSON Schema all read.
 #pragma once
 #include <cstdint>
