@@ -292,7 +292,8 @@ void Trainer<T>::log_start() {
   const bool resumed = resumed_at_ >= 0;
   nlohmann::ordered_json kernels;  // null on a CPU
   for (const KernelPath& path : named_kernels()) kernels[path.call] = path.variant;
-  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
+  const nlohmann::ordered_json null;  // JSON on both sides of ?:, for its 3.10 (Ubuntu 22.04)
+  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : null},
                           {"origin", to_json(state_.origin)},
                           {"changed", changes_},
                           {"steps", config_.train.steps},
@@ -308,7 +309,7 @@ void Trainer<T>::log_start() {
                           {"selfcheck", to_json(verdict_)},
                           {"avoided", state_.avoided},
                           {"platform", to_json(state_.computed_by.platform)},
-                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
+                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : null},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
