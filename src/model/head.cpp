@@ -1,5 +1,7 @@
 #include "model/head.h"
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -46,6 +48,7 @@ Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const 
 
 template <class T>
 void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const {
+  const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows)
     chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
@@ -55,6 +58,7 @@ void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<cons
 template <class T>
 void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
                                  Vec<const int32_t> targets) const {
+  const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
   const Mat<T> h = e.rows_of(h_), dh = e.rows_of(dh_);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
@@ -73,6 +77,7 @@ void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat
 
 template <class T>
 void Head<T>::last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const {
+  const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
   e.ops.matmul_fwd(
       e.stream, {.y = logits, .x = e.arena.at(h_).row_range(e.rows() - 1, 1), .w = e.arena.weight(weight_)});

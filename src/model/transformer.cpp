@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 
 template <class T>
@@ -33,7 +35,10 @@ template <class T>
 void Block<T>::fwd_inside(const Exec<T>& e) const {
   const Mat<T> x_in = e.rows_of(x_in_), x_mid = e.rows_of(x_mid_);
   attn_norm_.fwd(e, e.rows_of(attn_h_), x_in);
-  attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention");
+    attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  }
   mlp_norm_.fwd(e, e.rows_of(mlp_h_), x_mid);
   ffn_.fwd_hidden(e, e.rows_of(mlp_h_));
 }
@@ -43,7 +48,10 @@ void Block<T>::bwd(const Exec<T>& e, Mat<T> dx) const {
   const Mat<T> dh = e.rows_of(dh_);
   ffn_.bwd(e, dh, dx, e.rows_of(mlp_h_));
   mlp_norm_.bwd(e, dx, dh, e.rows_of(x_mid_));
-  attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention backward");
+    attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  }
   attn_norm_.bwd(e, dx, dh, e.rows_of(x_in_));
 }
 

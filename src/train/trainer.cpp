@@ -14,6 +14,7 @@
 
 #include "core/file.h"
 #include "ops/kernel_names.h"
+#include "ops/named_range.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
 #include "train/load_state.h"
@@ -472,6 +473,7 @@ bool Trainer<T>::run_evaluation() {
 
 template <class T>
 void Trainer<T>::save() {
+  const NamedRange range(engine_.ops(), "checkpoint");
   saver_->end();
   const double begin_s = now_s();
   saved_at_ = state_.step;
