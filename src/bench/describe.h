@@ -290,8 +290,9 @@ template <class T, class View>
 Work describe(CrossEntropy<T>& a, View view) {
   view(kOut.of_token(), a.loss);
   view((a.scale != 0 ? kInOut : kIn).of_token(), a.logits);
-  view(indices(a.logits.cols).of_token(), a.targets);
-  return {.shape = dims(a.logits) + (a.scale == 0 ? " loss alone" : "")};
+  view(indices(a.vocab()).of_token(), a.targets);
+  const std::string pad = a.pad > 0 ? " pad " + std::to_string(a.pad) : "";
+  return {.shape = dims(a.logits) + pad + (a.scale == 0 ? " loss alone" : "")};
 }
 
 template <class T, class View>

@@ -60,7 +60,8 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
     : model_(model), run_(run) {
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
   const bool training = layout.training();
-  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02));
+  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02),
+                        model.tie_embeddings ? Head<T>::pad(V) : 0);
   if (model.attention.position == PositionKind::learned)
     pos_embed_ = layout.param("pos_embed.weight", {model.max_seq_len, C}, "embedding", Init::normal(0.02));
   if (model.attention.position == PositionKind::rope) {
