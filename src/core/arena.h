@@ -27,6 +27,9 @@ class Arena {
   Mat<const T> weight(const Param& p) const { return as_mat<const T>(Region::parameters, p); }
   Vec<const T> vector(const Param& p) const { return as_vec<const T>(Region::parameters, p); }
   Mat<Accum<T>> weight_grad(const Param& p) const { return as_mat<Accum<T>>(Region::gradients, p); }
+  // The same with the rows of zeros behind a weight; to its gradient nobody may add anything but zeros there.
+  Mat<const T> padded_weight(const Param& p) const { return weight(with_pad(p)); }
+  Mat<Accum<T>> padded_weight_grad(const Param& p) const { return weight_grad(with_pad(p)); }
   Vec<Accum<T>> vector_grad(const Param& p) const { return as_vec<Accum<T>>(Region::gradients, p); }
 
   // One tensor of the table in one of the five weight regions, which has all of them.
@@ -64,6 +67,10 @@ class Arena {
   }
 
  private:
+  static Param with_pad(Param p) {
+    p.rows += p.pad;
+    return p;
+  }
   template <class X, class View>
   X* pointer(const Slot<View>& s) const {
     return s ? reinterpret_cast<X*>(base_[int(s.region)] + s.offset_bytes) : nullptr;

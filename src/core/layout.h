@@ -79,6 +79,7 @@ struct ParamSpec {
 struct Param {
   int64_t offset = -1;  // -1: absent
   int64_t rows = 0, cols = 0;
+  int64_t pad = 0;  // rows of zeros behind these: Arena::padded_weight
 };
 
 // Handle of a buffer: a view whose data is still to come.
@@ -113,14 +114,16 @@ class Layout {
   Mode mode() const { return mode_; }
   bool training() const { return mode_ == Mode::train; }
 
-  // A weight. shape has one entry (vector) or more (matrix of shape[0] rows).
-  Param param(const std::string& name, const std::vector<int64_t>& shape, const std::string& part,
-              Init init) {
+  // A weight. shape has one entry (vector) or more (matrix of shape[0] rows). Behind a matrix may be room for
+  // `pad` rows more, in an alignment gap that is no weight's: nothing counts, stores or updates it, and its
+  // zeros stay as they are.
+  Param param(const std::string& name, const std::vector<int64_t>& shape, const std::string& part, Init init,
+              int64_t pad = 0) {
     int64_t size = 1;
     for (const int64_t extent : shape) size *= extent;
     params_.push_back({name, shape, std::move(init), part, param_elements_, size});
-    const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0};
-    param_elements_ += round_up(size, kAlignElements);
+    const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0, pad};
+    param_elements_ += round_up(size + pad * handle.cols, kAlignElements);
     return handle;
   }
 

@@ -8,6 +8,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,9 @@ class ShardFile {
 
   const std::string& path() const { return tokens_.path(); }  // the file that holds the tokens
   std::pair<uint64_t, uint64_t> identity() const { return tokens_.identity(); }
+  // Equal for two of one machine when they are one file, unchanged between, whose tokens are read alike: a
+  // scan of either is one of both.
+  std::string same_text() const;
   ShardFormat format() const { return format_; }
   TokenType token_type() const { return type_; }
   int64_t n_tokens() const { return n_tokens_; }
@@ -51,8 +55,10 @@ class ShardFile {
   // IoError when the file no longer has them, or is another one.
   void read(int64_t first, int64_t count, int32_t* out) const;
 
-  // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is.
-  ShardScan scan(int64_t vocab_size) const;
+  // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is. `pause` is called
+  // after every kScanPause tokens.
+  static constexpr int64_t kScanPause = int64_t(1) << 30;
+  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {}) const;
 
   // The same of about `count` tokens, in stretches spread evenly, the first and the last of the shard among
   // them; the hash is left zero, and a token above 2^31 - 1 counts as -1.

@@ -1,5 +1,7 @@
 #include "model/ffn.h"
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -40,6 +42,7 @@ Ffn<T>::Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, co
 
 template <class T>
 void Ffn<T>::fwd_hidden(const Exec<T>& e, Mat<const T> h) const {
+  const NamedRange range(e.ops, "mlp");
   if (gate_) gate_.fwd(e, e.rows_of(gate_out_), h);
   up_.fwd(e, e.rows_of(up_out_), h);
   e.ops.activation_fwd(e.stream, {.kind = kind_,
@@ -50,11 +53,13 @@ void Ffn<T>::fwd_hidden(const Exec<T>& e, Mat<const T> h) const {
 
 template <class T>
 void Ffn<T>::fwd_out(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in) const {
+  const NamedRange range(e.ops, "mlp");
   down_.fwd(e, x_out, e.rows_of(act_), x_in);
 }
 
 template <class T>
 void Ffn<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const {
+  const NamedRange range(e.ops, "mlp backward");
   down_.bwd(e, e.rows_of(dact_), dx, e.rows_of(act_));
   e.ops.activation_bwd(e.stream, {.kind = kind_,
                                   .dgate = gate_ ? e.rows_of(dgate_) : Mat<T>{},

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -165,6 +167,7 @@ Qkv<T> Sas<T>::out_grads(const Qkv<T>& in_grads) const {
 
 template <class T>
 void Sas<T>::fwd(const Exec<T>& e, const Qkv<T>& in) const {
+  const NamedRange range(e.ops, "sas");
   q_.fwd(e, in.q);
   k_.fwd(e, in.k);
   if (v_) v_->fwd(e, in.v);
@@ -172,6 +175,7 @@ void Sas<T>::fwd(const Exec<T>& e, const Qkv<T>& in) const {
 
 template <class T>
 void Sas<T>::bwd(const Exec<T>& e, const Qkv<T>& in_grads, const Qkv<T>& in) const {
+  const NamedRange range(e.ops, "sas backward");
   q_.bwd(e, in_grads.q, in.q);
   k_.bwd(e, in_grads.k, in.k);
   if (v_) v_->bwd(e, in_grads.v, in.v);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 
 template <class T>
@@ -33,7 +35,10 @@ template <class T>
 void Block<T>::fwd_inside(const Exec<T>& e) const {
   const Mat<T> x_in = e.rows_of(x_in_), x_mid = e.rows_of(x_mid_);
   attn_norm_.fwd(e, e.rows_of(attn_h_), x_in);
-  attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention");
+    attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  }
   mlp_norm_.fwd(e, e.rows_of(mlp_h_), x_mid);
   ffn_.fwd_hidden(e, e.rows_of(mlp_h_));
 }
@@ -43,7 +48,10 @@ void Block<T>::bwd(const Exec<T>& e, Mat<T> dx) const {
   const Mat<T> dh = e.rows_of(dh_);
   ffn_.bwd(e, dh, dx, e.rows_of(mlp_h_));
   mlp_norm_.bwd(e, dx, dh, e.rows_of(x_mid_));
-  attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention backward");
+    attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  }
   attn_norm_.bwd(e, dx, dh, e.rows_of(x_in_));
 }
 
@@ -52,7 +60,8 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
     : model_(model), run_(run) {
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
   const bool training = layout.training();
-  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02));
+  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02),
+                        model.tie_embeddings ? Head<T>::pad(V) : 0);
   if (model.attention.position == PositionKind::learned)
     pos_embed_ = layout.param("pos_embed.weight", {model.max_seq_len, C}, "embedding", Init::normal(0.02));
   if (model.attention.position == PositionKind::rope) {

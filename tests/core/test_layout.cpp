@@ -22,6 +22,24 @@ TEST(Layout, AlignedRowsBeginEvery128BytesAndLieApart) {
   EXPECT_GE(arena.at(whole)[0], arena.at(odd)[2] + 33);
 }
 
+// Room that only the padded views know of.
+TEST(Layout, PadRowsLieBehindAWeightAndAreNoWeights) {
+  Layout<bf16> layout(Mode::train);
+  const Param odd = layout.param("odd", {50, 24}, "part", Init::zeros(), 14);
+  const Param next = layout.param("next", {3}, "part", Init::zeros());
+  EXPECT_EQ(next.offset, 64 * 24);
+  EXPECT_EQ(layout.params()[0].size, 50 * 24);
+  EXPECT_EQ(layout.params()[0].shape, (std::vector<int64_t>{50, 24}));
+
+  const Arena<bf16> arena(layout, allocate_host(layout.bytes()));
+  EXPECT_EQ(arena.weight(odd).rows, 50);
+  EXPECT_EQ(arena.weight_grad(odd).rows, 50);
+  EXPECT_EQ(arena.padded_weight(odd).rows, 64);
+  EXPECT_EQ(arena.padded_weight(odd).data, arena.weight(odd).data);
+  EXPECT_EQ(arena.padded_weight_grad(odd)[64], arena.vector_grad(next).data);
+  EXPECT_EQ(arena.padded_weight(next).rows, 3);  // which has no pad
+}
+
 template <class T>
 void packs_state(bool masters_too) {
   Layout<T> whole(Mode::train), packed(Mode::train);
