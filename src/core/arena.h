@@ -10,6 +10,10 @@ namespace saslm {
 // says so before the first step. Throws MachineError with the size wanted.
 std::shared_ptr<std::byte> allocate_host(int64_t bytes);
 
+// Whether buffers are filled with NaN when they are dead: the environment variable SASLM_POISON, when it is
+// set and not "0". It is for tests: who reads a dead buffer then computes NaN.
+bool poisons_dead_buffers();
+
 template <class T>
 class Arena {
  public:
@@ -22,6 +26,8 @@ class Arena {
   }
 
   int64_t bytes() const { return bytes_; }
+  bool poisons() const { return poisons_; }
+  std::byte* begin_of(const Extent& extent) const { return base_[int(extent.region)] + extent.offset_bytes; }
 
   // Weights, as matrices or as vectors; an absent handle gives an empty view.
   Mat<const T> weight(const Param& p) const { return as_mat<const T>(Region::parameters, p); }
@@ -88,6 +94,7 @@ class Arena {
 
   std::shared_ptr<std::byte> block_;
   int64_t bytes_ = 0;
+  bool poisons_ = poisons_dead_buffers();
   std::array<int64_t, kRegions> elements_{};
   std::array<std::byte*, kRegions> base_{};
 };

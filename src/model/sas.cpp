@@ -57,7 +57,12 @@ SasStream<T>::SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec
   y_ = buffer(spec.y_region, "y");
   if (!layout.training()) return;
   dy_ = buffer(Region::scratch, "dy");
-  partial_ = layout.template vec<Accum<T>>(Region::scratch, spec.name + "partial", sas_bwd_scratch(shape_));
+}
+
+template <class T>
+void SasStream<T>::declare_partial(Layout<T>& layout, const std::string& name) {
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  partial_ = layout.template vec<Accum<T>>(Region::scratch, name + "partial", sas_bwd_scratch(shape_));
 }
 
 template <class T>
@@ -125,6 +130,7 @@ void SasStream<T>::fwd(const Exec<T>& e, const Slot<Heads<T>>& x) const {
 
 template <class T>
 void SasStream<T>::bwd(const Exec<T>& e, const Slot<Heads<T>>& dx, const Slot<Heads<T>>& x) const {
+  const auto alive = e.alive(backward_);
   e.ops.sas_bwd(e.stream, {.dx = e.heads_of(dx),
                            .dw = gradients(e),
                            .dy = e.heads_of(dy_),
@@ -153,6 +159,14 @@ Sas<T>::Sas(const Spec& s)
                                            s.model.attention.n_head,
                                            s.kv_region,
                                            {}});
+}
+
+template <class T>
+void Sas<T>::declare_scratch(Layout<T>& layout, const std::string& name) {
+  if (!layout.training()) return;
+  q_.declare_partial(layout, name + "sas.q.");
+  k_.declare_partial(layout, name + "sas.k.");
+  if (v_) v_->declare_partial(layout, name + "sas.v.");
 }
 
 template <class T>
