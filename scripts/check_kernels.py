@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lists kernels against their tests on the SIMT layer and against the rules for kernel authors.
 
-    scripts/check_kernels.py [ROOT]       exit 1 and a line per gap; it first shows to itself that it can fail
+    scripts/check_kernels.py [ROOT]       exit 1 and a line per gap; first a self-test that it can fail
 
 Every kernels/cuda/X*.cu must have a tests/simt/test_X.cpp, which makes its plain, sanitized and race tests; in every
 file of that folder that synchronises, dropping that must be tried by a saslm_simt_mutations(); and each must keep the

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs a command in a fresh root of this machine's own distribution (debootstrap, minbase), on a copy of this repo: what
-# the command needs and no script installs is missing there, as on a newcomer's machine.
-#   scripts/fresh_root.sh COMMAND        exit code: COMMAND's; 77, and a line that says why, where no root can be made
+# Runs a command in a fresh root of this machine's distribution (debootstrap, minbase), on a copy of this repo: anything
+# the command needs that no script installs is missing there, as on a new user's machine.
+#   scripts/fresh_root.sh COMMAND        exit code: COMMAND's; 77, and a line with the reason, if no root can be made
 #   scripts/fresh_root.sh --release jammy COMMAND    in a root of that release of Debian or Ubuntu (x86-64) instead
-#   scripts/fresh_root.sh --without-cuda COMMAND     CUDA's toolkit is not mounted in; goes with --release, too
-# Mounts and processes are in namespaces of their own, so that none outlives the command; the root is removed.
-# CUDA's toolkit is mounted in, read-only, where there is one: it is no package that setup.sh could install.
-# Wants root, debootstrap (installed when it is missing) and 10 GB in ${TMPDIR:-/var/tmp}.
+#   scripts/fresh_root.sh --without-cuda COMMAND     CUDA's toolkit is not mounted; goes with --release, too
+# Mounts and processes are in their own namespaces, so none outlives the command; the root is removed. A CUDA toolkit is
+# mounted read-only, if there is one: setup.sh cannot install it. Needs root, debootstrap (installed if missing) and 10
+# GB in ${TMPDIR:-/var/tmp}.
 set -euo pipefail
 
 none() { echo "no fresh root: $*"; exit 77; }
@@ -18,8 +18,8 @@ layout() {
   [ -e "$scripts/$release" ] && echo "$scripts/$release" || echo "$scripts/jammy"
 }
 
-# The mirrors as lines of a sources.list. Of this machine's release: as apt knows them here since its last update; other
-# people's are left out. Of another: its distribution's own.
+# The mirrors as lines of a sources.list. For this machine's release: those of the distribution that apt uses here;
+# third-party mirrors are omitted. For another release: its distribution's own.
 sources() {
   if [ "$release" != "$VERSION_CODENAME" ]; then
     if grep -q ubuntu-archive-keyring "$(layout)"; then
@@ -65,7 +65,8 @@ mount_in() {
   echo "fresh root: with CUDA of $toolkit"
 }
 
-# As committed where git knows it, so that a file which was not added is missed; else all but what was built.
+# The committed files if this is a git checkout, so that a file that was not added is missing; else everything except
+# builds.
 copy_repo() {
   local to=$1
   mkdir -p "$to"

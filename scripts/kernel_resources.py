@@ -62,7 +62,7 @@ def main():
         sys.exit(__doc__)
     kernels = list(kernels_of(folders[0]))
     if not kernels:
-        sys.exit(f"{folders[0]} holds no report of ptxas: was it built with nvcc?")
+        sys.exit(f"{folders[0]} contains no report of ptxas; was it built with nvcc?")
     shown = [kernel for kernel in kernels if every or kernel.file in MUST_NOT_SPILL]
     names = plain([kernel.name for kernel in shown])
     width = max(map(len, names))

@@ -178,7 +178,7 @@ def write_shard(path, tokens):
 def read_samples(config, patterns):
     """All samples in file order: [n, T + 1]. Sample i of a shard is tokens[i*T .. i*T+T]; the tail is dropped."""
     if config.data.get("shuffle", True):
-        sys.exit(f"{config.folder}: data.shuffle: this reference reads in file order and wants false")
+        sys.exit(f"{config.folder}: data.shuffle: this reference reads in file order and needs false")
     T, samples = config.train.seq_len, []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         for path in sorted(glob.glob(str(config.folder / pattern))):
@@ -375,7 +375,7 @@ def run(config, params, dtype):
     samples = read_samples(config, config.data["train"])
     val = read_samples(config, config.data["val"]) if config.data.get("val") else None
     if val is not None and 0 < config.eval.max_sequences < len(val):
-        sys.exit("eval.max_sequences: this reference evaluates all sequences and wants 0")
+        sys.exit("eval.max_sequences: this reference evaluates all sequences and needs 0")
     result = {"steps": [], "evals": [], "first_grad_norms": {}, "n_parameters": sum(p.numel() for p in params.values())}
 
     def evaluate(step):

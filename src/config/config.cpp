@@ -72,7 +72,7 @@ template <class P>
 std::string wanted(const ProjectionBlock<P>&, const Rule&) {
   return "an object";
 }
-template <Block T>
+template <JsonObject T>
 std::string wanted(const T&, const Rule&) {
   return "an object";
 }
@@ -178,7 +178,7 @@ class Reader {
  private:
   template <class T>
   static void take(const json& value, const std::string& path, T& member, const Rule& rule) {
-    if constexpr (Block<T>) {
+    if constexpr (JsonObject<T>) {
       read_block(value, path, member);
     } else if (!read(value, member, rule)) {
       throw ConfigError(path + ": wanted " + wanted(member, rule) + ", got " + describe(value));

@@ -1,98 +1,23 @@
-// The fields of every config struct, said once: JSON key, member, range, help, required or defaulted.
+// The one table of config keys: JSON key, member, range, help, whether it is required, and what a change of
+// it means for a resumed run and between ranks.
 //
 // visit_fields(v, c) calls v.field(key, member, rule) for each key of one JSON object. The parser, the list
-// of valid keys, the writer and the JSON Schema are four such v. A default is what the member holds before
-// the visit. A rule may depend on members visited before it, so that a parser meets them already filled in.
+// of valid keys, the writer, the JSON Schema and the policies (policy.cpp) are five such v. The default is
+// the member's value before the visit. A rule may depend on members visited before it: a parser has already
+// filled those in.
 //
-// 0 stands for "not given" in the sizes that resolve.cpp computes; their ranges begin at 1.
+// 0 means "not given" for the sizes that resolve.cpp computes; their ranges start at 1.
 #pragma once
 #include <array>
 #include <concepts>
-#include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
+#include "config/rule.h"
+#include "config/words.h"
 
 namespace saslm {
-
-struct Rule {
-  const char* help;
-  double min = -std::numeric_limits<double>::infinity(), max = std::numeric_limits<double>::infinity();
-  bool below_max = false;     // max itself is refused
-  bool required = false;      // has no default
-  bool required_now = false;  // has none because of what other keys say, to the schema: `kind`
-  bool applies = true;        // false: has no place here because of what other keys say
-  const char* refusal = "";   // what to tell who gives it all the same
-  bool written = true;        // false: follows from keys that are written
-};
-
-// JSON words of an enum, in the order of its enumerators.
-template <class E>
-struct Words;
-template <>
-struct Words<AttentionKind> {
-  static constexpr std::array all{"mha", "mqa", "gqa", "sas", "mla", "tpa", "mhe", "moh"};
-};
-template <>
-struct Words<PositionKind> {
-  static constexpr std::array all{"rope", "learned", "none"};
-};
-template <>
-struct Words<NormKind> {
-  static constexpr std::array all{"rmsnorm", "layernorm"};
-};
-template <>
-struct Words<MlpKind> {
-  static constexpr std::array all{"swiglu", "gelu", "relu2"};
-};
-template <>
-struct Words<SasInit> {
-  static constexpr std::array all{"authors", "identity"};
-};
-template <>
-struct Words<MheForm> {
-  static constexpr std::array all{"add", "mul"};
-};
-template <>
-struct Words<MohGates> {
-  static constexpr std::array all{"paper", "authors"};
-};
-template <>
-struct Words<ScheduleKind> {
-  static constexpr std::array all{"constant", "cosine", "linear", "wsd"};
-};
-template <>
-struct Words<OptimKind> {
-  static constexpr std::array all{"adamw"};
-};
-template <>
-struct Words<DeviceKind> {
-  static constexpr std::array all{"auto", "cpu", "cuda"};
-};
-template <>
-struct Words<Precision> {
-  static constexpr std::array all{"auto", "bf16", "fp32"};
-};
-template <>
-struct Words<Recompute> {
-  static constexpr std::array all{"none", "sim", "block"};
-};
-template <>
-struct Words<MatmulChoice> {
-  static constexpr std::array all{"ranked", "timed"};
-};
-
-template <>
-struct Words<RankSum> {
-  static constexpr std::array all{"fixed", "library"};
-};
-
-template <class E>
-const char* word_of(E value) {
-  return Words<E>::all.at(static_cast<size_t>(value));
-}
 
 // Members whose JSON form is a list: they stand for the struct's members while a visitor looks.
 struct Betas {  // [beta1, beta2]
@@ -296,7 +221,9 @@ void visit_fields(V& v, DataConfig& c) {
            .required = true});
   v.field("val", c.val, {.help = "token shards to evaluate on; \"\" or [] for none", .min = 0});
   v.field("shuffle", c.shuffle,
-          {.help = "whether each epoch reads the samples in a seeded permutation; else in the files' order"});
+          {.help = "whether each epoch reads the samples in a seeded permutation; else in the files' order",
+           .on_resume = OnResume::same,
+           .across_ranks = AcrossRanks::same});
   v.field("tokenizer", c.tokenizer,
           {.help = "\"bytes\", a tokenizer file, or \"\" for what the shards name themselves"});
 }
@@ -321,7 +248,7 @@ void visit_fields(V& v, ScheduleConfig& c) {
 
 template <class V>
 void visit_fields(V& v, OptimConfig& c) {
-  v.field("kind", c.kind, {.help = "the optimizer"});
+  v.field("kind", c.kind, {.help = "the optimizer", .on_resume = OnResume::same});
   v.field("lr", c.lr, {.help = "peak learning rate", .min = 0, .max = 1000});
   v.field("betas", Betas{c.beta1, c.beta2},
           {.help = "decay rates of the first and second moment", .min = 0, .max = 1, .below_max = true});
@@ -336,20 +263,28 @@ template <class V>
 void visit_fields(V& v, TrainConfig& c) {
   v.field("steps", c.steps, {.help = "number of optimizer updates", .min = 1, .max = kMaxSteps});
   v.field("seq_len", c.seq_len,
-          {.help = "tokens of a training sequence; default: model.max_seq_len", .min = 1, .max = kMaxSeqLen});
+          {.help = "tokens of a training sequence; default: model.max_seq_len",
+           .min = 1,
+           .max = kMaxSeqLen,
+           .on_resume = OnResume::same});
   v.field("micro_batch", c.micro_batch,
           {.help = "sequences per rank and micro-step", .min = 1, .max = kMaxSequences});
   v.field("grad_accum", c.grad_accum,
           {.help = "micro-steps per rank and step",
            .min = 1,
            .max = kMaxSequences,
-           .written = c.global_batch <= c.micro_batch * c.grad_accum});
+           .written = c.global_batch <= c.micro_batch * c.grad_accum,
+           .on_resume = OnResume::free});
   v.field("global_batch", c.global_batch,
           {.help = "sequences per step, from which grad_accum follows; in place of grad_accum",
            .min = 1,
            .max = kMaxInt32,
-           .written = c.global_batch != c.micro_batch * c.grad_accum});
-  v.field("seed", c.seed, {.help = "seed of the initial values and of the order of the data", .min = 0});
+           .written = c.global_batch != c.micro_batch * c.grad_accum,
+           .on_resume = OnResume::free});
+  v.field("seed", c.seed,
+          {.help = "seed of the initial values and of the order of the data",
+           .min = 0,
+           .on_resume = OnResume::same});
   v.field("max_bad_steps", c.max_bad_steps,
           {.help = "number of skipped steps in a row that ends the run", .min = 1, .max = kMaxSteps});
   v.field("spike_threshold", c.spike_threshold,
@@ -406,7 +341,9 @@ void visit_fields(V& v, RuntimeConfig& c) {
   v.field(
       "matmul", c.matmul,
       {.help = "how the GPU's matrix products are chosen; ranked: by the library, so that every run has the "
-               "same bits; timed: the fastest, kept with the run"});
+               "same bits; timed: the fastest, kept with the run",
+       .on_resume = OnResume::reported,
+       .across_ranks = AcrossRanks::same});
   v.field("comm_timeout_s", c.comm_timeout_s,
           {.help = "seconds without an answer after which a rank is given up", .min = 0.1, .max = 1e6});
   v.field(
@@ -415,11 +352,14 @@ void visit_fields(V& v, RuntimeConfig& c) {
            "0: every rank keeps the whole optimizer state; 1 (ZeRO-1): each keeps that of its own share of "
            "the weights alone, to the same bits",
        .min = 0,
-       .max = 1});
+       .max = 1,
+       .across_ranks = AcrossRanks::same});
   v.field("gradient_sum", c.gradient_sum,
           {.help = "how gradients are summed over ranks; fixed: in one order, so that their number changes "
                    "no bit; library: as MPI or NCCL "
-                   "does it"});
+                   "does it",
+           .on_resume = OnResume::reported,
+           .across_ranks = AcrossRanks::same});
   v.field(
       "selfcheck", c.selfcheck,
       {.help = "whether the kernels of a run are checked before it, at their first use on a GPU; wrong ones "
@@ -430,12 +370,17 @@ template <class V>
 void visit_fields(V& v, Config& c) {
   v.field("model", c.model, {.help = "what is trained", .required = true});
   v.field("data", c.data,
-          {.help = "token shards; relative paths start at this file's folder", .required = true});
-  v.field("optim", c.optim, {.help = "optimizer and learning rate"});
-  v.field("train", c.train, {.help = "steps and batches"});
-  v.field("eval", c.eval, {.help = "validation during the run"});
-  v.field("checkpoint", c.checkpoint, {.help = "when to save, what to keep"});
-  v.field("runtime", c.runtime, {.help = "where and how to compute"});
+          {.help = "token shards; relative paths start at this file's folder",
+           .required = true,
+           .on_resume = OnResume::free,
+           .across_ranks = AcrossRanks::free});
+  v.field("optim", c.optim, {.help = "optimizer and learning rate", .on_resume = OnResume::reported});
+  v.field("train", c.train, {.help = "steps and batches", .on_resume = OnResume::reported});
+  v.field("eval", c.eval, {.help = "validation during the run", .on_resume = OnResume::free});
+  v.field("checkpoint", c.checkpoint, {.help = "when to save, what to keep", .on_resume = OnResume::free});
+  v.field(
+      "runtime", c.runtime,
+      {.help = "where and how to compute", .on_resume = OnResume::free, .across_ranks = AcrossRanks::free});
 }
 
 // The keys of one JSON object.
@@ -447,9 +392,9 @@ struct KeyList {
   }
 };
 
-// A struct with fields of its own: one JSON object.
+// A struct with fields of its own, which is one JSON object.
 template <class T>
-concept Block = requires(KeyList& v, T& c) {
+concept JsonObject = requires(KeyList& v, T& c) {
   visit_fields(v, c);
 };
 

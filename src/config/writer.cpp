@@ -31,7 +31,7 @@ class Writer {
   static ordered_json encode(const T& value) {
     if constexpr (std::is_enum_v<T>)
       return word_of(value);
-    else if constexpr (Block<T>)
+    else if constexpr (JsonObject<T>)
       return visited<Writer>(value);
     else
       return value;
@@ -110,7 +110,7 @@ class Schema {
   // An object has those of its keys; a number below its range means "not given".
   template <class T>
   static bool has_default(const T& value, const Rule& rule) {
-    if constexpr (Block<T>)
+    if constexpr (JsonObject<T>)
       return false;
     else if constexpr (std::is_arithmetic_v<T>)
       return double(value) >= rule.min;
@@ -167,7 +167,7 @@ class Schema {
   static ordered_json shape(const ProjectionBlock<P>&, const Rule&) {
     return visited<Schema>(P{});
   }
-  template <Block T>
+  template <JsonObject T>
   static ordered_json shape(const T&, const Rule&) {
     ordered_json schema = visited<Schema>(T{});
     if constexpr (requires { T::kind; })

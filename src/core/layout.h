@@ -1,8 +1,8 @@
-// Where everything lives, decided before anything is allocated.
+// Layout: the place of every buffer in memory, decided before anything is allocated.
 //
-// Modules declare what they need in a Layout<T> and keep the handles they get: Param (a weight) and Slot (any
-// other buffer). Declaring allocates nothing, so `saslm plan` is a model without an arena. An Arena<T>
-// (arena.h) is then one block of layout.bytes() bytes that turns handles into views.
+// Modules declare their buffers in a Layout<T> and keep the returned handles: Param (a weight) and Slot (any
+// other buffer). Declaring allocates nothing, so `saslm plan` builds a model without an arena. An Arena<T>
+// (arena.h) is one block of layout.bytes() bytes that turns handles into views.
 //
 // Regions, in this order in the block:
 //
@@ -18,7 +18,7 @@
 // Buffers share memory by scopes (Layout::Scope), which say what is alive together: modules share scratch,
 // and layers share activations where nothing is kept.
 //
-// The parameter table (`params`) is the one list that initialiser, optimizer, checkpoint and counts read.
+// The parameter table (`params`) is the one list that the initialiser, optimizer, checkpoints and counts use.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -50,7 +50,7 @@ const char* name_of(Region region);
 
 enum class Mode { train, infer };
 
-// How a tensor starts: scale * draw + plus(index).
+// Initial value of a tensor: scale * draw + plus(index).
 struct Init {
   enum class Draw { none, normal, uniform };  // N(0,1); U(-1,1)
   Draw draw = Draw::none;
@@ -69,11 +69,11 @@ struct ParamSpec {
   std::string name;            // as in checkpoints: docs/formats.md
   std::vector<int64_t> shape;  // row-major
   Init init;
-  std::string part;    // what `plan` counts it under: "attention", "sas", "mlp", ...
+  std::string part;    // its part in `plan`: "attention", "sas", "mlp", ...
   int64_t offset = 0;  // elements from the start of its region
   int64_t size = 0;    // elements
 
-  bool decays() const { return shape.size() >= 2; }  // weight decay spares biases and norm weights
+  bool decays() const { return shape.size() >= 2; }  // biases and norm weights do not decay
 };
 
 // Handle of a weight: a matrix of (rows, cols) or, with cols 0, a vector of rows.
@@ -83,7 +83,7 @@ struct Param {
   int64_t pad = 0;  // rows of zeros behind these: Arena::padded_weight
 };
 
-// Handle of a buffer: a view whose data is still to come.
+// Handle of a buffer: a view without data.
 template <class View>
 struct Slot {
   Region region = Region::scratch;
@@ -106,7 +106,7 @@ Slot<Heads<X>> feature_range(Slot<Heads<X>> slot, int64_t first, int64_t count) 
   return slot;
 }
 
-// One line of the memory table: a buffer as it was declared (overlapping ones each have a line).
+// One line of the memory table: a buffer as declared (overlapping buffers have a line each).
 struct BufferLine {
   Region region;
   std::string name;
@@ -149,19 +149,19 @@ class Layout {
   Slot<Mat<X>> mat(Region region, const std::string& name, int64_t rows, int64_t cols) {
     return {region, reserve(region, name, rows * cols * int64_t(sizeof(X))), {nullptr, rows, cols, cols}};
   }
-  // The same, every row on a boundary that device transactions begin at, as fast matrix products want.
+  // The same with every row aligned to device transactions, as fast matrix multiplication needs.
   template <class X = T>
   Slot<Mat<X>> mat_of_aligned_rows(Region region, const std::string& name, int64_t rows, int64_t cols) {
     const int64_t stride = round_up(cols, kAlignRowBytes / int64_t(sizeof(X)));
     return {region, reserve(region, name, rows * stride * int64_t(sizeof(X))), {nullptr, rows, cols, stride}};
   }
-  // Contiguous [B,T,H,D]: rows of all heads of a token, as a linear layer writes and reads them.
+  // Contiguous [B,T,H,D]: a token's rows of all heads, as linear layers write and read them.
   Slot<Heads<T>> heads_BTHD(Region region, const std::string& name, int64_t B, int64_t T_, int64_t H,
                             int64_t D) {
     return {region, reserve(region, name, B * T_ * H * D * int64_t(sizeof(T))),
             saslm::heads_BTHD<T>(nullptr, B, T_, H, D)};
   }
-  // Contiguous [B,H,T,D]: one head's rows lie together, as attention reads them.
+  // Contiguous [B,H,T,D]: one head's rows are adjacent, as attention reads them.
   Slot<Heads<T>> heads_BHTD(Region region, const std::string& name, int64_t B, int64_t T_, int64_t H,
                             int64_t D) {
     return {region, reserve(region, name, B * T_ * H * D * int64_t(sizeof(T))),

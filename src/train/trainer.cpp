@@ -109,15 +109,10 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 template <class T>
 std::unique_ptr<RunLock> Trainer<T>::agree_and_lock(const Ops<T>& ops) const {
   if (comm_.size() > 1) {
-    nlohmann::json mine = nlohmann::json::parse(to_json(config_));
-    for (const char* key : {"zero_stage", "gradient_sum"})
-      mine["runtime." + std::string(key)] = mine["runtime"][key];
-    for (const char* where : {"data", "runtime"})
-      mine.erase(where);  // may be elsewhere, and other, on every machine
+    nlohmann::json mine = keys_alike_on_ranks(config_);
     mine["ranks"] = config_.train.ranks;
     mine["fingerprint of data.train"] = train_set_.fingerprint();
     mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
-    mine["data.shuffle"] = config_.data.shuffle;
     mine["--resume"] = int(options_.resume);
     mine["--init-from"] = options_.init_from;
     mine["weights in bytes"] = sizeof(T);

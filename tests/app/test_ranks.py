@@ -297,10 +297,11 @@ class Refused(RanksTest):
         harness.write_shard(self.folder / "other.bin", harness.sample_tokens(6000, seed=3))
         run = self.fresh()
         cases = {
-            "optim.lr=0.001": "optim/lr is 0.003 on rank 0, 0.001 on rank 1",
+            "optim.lr=0.001": "optim.lr is 0.003 on rank 0, 0.001 on rank 1",
             "data.train=other.bin": "fingerprint of data.train is",
             "data.train=none.bin": "rank 1: no file matches",
-            "model.n_layer=1": "model/n_layer is 2 on rank 0, 1 on rank 1",
+            "model.n_layer=1": "model.n_layer is 2 on rank 0, 1 on rank 1",
+            "runtime.matmul=timed": "runtime.matmul is \"ranked\" on rank 0, \"timed\" on rank 1",
         }
         with contextlib.ExitStack() as stack:  # side by side: whoever holds its tongue takes its time
             started = {}
