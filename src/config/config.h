@@ -53,11 +53,14 @@ struct MohConfig {
 
 // Projections, one alternative per way to make q, k, v. Each bounds its sizes by d_model d, n_head H and
 // head_dim D, in double, which cannot overflow: weights() of a layer's attention linears, values() that a
-// token leaves behind in it.
+// token leaves behind in it. rotated_width(D): features of a query and key head that rope turns, which the
+// key kRotated sets.
 
 // mha, mqa, gqa, sas and moh share this one.
 struct GqaConfig {
+  static constexpr const char* kRotated = "head_dim";
   int64_t n_kv_head = 0;  // G: n_head (mha, sas, moh), 1 (mqa), given (gqa); divides n_head
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 4 * d * H * D; }
   static double values(double H, double D) { return 8 * H * D; }
   bool operator==(const GqaConfig&) const = default;
@@ -67,10 +70,12 @@ struct GqaConfig {
 struct MlaConfig {
   static constexpr AttentionKind kKind = AttentionKind::mla;
   static constexpr const char* kHelp = "the sizes of latent attention";
+  static constexpr const char* kRotated = "mla.rope_dim";
   int64_t q_rank = 0, kv_rank = 0;  // widths of the latents
   int64_t nope_dim = 0;             // features of a query/key head that are never rotated
   int64_t rope_dim = 0;             // those that are; of a key they are shared by all heads. Sum: head_dim
   int64_t v_dim = 0;                // width of a value head
+  int64_t rotated_width(int64_t) const { return rope_dim; }
   double weights(double d, double H, double D) const {
     return double(q_rank) * (d + H * D) + double(kv_rank) * (d + H * double(nope_dim + v_dim)) +
            d * (double(rope_dim) + H * double(v_dim));
@@ -85,7 +90,9 @@ struct MlaConfig {
 struct TpaConfig {
   static constexpr AttentionKind kKind = AttentionKind::tpa;
   static constexpr const char* kHelp = "the ranks of tensor-product attention";
+  static constexpr const char* kRotated = "head_dim";
   int64_t q_rank = 0, k_rank = 0, v_rank = 0;
+  static int64_t rotated_width(int64_t D) { return D; }
   double factors(double H, double D) const { return double(q_rank + k_rank + v_rank) * (H + D); }
   double weights(double d, double H, double D) const { return d * (factors(H, D) + H * D); }
   double values(double H, double D) const { return 2 * factors(H, D) + 8 * H * D; }
@@ -97,7 +104,9 @@ struct TpaConfig {
 struct MheConfig {
   static constexpr AttentionKind kKind = AttentionKind::mhe;
   static constexpr const char* kHelp = "how head embeddings make heads of one";
+  static constexpr const char* kRotated = "head_dim";
   MheForm form = MheForm::add;
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
   static double values(double H, double D) { return 6 * D + 8 * H * D; }
   bool operator==(const MheConfig&) const = default;
