@@ -18,7 +18,7 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   declare_core(s);
   add_stages_after_core(s);
   if (layout.training()) declare_scratch(s);
-  out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, model.attention.n_head * y_.shape.D,
+  out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, y_.shape.H * y_.shape.D,
                             projection_->has_biases(), residual_deviation(model)});
 }
 
