@@ -95,7 +95,7 @@ struct TpaConfig {
 // head tells them apart.
 struct MheConfig {
   static constexpr AttentionKind kKind = AttentionKind::mhe;
-  static constexpr const char* kHelp = "how head embeddings make heads of one";
+  static constexpr const char* kHelp = "how head embeddings turn one head into many";
   MheForm form = MheForm::add;
   static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
   static double values(double H, double D) { return 6 * D + 8 * H * D; }
