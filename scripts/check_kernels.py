@@ -22,6 +22,8 @@ RULES = [
     (re.compile(r"\b__(?:syncthreads\w*|syncwarp|shfl\w*|ballot_sync|any_sync|all_sync)\b"), "use the layer's primitives"),
     (re.compile(r"#\s*include\s*[<\"]cuda"), "include kernels/simt/simt.h, not CUDA's headers"),
     (re.compile(r"#\s*define\s+__noinline__"), "never define __noinline__"),
+    (re.compile(r"\btemplate\s*<[^>]*>\s*using\s+\w+\s*=[^;]*\]\s*;"),
+     "no alias template for arrays: nvcc 12.0 ends in an internal error"),
 ]
 
 
@@ -47,6 +49,7 @@ def self_test():
     cmake = ["saslm_simt_mutations(simt_a ${dir}/a.cu FILTER *.B)  # ${dir}/b.cu"]
     assert mutations_of(cmake, "a.cu") == ["simt_a"] and not mutations_of(cmake, "b.cu")
     assert len(list(broken_rules("x.cu", "// asm\nk<<<1, 2>>>(); asm(\"x\"); __syncthreads();"))) == 3
+    assert len(list(broken_rules("x.cu", "template <int M, int N>\nusing Sums = float[M][N][4];"))) == 1
     assert not list(broken_rules("x.cu", "SIMT_SHARED(float, s); simt::block_sync();"))
 
 

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh
-scripts/build.sh build -DSASLM_CUDA=ON
+scripts/build.sh build
 [ -d build/CMakeFiles/saslm_cuda_kernels.dir ] && scripts/kernel_resources.py build  # registers; fails on spills
 # One more at a time than there are cores: tests of ranks wait rather than compute.
 OMP_NUM_THREADS=1 ctest --test-dir build --parallel "$(($(nproc) + 1))" --output-on-failure --no-tests=error

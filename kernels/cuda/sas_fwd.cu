@@ -59,7 +59,7 @@ __device__ __forceinline__ void convolutions(bf16* lines, const typename Forward
   using F = Forward<Dims>;
   const int lane =
       simt::launder(simt::lane_id());  // no registers are kept for addresses from one stage to the next
-  Sums<Dims::kD / 16, Dims::kMid / 8> sum;
+  float sum[Dims::kD / 16][Dims::kMid / 8][4];
   start_sums(sum, w.conv1_b, lane);
   convolve<typename F::In>(sum, lines, w.conv1, lane);
   simt::warp_sync();
@@ -93,7 +93,7 @@ __device__ __forceinline__ void projections(const SasFwd<bf16>& a, const typenam
   const auto block_lines = [&](int block) {
     return own.lines[block / F::kHeadBlocks] + F::Mid::kFirst + block % F::kHeadBlocks * 8;
   };
-  Sums<M, N> z3;
+  float z3[M][N][4];
   start_sums(z3, s.w.proj1_b, lane);
   SIMT_UNROLL
   for (int k = 0; k < Dims::kD; k += 16) {

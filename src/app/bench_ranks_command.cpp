@@ -32,11 +32,12 @@ nlohmann::ordered_json as_json(const RanksTime& time, const SumTime& sum) {
 }
 
 void print_sums(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+  const nlohmann::ordered_json null;  // JSON on both sides of ?:, for its 3.10 (Ubuntu 22.04)
   nlohmann::ordered_json sums = nlohmann::ordered_json::array();
   for (const RanksTime& time : times)
     sums.push_back({{"bytes", time.bytes},
                     {"tree", as_json(time, time.tree)},
-                    {"library", time.has_library ? as_json(time, time.library) : nullptr}});
+                    {"library", time.has_library ? as_json(time, time.library) : null}});
   print_json(nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}});
 }
 

@@ -290,8 +290,9 @@ template <class T, class View>
 Work describe(CrossEntropy<T>& a, View view) {
   view(kOut.of_token(), a.loss);
   view((a.scale != 0 ? kInOut : kIn).of_token(), a.logits);
-  view(indices(a.logits.cols).of_token(), a.targets);
-  return {.shape = dims(a.logits) + (a.scale == 0 ? " loss alone" : "")};
+  view(indices(a.vocab()).of_token(), a.targets);
+  const std::string pad = a.pad > 0 ? " pad " + std::to_string(a.pad) : "";
+  return {.shape = dims(a.logits) + pad + (a.scale == 0 ? " loss alone" : "")};
 }
 
 template <class T, class View>
@@ -358,7 +359,7 @@ constexpr auto kOperations = std::tuple(
     operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
     operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate),
     operation("block_squares", &Ops<T>::block_squares));
-constexpr int kSums = 1, kMemoryVerbs = 14;  // allocate .. zero: no computation, not timed
+constexpr int kSums = 1, kMemoryVerbs = 16;  // allocate .. zero: no computation, not timed
 
 template <class T>
 constexpr bool knows_every_operation() {

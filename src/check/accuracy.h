@@ -108,7 +108,7 @@ Accuracy accuracy_of(const HeadGatesBwd<T>& a) {
 }
 template <class T>
 Accuracy accuracy_of(const CrossEntropy<T>& a) {
-  return {0, double(a.logits.cols), Scale::none};
+  return {0, double(a.vocab()), Scale::none};
 }
 
 }  // namespace saslm

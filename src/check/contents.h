@@ -24,6 +24,17 @@ Contents contents_of(const HeadGatesBwd<T>& a, const std::vector<CallView>& view
   };
 }
 
+// Pad columns may hold anything: NaN, which shows wherever they are read.
+template <class T>
+Contents contents_of(const CrossEntropy<T>& a, const std::vector<CallView>& views) {
+  const std::byte* const logits = reinterpret_cast<const std::byte*>(a.logits.data);
+  return [&views, logits, vocab = a.vocab()](size_t view, int64_t row, int64_t h, int64_t d) {
+    const CallView& v = views[view];
+    if (v.begin == logits && d >= vocab) return double(NAN);
+    return drawn(v.use, view, (row * v.H + h) * v.D + d);
+  };
+}
+
 // Near z = 0 the derivative of relu(z) jumps, and two correct kernels that round differently disagree. To
 // avoid values near 0 but have both signs, Z1 and Z2 are about +1.5 or -1.5 by token and channel (at least
 // half of that at the ends of a row, where a convolution has fewer taps), and Z3 about +4 or -4 by token,

@@ -17,4 +17,9 @@ std::shared_ptr<std::byte> allocate_host(int64_t bytes) {
   return {static_cast<std::byte*>(block), [](std::byte* p) { std::free(p); }};
 }
 
+bool poisons_dead_buffers() {
+  const char* const value = std::getenv("SASLM_POISON");
+  return value != nullptr && *value != 0 && std::strcmp(value, "0") != 0;
+}
+
 }  // namespace saslm

@@ -10,6 +10,10 @@ namespace saslm {
 // memory fails before the first step. Throws MachineError with the size.
 std::shared_ptr<std::byte> allocate_host(int64_t bytes);
 
+// Whether buffers are filled with NaN when they are dead: the environment variable SASLM_POISON, when it is
+// set and not "0". It is for tests: who reads a dead buffer then computes NaN.
+bool poisons_dead_buffers();
+
 template <class T>
 class Arena {
  public:
@@ -22,11 +26,16 @@ class Arena {
   }
 
   int64_t bytes() const { return bytes_; }
+  bool poisons() const { return poisons_; }
+  std::byte* begin_of(const Extent& extent) const { return base_[int(extent.region)] + extent.offset_bytes; }
 
   // Weights as matrices or vectors; an absent handle gives an empty view.
   Mat<const T> weight(const Param& p) const { return as_mat<const T>(Region::parameters, p); }
   Vec<const T> vector(const Param& p) const { return as_vec<const T>(Region::parameters, p); }
   Mat<Accum<T>> weight_grad(const Param& p) const { return as_mat<Accum<T>>(Region::gradients, p); }
+  // The same with the rows of zeros behind a weight; to its gradient nobody may add anything but zeros there.
+  Mat<const T> padded_weight(const Param& p) const { return weight(with_pad(p)); }
+  Mat<Accum<T>> padded_weight_grad(const Param& p) const { return weight_grad(with_pad(p)); }
   Vec<Accum<T>> vector_grad(const Param& p) const { return as_vec<Accum<T>>(Region::gradients, p); }
 
   // One tensor of the parameter table in one of the five weight regions, which must not be packed.
@@ -64,6 +73,10 @@ class Arena {
   }
 
  private:
+  static Param with_pad(Param p) {
+    p.rows += p.pad;
+    return p;
+  }
   template <class X, class View>
   X* pointer(const Slot<View>& s) const {
     return s ? reinterpret_cast<X*>(base_[int(s.region)] + s.offset_bytes) : nullptr;
@@ -81,6 +94,7 @@ class Arena {
 
   std::shared_ptr<std::byte> block_;
   int64_t bytes_ = 0;
+  bool poisons_ = poisons_dead_buffers();
   std::array<int64_t, kRegions> elements_{};
   std::array<std::byte*, kRegions> base_{};
 };

@@ -100,6 +100,12 @@ std::pair<uint64_t, uint64_t> File::identity() const {
   return {info.st_dev, info.st_ino};
 }
 
+int64_t File::changed_ns() const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) throw IoError::from_errno("stat", path_);
+  return int64_t(info.st_ctim.tv_sec) * 1'000'000'000 + info.st_ctim.tv_nsec;
+}
+
 void File::write_all(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t n = retry_interrupted([&] { return ::write(fd_, bytes.data(), bytes.size()); });

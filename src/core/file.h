@@ -44,6 +44,7 @@ class File {
   int fd() const { return fd_; }
   int64_t size() const;                            // bytes
   std::pair<uint64_t, uint64_t> identity() const;  // (device, inode): equal for two paths to one file
+  int64_t changed_ns() const;  // when it was last written to, by the system's clock (ctime)
 
   // Writes all of `bytes` at the file position (O_APPEND: at the end).
   void write_all(std::span<const std::byte> bytes);

@@ -15,7 +15,8 @@
 //   activations kept from forward to backward
 //   scratch     dead after the call that wrote it
 //
-// mark() and rewind() let modules share scratch, and layers share activations that are not kept.
+// Buffers share memory by scopes (Layout::Scope), which say what is alive together: modules share scratch,
+// and layers share activations where nothing is kept.
 //
 // The parameter table (`params`) is the one list that the initialiser, optimizer, checkpoints and counts use.
 #pragma once
@@ -79,6 +80,7 @@ struct ParamSpec {
 struct Param {
   int64_t offset = -1;  // -1: absent
   int64_t rows = 0, cols = 0;
+  int64_t pad = 0;  // rows of zeros behind these: Arena::padded_weight
 };
 
 // Handle of a buffer: a view without data.
@@ -88,6 +90,12 @@ struct Slot {
   int64_t offset_bytes = -1;  // from the start of the region; -1: absent
   View shape;
   explicit operator bool() const { return offset_bytes >= 0; }
+};
+
+// Where the buffers of a scope lie, with all scopes within it; empty where there are none.
+struct Extent {
+  Region region = Region::scratch;
+  int64_t offset_bytes = 0, bytes = 0;  // from the start of the region
 };
 
 // Features first .. first+count-1 of every head, in place.
@@ -107,20 +115,29 @@ struct BufferLine {
 
 template <class T>
 class Layout {
+  // How far a region is taken, in its present scope.
+  struct Place {
+    int64_t used = 0;     // bytes, by what is alive now
+    int64_t largest = 0;  // the most there ever was
+    bool closed = false;  // a scope directly within has ended
+  };
+
  public:
   explicit Layout(Mode mode) : mode_(mode) {}
 
   Mode mode() const { return mode_; }
   bool training() const { return mode_ == Mode::train; }
 
-  // A weight. shape has one entry (vector) or more (matrix of shape[0] rows).
-  Param param(const std::string& name, const std::vector<int64_t>& shape, const std::string& part,
-              Init init) {
+  // A weight. shape has one entry (vector) or more (matrix of shape[0] rows). Behind a matrix may be room for
+  // `pad` rows more, in an alignment gap that is no weight's: nothing counts, stores or updates it, and its
+  // zeros stay as they are.
+  Param param(const std::string& name, const std::vector<int64_t>& shape, const std::string& part, Init init,
+              int64_t pad = 0) {
     int64_t size = 1;
     for (const int64_t extent : shape) size *= extent;
     params_.push_back({name, shape, std::move(init), part, param_elements_, size});
-    const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0};
-    param_elements_ += round_up(size, kAlignElements);
+    const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0, pad};
+    param_elements_ += round_up(size + pad * handle.cols, kAlignElements);
     return handle;
   }
 
@@ -163,9 +180,33 @@ class Layout {
     return state && optimizer_elements_ >= 0;
   }
 
-  // Buffers declared after rewind(mark) take the place of those declared since mark.
-  int64_t mark(Region region) const { return used_[int(region)]; }
-  void rewind(Region region, int64_t mark) { used_[int(region)] = mark; }
+  // A part of a region whose buffers are alive together, while the C++ scope that holds it declares them. At
+  // its end they are dead: what is declared next lies over them. Scopes nest. What lives on while a scope
+  // within runs is declared in the outer one, and before it: reserve() refuses it afterwards, where it would
+  // lie over buffers that are alive at the same time. So no order of declarations makes two living buffers
+  // overlap unnoticed.
+  class Scope {
+   public:
+    // *extent, when given, is what the scope took, written at its end: Exec::alive takes it.
+    Scope(Layout& layout, Region region, Extent* extent = nullptr)
+        : place_(layout.places_[int(region)]), outer_(place_), region_(region), extent_(extent) {
+      place_ = {.used = outer_.used, .largest = outer_.used};
+    }
+    ~Scope() {
+      if (extent_ != nullptr) *extent_ = {region_, outer_.used, place_.largest - outer_.used};
+      place_ = {.used = outer_.used,
+                .largest = std::max(outer_.largest, place_.largest),
+                .closed = outer_.closed || place_.largest > outer_.used};
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Place& place_;
+    const Place outer_;
+    Region region_;
+    Extent* extent_;
+  };
 
   const std::vector<ParamSpec>& params() const { return params_; }
   const std::vector<BufferLine>& buffers() const { return buffers_; }
@@ -186,7 +227,7 @@ class Layout {
       case Region::moment2:
         return training() ? accum : 0;
       default:
-        return peak_[int(region)];
+        return places_[int(region)].largest;
     }
   }
   int64_t region_offset(Region region) const {
@@ -205,10 +246,15 @@ class Layout {
 
   int64_t reserve(Region region, const std::string& name, int64_t bytes) {
     check(region >= Region::tables, "weights are declared with param()");
-    int64_t& used = used_[int(region)];
-    const int64_t offset = used;
-    used += round_up(bytes, kAlignBytes);
-    peak_[int(region)] = std::max(peak_[int(region)], used);
+    Place& place = places_[int(region)];
+    if (place.closed)
+      throw ShapeError(
+          "internal error: " + name +
+          " is declared after a scope beside it has ended, whose buffers it would lie over while "
+          "they are alive; declare it before that scope, or in a scope of its own");
+    const int64_t offset = place.used;
+    place.used += round_up(bytes, kAlignBytes);
+    place.largest = std::max(place.largest, place.used);
     buffers_.push_back({region, name, bytes});
     return offset;
   }
@@ -217,7 +263,7 @@ class Layout {
   std::vector<ParamSpec> params_;
   std::vector<BufferLine> buffers_;
   int64_t param_elements_ = 0, gradient_buffers_ = 1, optimizer_elements_ = -1;
-  std::array<int64_t, kRegions> used_{}, peak_{};
+  std::array<Place, kRegions> places_;
 };
 
 }  // namespace saslm

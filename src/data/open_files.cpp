@@ -52,7 +52,11 @@ void OpenFiles::keep(size_t number, std::shared_ptr<const File> file) {
 }
 
 PooledFile::PooledFile(std::shared_ptr<OpenFiles> pool, File file)
-    : pool_(std::move(pool)), path_(file.path()), size_(file.size()), identity_(file.identity()) {
+    : pool_(std::move(pool)),
+      path_(file.path()),
+      size_(file.size()),
+      changed_ns_(file.changed_ns()),
+      identity_(file.identity()) {
   number_ = pool_->add(std::move(file));
 }
 

@@ -55,13 +55,14 @@ class PooledFile {
   const std::string& path() const { return path_; }
   int64_t size() const { return size_; }  // when it was added
   std::pair<uint64_t, uint64_t> identity() const { return identity_; }
+  int64_t changed_ns() const { return changed_ns_; }               // at opening: File's
   void pread_all(std::span<std::byte> out, int64_t offset) const;  // like File's
 
  private:
   std::shared_ptr<OpenFiles> pool_;
   size_t number_ = 0;
   std::string path_;
-  int64_t size_ = 0;
+  int64_t size_ = 0, changed_ns_ = 0;
   std::pair<uint64_t, uint64_t> identity_;
 };
 

@@ -269,7 +269,16 @@ void ShardFile::read(int64_t first, int64_t count, int32_t* out) const {
   });
 }
 
-ShardScan ShardFile::scan(int64_t vocab_size) const {
+std::string ShardFile::same_text() const {
+  const auto [device, inode] = identity();
+  std::string text;
+  for (const uint64_t part : {device, inode, uint64_t(tokens_.size()), uint64_t(tokens_.changed_ns()),
+                              uint64_t(type_), uint64_t(n_tokens_)})
+    text += std::to_string(part) + " ";
+  return text + std::to_string(XXH3_64bits(runs_.data(), runs_.size() * sizeof runs_[0]));
+}
+
+ShardScan ShardFile::scan(int64_t vocab_size, const std::function<void()>& pause) const {
   ShardScan found;
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(), &XXH3_freeState);
   if (!hash) throw std::bad_alloc();
@@ -282,6 +291,7 @@ ShardScan ShardFile::scan(int64_t vocab_size) const {
       const int64_t n = std::min(kChunk, n_tokens_ - at);
       read_raw(at, n, raw.data());
       XXH3_128bits_update(hash.get(), raw.data(), size_t(n) * sizeof(Raw));
+      if (pause && at / kScanPause != (at + n) / kScanPause) pause();
       for (int64_t i = 0; i < n; ++i) {
         low = std::min(low, raw[i]);
         high = std::max(high, raw[i]);

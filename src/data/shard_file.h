@@ -8,6 +8,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +43,9 @@ class ShardFile {
 
   const std::string& path() const { return tokens_.path(); }  // the file with the tokens
   std::pair<uint64_t, uint64_t> identity() const { return tokens_.identity(); }
+  // Equal for two of one machine when they are one file, unchanged between, whose tokens are read alike: a
+  // scan of either is one of both.
+  std::string same_text() const;
   ShardFormat format() const { return format_; }
   TokenType token_type() const { return type_; }
   int64_t n_tokens() const { return n_tokens_; }
@@ -50,8 +54,10 @@ class ShardFile {
   // become shorter, or is another file.
   void read(int64_t first, int64_t count, int32_t* out) const;
 
-  // One pass over all tokens in constant memory; above 1 GB/s if the disk is fast enough.
-  ShardScan scan(int64_t vocab_size) const;
+  // One pass over all tokens in constant memory; above 1 GB/s if the disk is fast enough. `pause` is called
+  // after every kScanPause tokens.
+  static constexpr int64_t kScanPause = int64_t(1) << 30;
+  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {}) const;
 
   // The same for about `count` tokens, in evenly spread ranges that include the shard's first and last token;
   // the hash stays zero, and a token above 2^31 - 1 counts as -1.

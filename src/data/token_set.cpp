@@ -90,7 +90,7 @@ int64_t samples_of(const ShardFile& shard, int64_t seq_len) {
 }  // namespace
 
 TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
-                   int64_t most_checked)
+                   int64_t most_checked, const ScanShards& scan)
     : patterns_(patterns), vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
@@ -102,7 +102,7 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
     first_sample_.push_back(n_samples() + parts_[s].n_samples);
   }
   if (n_samples() == 0) throw DataError(too_short());
-  check_tokens(most_checked);
+  check_tokens(most_checked, scan);
   read_infos();
 }
 
@@ -141,8 +141,19 @@ std::string TokenSet::too_short() const {
          " tokens, and " + needs + "; " + remedy;
 }
 
-void TokenSet::check_tokens(int64_t most_checked) {
+std::vector<ShardScan> scan_alone(const std::vector<ShardFile>& shards, int64_t vocab_size) {
+  std::vector<ShardScan> scans;
+  for (const ShardFile& shard : shards) scans.push_back(shard.scan(vocab_size));
+  return scans;
+}
+
+void TokenSet::check_tokens(int64_t most_checked, const ScanShards& scan_all) {
   const bool all = n_tokens_ <= most_checked;
+  std::vector<ShardScan> scans;
+  if (all) {
+    scans = scan_all(shards_, vocab_size_);
+    check(scans.size() == shards_.size(), "every shard is scanned");
+  }
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
   std::string bad_shard, where;                   // of the first token outside the vocabulary
   int64_t bad_token = 0;
@@ -150,7 +161,7 @@ void TokenSet::check_tokens(int64_t most_checked) {
     const ShardFile& shard = shards_[s];
     const double share = double(shard.n_tokens()) / double(n_tokens_);
     const ShardScan scan =
-        all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, int64_t(double(most_checked) * share));
+        all ? scans[s] : shard.scan_sample(vocab_size_, int64_t(double(most_checked) * share));
     parts_[s].content = scan.hash;
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     parts_[s].max_token = scan.max_token;

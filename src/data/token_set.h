@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -22,17 +23,22 @@ struct ShardPart {
   std::array<uint64_t, 2> content = {};  // hash of its tokens
 };
 
+// Scans all shards: what was found of each, in their order. Ranks divide it among them (train/shared_scan.h).
+using ScanShards =
+    std::function<std::vector<ShardScan>(const std::vector<ShardFile>& shards, int64_t vocab_size)>;
+std::vector<ShardScan> scan_alone(const std::vector<ShardFile>& shards, int64_t vocab_size);
+
 class TokenSet {
  public:
-  // Reads and checks every shard completely: header, size, and every token < vocab_size. If there are more
-  // than `most_checked` tokens, only that many, in ranges spread evenly over the shards; fingerprint() is
-  // then "". Patterns: core/glob_pattern.h; an existing path is taken literally. There may be more shards
-  // than open files allowed: least recently used shards are closed and reopened. DataError, with pattern,
-  // file and offset: a pattern without match, a file given twice, a damaged shard, a token outside the
-  // vocabulary, shards of different tokenizers, a .json that does not describe the shards beside it, fewer
-  // than one sample.
+  // Reads and checks every shard completely: header, size, and every token < vocab_size (or has `scan` read
+  // the tokens). If there are more than `most_checked` tokens, only that many, in ranges spread evenly over
+  // the shards; fingerprint() is then "". Patterns: core/glob_pattern.h; an existing path is taken literally.
+  // There may be more shards than open files allowed: least recently used shards are closed and reopened.
+  // DataError, with pattern, file and offset: a pattern without match, a file given twice, a damaged shard, a
+  // token outside the vocabulary, shards of different tokenizers, a .json that does not describe the shards
+  // beside it, fewer than one sample.
   TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
-           int64_t most_checked = std::numeric_limits<int64_t>::max());
+           int64_t most_checked = std::numeric_limits<int64_t>::max(), const ScanShards& scan = scan_alone);
 
   int64_t n_samples() const { return first_sample_.back(); }
   int64_t n_tokens() const { return n_tokens_; }
@@ -60,7 +66,7 @@ class TokenSet {
  private:
   void open_shards(const std::vector<std::string>& patterns);
   std::string too_short() const;  // for the message
-  void check_tokens(int64_t most_checked);
+  void check_tokens(int64_t most_checked, const ScanShards& scan);
   void read_infos();
 
   std::vector<std::string> patterns_;

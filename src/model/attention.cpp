@@ -9,7 +9,7 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
                         const std::string& name, const RopeSlots<T>& rope) {
   const AttentionConfig& config = model.attention;
   const bool simulated = config.sas.has_value();
-  const int64_t scratch = layout.mark(Region::scratch);
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
 
   const Region cache = layout.training() ? Region::activations : Region::tables;
   const Region before_sas = simulated ? Region::activations : cache;
@@ -23,6 +23,7 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   projection_ = std::visit([&](const auto& kind) { return make_projection(kind, spec); }, config.projection);
   qkv_ = projection_->out();
   dqkv_ = projection_->out_grads();
+  const typename Layout<T>::Scope core(layout, Region::scratch, &core_);
   if (simulated) {
     resimulates_ = layout.training() && run.recompute == Recompute::sim;
     sas_.emplace(typename Sas<T>::Spec{.layout = layout,
@@ -50,9 +51,11 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
     y_ = heads(Region::activations, "y", H);
   }
   lse_ = layout.template vec<Accum<T>>(Region::activations, name + "lse", run.rows() * Hs);
+  if (layout.training()) dy_ = heads(Region::scratch, "dy", H);
+  if (simulated) sas_->declare_scratch(layout, name);
   if (config.moh) moh_.emplace(typename Moh<T>::Spec{layout, model, run, name, core_out()});
   if (layout.training()) {
-    dy_ = heads(Region::scratch, "dy", H);
+    const typename Layout<T>::Scope core_backward(layout, Region::scratch, &core_bwd_);
     core_scratch_ = layout.template vec<Accum<T>>(Region::scratch, name + "core",
                                                   attention_bwd_scratch<T>({.B = run.batch,
                                                                             .T = run.seq_len,
@@ -65,7 +68,6 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
   }
   out_ = Linear<T>(layout, {name + "o", "attention", model.d_model, H * Dv, projection_->has_biases(),
                             residual_deviation(model)});
-  layout.rewind(Region::scratch, scratch);
 }
 
 template <class T>
@@ -81,6 +83,7 @@ double Attention<T>::simulation_macs() const {
 
 template <class T>
 void Attention<T>::fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const {
+  const auto alive = e.alive(core_);
   projection_->fwd(e, h);
   if (sas_) sas_->fwd(e, projection_->out());
   Vec<Accum<T>> lse = e.arena.at(lse_);
@@ -100,24 +103,34 @@ void Attention<T>::fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<co
 
 template <class T>
 void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const {
+  const auto alive = e.alive(backward_);
+  core_bwd(e, dx);
+  projection_->bwd(e, dh, h);
+  if (moh_) moh_->bwd_router(e, dh, h);
+}
+
+template <class T>
+void Attention<T>::core_bwd(const Exec<T>& e, Mat<const T> dx) const {
+  const auto alive = e.alive(core_);
   out_.bwd(e, e.flat(dy_), dx, e.flat(result()));
   if (moh_) moh_->bwd_heads(e, dy_, core_out());
   if (resimulates_) sas_->fwd(e, projection_->out());
-  e.ops.attention_bwd(e.stream, {.dq = e.heads_of(dqkv_.q),
-                                 .dk = e.heads_of(dqkv_.k),
-                                 .dv = e.heads_of(dqkv_.v),
-                                 .dy = e.heads_of(dy_),
-                                 .q = e.heads_of(qkv_.q),
-                                 .k = e.heads_of(qkv_.k),
-                                 .v = e.heads_of(qkv_.v),
-                                 .o = e.heads_of(o_),
-                                 .lse = e.arena.at(lse_),
-                                 .scratch = e.arena.at(core_scratch_),
-                                 .v_modulo = v_modulo_,
-                                 .scale = scale_});
+  {
+    const auto core_alive = e.alive(core_bwd_);
+    e.ops.attention_bwd(e.stream, {.dq = e.heads_of(dqkv_.q),
+                                   .dk = e.heads_of(dqkv_.k),
+                                   .dv = e.heads_of(dqkv_.v),
+                                   .dy = e.heads_of(dy_),
+                                   .q = e.heads_of(qkv_.q),
+                                   .k = e.heads_of(qkv_.k),
+                                   .v = e.heads_of(qkv_.v),
+                                   .o = e.heads_of(o_),
+                                   .lse = e.arena.at(lse_),
+                                   .scratch = e.arena.at(core_scratch_),
+                                   .v_modulo = v_modulo_,
+                                   .scale = scale_});
+  }
   if (sas_) sas_->bwd(e, projection_->out_grads(), projection_->out());
-  projection_->bwd(e, dh, h);
-  if (moh_) moh_->bwd_router(e, dh, h);
 }
 
 template class Attention<float>;

@@ -38,6 +38,9 @@ class Attention {
   void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
 
  private:
+  // The gradients of the projection's q, k, v = from dx.
+  void core_bwd(const Exec<T>& e, Mat<const T> dx) const;
+
   bool pooled() const { return bool(y_); }
   const Slot<Heads<T>>& core_out() const { return pooled() ? y_ : o_; }
   const Slot<Heads<T>>& result() const { return moh_ ? moh_->y() : core_out(); }
@@ -51,8 +54,9 @@ class Attention {
   Slot<Heads<T>> y_;   // (B, T, H, Dv), the mean over head groups; absent without simulated heads
   Slot<Heads<T>> dy_;  // gradient of result(), then of core_out()
   Slot<Vec<Accum<T>>> lse_;
-  Slot<Vec<Accum<T>>> core_scratch_;  // of the core's backward
-  bool resimulates_ = false;          // Recompute::sim: qkv_ is scratch, and made again by bwd
+  Slot<Vec<Accum<T>>> core_scratch_;   // in core_bwd_
+  Extent backward_, core_, core_bwd_;  // scratch: of bwd; within it of core_bwd (and fwd); of attention_bwd
+  bool resimulates_ = false;           // Recompute::sim: qkv_ is scratch, and made again by bwd
   int64_t v_modulo_ = 0;
   double scale_ = 0;
 };

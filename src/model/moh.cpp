@@ -15,6 +15,7 @@ Moh<T>::Moh(const Spec& s) {
   scores_ = s.layout.mat(Region::activations, name + "scores", N, routing_.n_logits(H));
   if (!s.layout.training()) return;
   chosen_ = s.layout.template vec<int32_t>(Region::activations, name + "chosen", N * moh.top_k);
+  const typename Layout<T>::Scope backward(s.layout, Region::scratch, &backward_);
   load_ = s.layout.template vec<Accum<T>>(Region::scratch, name + "load", H - moh.n_shared_head);
 }
 
@@ -30,6 +31,7 @@ void Moh<T>::fwd(const Exec<T>& e, const Slot<Heads<T>>& x, Mat<const T> h) cons
 
 template <class T>
 void Moh<T>::bwd_heads(const Exec<T>& e, const Slot<Heads<T>>& dy, const Slot<Heads<T>>& x) const {
+  const auto alive = e.alive(backward_);
   e.ops.head_gates_bwd(e.stream, {.dy = e.heads_of(dy),
                                   .z = e.rows_of(scores_),
                                   .aux_loss = e.aux_loss,

@@ -38,7 +38,8 @@ class Moh {
   Slot<Heads<T>> y_;
   Slot<Mat<T>> scores_;        // (N, H + 2); from bwd_heads to bwd_router their gradient
   Slot<Vec<int32_t>> chosen_;  // (N * top_k)
-  Slot<Vec<Accum<T>>> load_;   // (H - n_shared_head)
+  Slot<Vec<Accum<T>>> load_;   // (H - n_shared_head), in backward_
+  Extent backward_;
 };
 
 }  // namespace saslm

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -55,7 +57,12 @@ SasStream<T>::SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec
   y_ = buffer(spec.y_region, "y");
   if (!layout.training()) return;
   dy_ = buffer(Region::scratch, "dy");
-  partial_ = layout.template vec<Accum<T>>(Region::scratch, spec.name + "partial", sas_bwd_scratch(shape_));
+}
+
+template <class T>
+void SasStream<T>::declare_partial(Layout<T>& layout, const std::string& name) {
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  partial_ = layout.template vec<Accum<T>>(Region::scratch, name + "partial", sas_bwd_scratch(shape_));
 }
 
 template <class T>
@@ -123,6 +130,7 @@ void SasStream<T>::fwd(const Exec<T>& e, const Slot<Heads<T>>& x) const {
 
 template <class T>
 void SasStream<T>::bwd(const Exec<T>& e, const Slot<Heads<T>>& dx, const Slot<Heads<T>>& x) const {
+  const auto alive = e.alive(backward_);
   e.ops.sas_bwd(e.stream, {.dx = e.heads_of(dx),
                            .dw = gradients(e),
                            .dy = e.heads_of(dy_),
@@ -154,6 +162,14 @@ Sas<T>::Sas(const Spec& s)
 }
 
 template <class T>
+void Sas<T>::declare_scratch(Layout<T>& layout, const std::string& name) {
+  if (!layout.training()) return;
+  q_.declare_partial(layout, name + "sas.q.");
+  k_.declare_partial(layout, name + "sas.k.");
+  if (v_) v_->declare_partial(layout, name + "sas.v.");
+}
+
+template <class T>
 Qkv<T> Sas<T>::out() const {
   return {q_.y(), k_.y(), v_ ? v_->y() : raw_v_};
 }
@@ -165,6 +181,7 @@ Qkv<T> Sas<T>::out_grads(const Qkv<T>& in_grads) const {
 
 template <class T>
 void Sas<T>::fwd(const Exec<T>& e, const Qkv<T>& in) const {
+  const NamedRange range(e.ops, "sas");
   q_.fwd(e, in.q);
   k_.fwd(e, in.k);
   if (v_) v_->fwd(e, in.v);
@@ -172,6 +189,7 @@ void Sas<T>::fwd(const Exec<T>& e, const Qkv<T>& in) const {
 
 template <class T>
 void Sas<T>::bwd(const Exec<T>& e, const Qkv<T>& in_grads, const Qkv<T>& in) const {
+  const NamedRange range(e.ops, "sas backward");
   q_.bwd(e, in_grads.q, in.q);
   k_.bwd(e, in_grads.k, in.k);
   if (v_) v_->bwd(e, in_grads.v, in.v);

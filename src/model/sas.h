@@ -20,6 +20,8 @@ class SasStream {
     RopeSlots<T> rope;
   };
   SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec);
+  // After y_grad() of all streams, which are alive during each one's bwd.
+  void declare_partial(Layout<T>& layout, const std::string& name);
 
   int64_t macs() const;  // per token, forward
   Slot<Heads<T>> y() const { return y_; }
@@ -41,7 +43,8 @@ class SasStream {
   RopeSlots<T> rope_;
   Weights w_;
   Slot<Heads<T>> y_, dy_;
-  Slot<Vec<Accum<T>>> partial_;
+  Slot<Vec<Accum<T>>> partial_;  // of backward
+  Extent backward_;
 };
 
 template <class T>
@@ -57,6 +60,8 @@ class Sas {
     Region q_region, kv_region;  // of what is made of them; scratch: to be made again for backward
   };
   explicit Sas(const Spec& spec);
+  // In training, after all that is alive in bwd.
+  void declare_scratch(Layout<T>& layout, const std::string& name);
 
   int64_t macs() const { return q_.macs() + k_.macs() + (v_ ? v_->macs() : 0); }
   Qkv<T> out() const;

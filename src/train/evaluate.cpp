@@ -6,6 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -83,6 +85,7 @@ std::optional<double> EvalSum::bits_per_byte() const {
 template <class T>
 std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
                                    const EvalOptions& options) {
+  const NamedRange range(engine.ops(), "evaluation");
   Evaluation<T> evaluation(engine, set, options);
   EvalResult result;
   result.all.text_bytes = 0;

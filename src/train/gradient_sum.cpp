@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 
 SumTree::Leaf SumTree::leaf(int64_t index) const {
@@ -118,6 +120,7 @@ void GradientSum<T>::add(const Place& place, int64_t index, Range range) const {
 
 template <class T>
 void GradientSum<T>::over_ranks(const Place& place, int64_t bucket) const {
+  const NamedRange range_name(place.ops, "all-reduce");
   check(place.comm.size() == shares_.ranks(), "gradients are summed over as many ranks as were planned for");
   if constexpr (!std::is_same_v<Accum<T>, float>)
     throw ShapeError("internal error: several ranks add up floats alone");

@@ -2,10 +2,13 @@
 
 #include <cmath>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 
 template <class T>
 void AdamWOptimizer<T>::update(double learning_rate, double grad_norm, int64_t t) const {
+  const NamedRange range(engine_.ops(), "optimizer");
   const double clip = config_.grad_clip > 0 ? std::min(1.0, config_.grad_clip / (grad_norm + 1e-6)) : 1.0;
   AdamW<T> step{.lr = learning_rate,
                 .beta1 = config_.beta1,

@@ -9,16 +9,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "ops/kernel_names.h"
+#include "ops/named_range.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
 #include "train/load_state.h"
 #include "train/now_s.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
+#include "train/shared_scan.h"
 
 namespace saslm {
 namespace {
@@ -44,9 +47,14 @@ std::string budget_of(const Config& config, const Plan& plan, int64_t samples) {
          " steps: " + epochs + " epochs";
 }
 
-std::optional<TokenSet> open_val_set(const Config& config) {
-  if (config.data.val.empty()) return {};
-  return TokenSet(config.data.val, config.model.vocab_size, config.train.seq_len);
+TokenSet open_set(const std::vector<std::string>& patterns, const Config& config, const Communicator& comm) {
+  return TokenSet(patterns, config.model.vocab_size, config.train.seq_len,
+                  std::numeric_limits<int64_t>::max(), scan_among(comm));
+}
+std::optional<TokenSet> open_val_set(const Config& config, const Communicator& comm) {
+  if (!config.data.val.empty()) return open_set(config.data.val, config, comm);
+  scan_among(comm)({}, config.model.vocab_size);  // others may have one, which they are then told
+  return {};
 }
 
 }  // namespace
@@ -59,8 +67,8 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
       options_(options),
       observer_(observer),
       plan_(fitting_plan(config, ops, options.local_ranks)),
-      train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
-      val_set_(open_val_set(config)),
+      train_set_(open_set(config.data.train, config, comm)),
+      val_set_(open_val_set(config, comm)),
       eval_sample_(val_set_ ? make_eval_sample(*val_set_, config.eval.max_sequences) : EvalSample()),
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock(ops)),
@@ -287,7 +295,8 @@ void Trainer<T>::log_start() {
   const bool resumed = resumed_at_ >= 0;
   nlohmann::ordered_json kernels;  // null on a CPU
   for (const KernelPath& path : named_kernels()) kernels[path.call] = path.variant;
-  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
+  const nlohmann::ordered_json null;  // JSON on both sides of ?:, for its 3.10 (Ubuntu 22.04)
+  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : null},
                           {"origin", to_json(state_.origin)},
                           {"changed", changes_},
                           {"steps", config_.train.steps},
@@ -303,7 +312,7 @@ void Trainer<T>::log_start() {
                           {"selfcheck", to_json(verdict_)},
                           {"avoided", state_.avoided},
                           {"platform", to_json(state_.computed_by.platform)},
-                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
+                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : null},
                           {"tokens_per_step", plan_.tokens_per_step},
                           {"train_samples", train_set_.n_samples()},
                           {"train_fingerprint", state_.train_fingerprint},
@@ -460,6 +469,7 @@ bool Trainer<T>::run_evaluation() {
 
 template <class T>
 void Trainer<T>::save() {
+  const NamedRange range(engine_.ops(), "checkpoint");
   saver_->end();
   const double begin_s = now_s();
   saved_at_ = state_.step;

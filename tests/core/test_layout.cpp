@@ -22,6 +22,69 @@ TEST(Layout, AlignedRowsBeginEvery128BytesAndLieApart) {
   EXPECT_GE(arena.at(whole)[0], arena.at(odd)[2] + 33);
 }
 
+// Room that only the padded views know of.
+TEST(Layout, PadRowsLieBehindAWeightAndAreNoWeights) {
+  Layout<bf16> layout(Mode::train);
+  const Param odd = layout.param("odd", {50, 24}, "part", Init::zeros(), 14);
+  const Param next = layout.param("next", {3}, "part", Init::zeros());
+  EXPECT_EQ(next.offset, 64 * 24);
+  EXPECT_EQ(layout.params()[0].size, 50 * 24);
+  EXPECT_EQ(layout.params()[0].shape, (std::vector<int64_t>{50, 24}));
+
+  const Arena<bf16> arena(layout, allocate_host(layout.bytes()));
+  EXPECT_EQ(arena.weight(odd).rows, 50);
+  EXPECT_EQ(arena.weight_grad(odd).rows, 50);
+  EXPECT_EQ(arena.padded_weight(odd).rows, 64);
+  EXPECT_EQ(arena.padded_weight(odd).data, arena.weight(odd).data);
+  EXPECT_EQ(arena.padded_weight_grad(odd)[64], arena.vector_grad(next).data);
+  EXPECT_EQ(arena.padded_weight(next).rows, 3);  // which has no pad
+}
+
+TEST(Layout, ScopesLieOverTheirSiblingsAndBesideWhatTheirOuterOnesHold) {
+  Layout<float> layout(Mode::train);
+  using Scope = Layout<float>::Scope;
+  const auto declare = [&](const char* name, int64_t size) {
+    return layout.vec<float>(Region::scratch, name, size).offset_bytes;
+  };
+  Extent outer, second;
+  EXPECT_EQ(declare("before", 64), 0);
+  {
+    const Scope scope(layout, Region::scratch, &outer);
+    EXPECT_EQ(declare("own", 64), 256);
+    {
+      const Scope first(layout, Region::scratch);
+      EXPECT_EQ(declare("first", 640), 512);
+    }
+    const Scope within(layout, Region::scratch, &second);
+    EXPECT_EQ(declare("second", 128), 512);
+    EXPECT_EQ(layout.vec<float>(Region::tables, "table", 1).offset_bytes,
+              0);  // regions do not know each other
+  }
+  EXPECT_EQ(outer.offset_bytes, 256);
+  EXPECT_EQ(outer.bytes, 256 + 2560);  // own, and the larger of those within
+  EXPECT_EQ(second.offset_bytes, 512);
+  EXPECT_EQ(second.bytes, 512);
+  EXPECT_EQ(layout.region_bytes(Region::scratch), 256 + 256 + 2560);
+}
+
+TEST(Layout, RefusesWhatIsDeclaredBesideAScopeThatHasEnded) {
+  Layout<float> layout(Mode::train);
+  {
+    const Layout<float>::Scope norm(layout, Region::scratch);
+    layout.vec<float>(Region::scratch, "norm.partial", 1);
+  }
+  try {
+    layout.vec<float>(Region::scratch, "dy", 1);
+    FAIL() << "dy would lie over norm.partial";
+  } catch (const ShapeError& error) {
+    EXPECT_NE(std::string(error.what()).find("dy is declared after a scope beside it has ended"),
+              std::string::npos)
+        << error.what();
+  }
+  const Layout<float>::Scope next(layout, Region::scratch);
+  EXPECT_EQ(layout.vec<float>(Region::scratch, "dy", 1).offset_bytes, 0);
+}
+
 template <class T>
 void packs_state(bool masters_too) {
   Layout<T> whole(Mode::train), packed(Mode::train);
