@@ -121,7 +121,7 @@ void check_operation_names(const std::vector<std::string>& only) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       std::string all;
       for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
-      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
+      throw ConfigError("--only: unknown operation " + name + "; there are " + all);
     }
 }
 

@@ -102,7 +102,7 @@ struct TpaConfig {
 // head tells them apart.
 struct MheConfig {
   static constexpr AttentionKind kKind = AttentionKind::mhe;
-  static constexpr const char* kHelp = "how head embeddings make heads of one";
+  static constexpr const char* kHelp = "how head embeddings turn one head into many";
   static constexpr const char* kRotated = "head_dim";
   MheForm form = MheForm::add;
   static int64_t rotated_width(int64_t D) { return D; }

@@ -13,7 +13,7 @@ std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const Run
   load_weights(model.path, weights);
   if (const std::string what = not_finite(weights); !what.empty())
     throw CheckpointError(model.path + "/model.safetensors: " + what +
-                          ": a model that computes nothing; take an earlier checkpoint");
+                          ": the model is unusable; take an earlier checkpoint");
   engine->store(Region::masters);
   return engine;
 }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "ops/named_range.h"
 #include "model/stages.h"
+#include "ops/named_range.h"
 
 namespace saslm {
 

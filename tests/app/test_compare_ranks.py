@@ -44,7 +44,7 @@ class Ranks(AppTest):
             self.assertEqual(left_after(5, ranks), [])
         self.assertEqual(done.code, MACHINE, done.err)
         self.assertIn("rank 1 was ended by signal 9", done.err)
-        self.assertIn("the same command goes on", done.err)
+        self.assertIn("the same command continues", done.err)
         again = self.compare(config, folder, "--ranks", 2)
         self.assertEqual(again.code, DONE, again.err)
         alone = self.fresh("alone")

@@ -115,7 +115,7 @@ class Pages(AppTest):
     def test_there_is_one_of_every_command(self):
         self.assertIn(("train",), commands())
         self.assertIn(("bench", "kernels"), commands())
-        listed = saslm().err.partition("wants a command: ")[2].splitlines()[0].split(", ")
+        listed = saslm().err.partition("needs a command: ")[2].splitlines()[0].split(", ")
         self.assertEqual(sorted(listed), sorted(words[0] for words in commands() if len(words) == 1))
 
     def test_of_a_command(self):
@@ -157,7 +157,7 @@ class Pages(AppTest):
                 said = saslm("help", *words).out
                 if words[0] in BLOCKS_CALLED_AS_COMMANDS:
                     said, _, last = said.rpartition("\n\n")
-                    self.assertEqual(last, f"The config's block of this name: saslm help config.{words[0]}\n")
+                    self.assertEqual(last, f"The config block of this name: saslm help config.{words[0]}\n")
                     said += "\n"
                 self.assertEqual(said, self.page(*words))
 

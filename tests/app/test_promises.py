@@ -118,7 +118,7 @@ class Threads(FaultTest):
     def test_a_run_that_gets_none_says_so(self):
         done = self.without(0, self.fresh())
         self.ended_with_one_clear_word(done)
-        self.assertIn("no further thread can be started", done.err)
+        self.assertIn("cannot start another thread", done.err)
 
 
 class Signal(FaultTest):

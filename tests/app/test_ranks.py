@@ -251,7 +251,7 @@ class Lost(RanksTest):
     def test_a_killed_rank_of_another_launcher_is_named_by_one_other(self):
         def check(which, count):
             err = self.lose_by_hand(signal.SIGKILL, which, count, 20)
-            self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without a word")
+            self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without an error message")
         self.side_by_side(check, "long", (0, 2), (2, 4))
 
     def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
@@ -369,7 +369,7 @@ class Refused(RanksTest):
 
     def test_ranks_that_do_not_come(self):
         run, limit = self.fresh(), ("--set", "runtime.comm_timeout_s=1")
-        for rank, phrase in ((0, "rank 1 of 2 did not come to"), (1, "rank 0 wrote no ")):
+        for rank, phrase in ((0, "rank 1 of 2 did not connect to"), (1, "rank 0 wrote no ")):
             with self.subTest(rank=rank):
                 done = saslm("train", self.config["mha"], "--run-dir", run, *limit, env=as_torchrun(rank, 2, free_port()))
                 self.refused(done, phrase, run, MACHINE)

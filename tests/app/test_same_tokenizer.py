@@ -120,7 +120,7 @@ class Held(Identity):
         for key in ("train", "val"):
             config = {"train": str(self.plain()), "val": str(self.plain()), "tokenizer": "bytes", key: str(strange)}
             path = self.write_config(tiny_config(model={"vocab_size": 639}, data=config))
-            phrases = ["the token 600", "bytes does not have", "0 .. 255"]
+            phrases = ["the token 600", "bytes lacks", "0 .. 255"]
             with self.subTest(key):
                 self.refused(phrases, "plan", path)
                 self.refused(phrases, "train", path, "--run-dir", self.fresh())

@@ -114,7 +114,7 @@ class Library(ShardingTest):
         done = saslm("train", self.config["mha"], "--run-dir", run, "--ranks", 2, *LIBRARY)
         self.assertEqual(done.code, USER, done.err)
         self.assertEqual(done.err.count("saslm: "), 1, done.err)
-        self.assertIn("leave runtime.gradient_sum at fixed, or start them under mpirun", done.err)
+        self.assertIn("set runtime.gradient_sum to fixed, or start the ranks with mpirun", done.err)
         self.assertFalse(run.exists(), "a refused start left a folder")
 
 
@@ -131,7 +131,7 @@ class Plans(ShardingTest):
         for region in ("parameters", "gradients", "activations"):
             self.assertEqual(shares[region], whole[region])
         self.assertEqual(self.plan(*ZERO), {**self.plan(), "zero_stage": 1})
-        self.assertIn("one of so many ranks", self.run_ok("plan", self.config["mha"], "--ranks", 2).out)
+        self.assertIn("ranks (this is one)", self.run_ok("plan", self.config["mha"], "--ranks", 2).out)
 
     def test_a_runs_memory_is_the_plans(self):
         run = self.fresh()

@@ -139,7 +139,7 @@ class Links(AppTest):
         (run / name).symlink_to(target)
         done = saslm("train", self.write_config(tiny_config(train={"steps": 6})), "--run-dir", run)
         self.assertEqual(done.code, USER, done.err)
-        self.assertIn(f"{name}: not a regular file but a symbolic link, through which nothing is written; remove it", done.err)
+        self.assertIn(f"{name}: not a regular file but a symbolic link, which saslm does not write through; remove it", done.err)
 
     def test_the_lock_and_the_metrics(self):
         for name in (".lock", "metrics.jsonl"):

@@ -136,7 +136,7 @@ TEST_F(MohConfigs, RefusalsNameWhatIsWrong) {
       {moh(R"(,"n_shared_head":-1)"), "model.attention.moh.n_shared_head: wanted an integer from 0"},
       {moh(R"(,"balance_weight":-1)"), "model.attention.moh.balance_weight: wanted a number from 0"},
       {moh(R"(,"gates":"unit")"), R"(model.attention.moh.gates: wanted one of "paper", "authors")"},
-      {moh("", R"("n_kv_head":2,)"), R"(model.attention.n_kv_head: is for kind "gqa" only)"},
+      {moh("", R"("n_kv_head":2,)"), R"(model.attention.n_kv_head: belongs to kind "gqa")"},
   };
   for (const auto& [patch, phrase] : rows) {
     SCOPED_TRACE(patch);
