@@ -53,11 +53,14 @@ struct MohConfig {
 
 // Projections: one alternative per way to make q, k and v. With d_model d, n_head H and head_dim D, each
 // gives upper bounds for one layer: weights() of its attention linears, values() stored per token. They are
-// doubles, which cannot overflow.
+// doubles, which cannot overflow. rotated_width(D): features of a query and key head that rope rotates, which
+// the key kRotated sets.
 
 // The projection of mha, mqa, gqa, sas and moh.
 struct GqaConfig {
+  static constexpr const char* kRotated = "head_dim";
   int64_t n_kv_head = 0;  // G: n_head (mha, sas, moh), 1 (mqa), given (gqa); divides n_head
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 4 * d * H * D; }
   static double values(double H, double D) { return 8 * H * D; }
   bool operator==(const GqaConfig&) const = default;
@@ -67,9 +70,11 @@ struct GqaConfig {
 struct MlaConfig {
   static constexpr AttentionKind kKind = AttentionKind::mla;
   static constexpr const char* kHelp = "the sizes of latent attention";
+  static constexpr const char* kRotated = "mla.rope_dim";
   int64_t q_rank = 0, kv_rank = 0;
   int64_t nope_dim = 0, rope_dim = 0;  // sum: head_dim
   int64_t v_dim = 0;
+  int64_t rotated_width(int64_t) const { return rope_dim; }
   double weights(double d, double H, double D) const {
     return double(q_rank) * (d + H * D) + double(kv_rank) * (d + H * double(nope_dim + v_dim)) +
            d * (double(rope_dim) + H * double(v_dim));
@@ -84,7 +89,9 @@ struct MlaConfig {
 struct TpaConfig {
   static constexpr AttentionKind kKind = AttentionKind::tpa;
   static constexpr const char* kHelp = "the ranks of tensor-product attention";
+  static constexpr const char* kRotated = "head_dim";
   int64_t q_rank = 0, k_rank = 0, v_rank = 0;
+  static int64_t rotated_width(int64_t D) { return D; }
   double factors(double H, double D) const { return double(q_rank + k_rank + v_rank) * (H + D); }
   double weights(double d, double H, double D) const { return d * (factors(H, D) + H * D); }
   double values(double H, double D) const { return 2 * factors(H, D) + 8 * H * D; }
@@ -96,7 +103,9 @@ struct TpaConfig {
 struct MheConfig {
   static constexpr AttentionKind kKind = AttentionKind::mhe;
   static constexpr const char* kHelp = "how head embeddings turn one head into many";
+  static constexpr const char* kRotated = "head_dim";
   MheForm form = MheForm::add;
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
   static double values(double H, double D) { return 6 * D + 8 * H * D; }
   bool operator==(const MheConfig&) const = default;

@@ -85,9 +85,8 @@ void resolve(AttentionConfig& attention) {
   if (attention.sas) resolve(*attention.sas, attention);
   if (attention.moh) resolve(*attention.moh, attention);
 
-  const char* key = "head_dim";
-  if (attention.sas && attention.sas->features) key = "sas.sim_head_dim";
-  if (!attention.sas && std::holds_alternative<MlaConfig>(attention.projection)) key = "mla.rope_dim";
+  const char* key = std::visit([](const auto& p) { return p.kRotated; }, attention.projection);
+  if (attention.sas) key = attention.sas->features ? "sas.sim_head_dim" : "head_dim";
   const int64_t width = attention.rotated_width();
   if (attention.position == PositionKind::rope && width % 2 != 0)
     fail(std::string("model.attention.") + key +
@@ -185,8 +184,7 @@ void resolve(DataConfig& data, const std::string& config_path) {
 
 int64_t AttentionConfig::rotated_width() const {
   if (sas) return sas->sim_head_dim;
-  const MlaConfig* const mla = std::get_if<MlaConfig>(&projection);
-  return mla != nullptr ? mla->rope_dim : head_dim;
+  return std::visit([&](const auto& p) { return p.rotated_width(head_dim); }, projection);
 }
 
 void resolve(ModelConfig& model) {

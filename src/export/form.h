@@ -29,6 +29,17 @@ using Weights = std::span<const ConstNamedTensor>;
 std::optional<Form> llama_form(const ModelConfig& model, Weights weights);
 std::optional<Form> gpt2_form(const ModelConfig& model, Weights weights);
 
+// Whether attention is the kind's projection and the core, with nothing that those classes do not know: the
+// rest of its config, whatever there is, is as it is by default.
+inline bool is_plain(const AttentionConfig& a) {
+  return a == AttentionConfig{.kind = a.kind,
+                              .n_head = a.n_head,
+                              .head_dim = a.head_dim,
+                              .position = a.position,
+                              .rope_base = a.rope_base,
+                              .projection = a.projection};
+}
+
 // "layers.3.attn.q.weight" -> "model.layers.3.self_attn.q_proj.weight"
 std::string llama_name(const std::string& name);
 

@@ -29,8 +29,8 @@ bool fits_llama(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   const bool kind =
       a.kind == AttentionKind::mha || a.kind == AttentionKind::mqa || a.kind == AttentionKind::gqa;
-  return kind && !a.sas && !a.moh && a.position == PositionKind::rope &&
-         model.norm.kind == NormKind::rmsnorm && model.mlp.kind == MlpKind::swiglu &&
+  return kind && is_plain(a) && a.position == PositionKind::rope && model.norm.kind == NormKind::rmsnorm &&
+         model.mlp.kind == MlpKind::swiglu &&
          model.d_model % a.n_head == 0;  // required by that class, although it knows head_dim
 }
 

@@ -133,7 +133,7 @@ def keep(cache, layer, start, k, v):
     return tuple(y.transpose(1, 2)[..., :width] for y, width in zip((k, v), widths))
 
 
-# ---- Stages.
+# ---- Stages. One is made of (model, heads), heads as Attention.declare tells them.
 
 class Simulation(nn.Module):
     """SAS for one of q, k, v [B, T, C, D]: heads are the channels of the convolutions, a head's features the line; then
@@ -162,8 +162,11 @@ class Simulation(nn.Module):
 class SimulatedAttention(nn.Module):
     """The simulations of q, k and v. Values that are not simulated: head h reads real value head h mod H."""
 
-    def __init__(self, heads, n_head, sas):
+    turns = True  # q and k, which the projection then does not
+
+    def __init__(self, model, heads):
         super().__init__()
+        sas, n_head = model["attention"]["sas"], model["attention"]["n_head"]
         convolve, project = "heads" in sas["simulate"], "features" in sas["simulate"]
         self.q = Simulation(*heads["q"], sas, convolve, project)
         self.k = Simulation(*heads["k"], sas, convolve, project)
@@ -181,10 +184,11 @@ class SimulatedAttention(nn.Module):
 class Routing(nn.Module):
     """MoH: weights a token's heads: the shared ones and the top_k of the others."""
 
-    def __init__(self, d_model, n_head, moh):
+    def __init__(self, model, heads):
         super().__init__()
+        moh, n_head = model["attention"]["moh"], model["attention"]["n_head"]
         self.H, self.S, self.k, self.unit = n_head, moh["n_shared_head"], moh["top_k"], moh["gates"] == "authors"
-        self.router = linear(d_model, n_head + (2 if self.S else 0))
+        self.router = linear(model["d_model"], n_head + (2 if self.S else 0))
 
     def forward(self, x, heads):
         scores = self.router(x).float()
@@ -201,7 +205,12 @@ class Routing(nn.Module):
         return heads * gates[..., None].to(heads.dtype)
 
 
-# ---- Attention: project -> [simulate] -> causal attention -> [route] -> o.
+# By their keys in the attention block, in their order.
+BEFORE_CORE = {"sas": SimulatedAttention}  # forward(q, k, v, turn) -> q, k, v
+AFTER_CORE = {"moh": Routing}  # forward(x, heads [B, T, H, Dv]) -> heads
+
+
+# ---- Attention: project -> stages -> causal attention -> mean of simulated heads -> stages -> o.
 
 class Attention(nn.Module):
     """A kind has declare(model), which makes its linears and tells how many heads of which width q, k and v have; and
@@ -214,16 +223,17 @@ class Attention(nn.Module):
         a, d, heads = model["attention"], model["d_model"], self.declare(model)
         self.n_head, self.layer = a["n_head"], layer
         self.o = linear(self.n_head * heads["v"][1], d, model["bias"] and self.has_biases)
-        self.sas = SimulatedAttention(heads, self.n_head, a["sas"]) if "sas" in a else None
-        self.moh = Routing(d, self.n_head, a["moh"]) if "moh" in a else None
+        self.before, self.after = ([name for name in stages if name in a] for stages in (BEFORE_CORE, AFTER_CORE))
+        for name in self.before + self.after:
+            self.add_module(name, (BEFORE_CORE | AFTER_CORE)[name](model, heads))
 
     def forward(self, x, turn, hidden, cache):
         """-> what goes to the residual stream [B, T, d], and the weights [B, heads, T, S]: under SAS those of simulated
         heads."""
-        if self.sas is None:
-            q, k, v = self.project(x, turn)
-        else:
-            q, k, v = self.sas(*self.project(x, unturned), turn)
+        before, after = ([self.get_submodule(name) for name in names] for names in (self.before, self.after))
+        q, k, v = self.project(x, unturned if any(stage.turns for stage in before) else turn)
+        for stage in before:
+            q, k, v = stage(q, k, v, turn)
         if cache is not None:
             k, v = keep(cache, self.layer, hidden.start, k, v)
         n = q.shape[2]
@@ -232,8 +242,8 @@ class Attention(nn.Module):
         weight = score.masked_fill(hidden(k.shape[1]), torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
         out = torch.einsum("bhts,bshd->bthd", weight, v)
         out = out.unflatten(2, (n // self.n_head, self.n_head)).mean(2)  # simulated head g*H + h: group g, head h
-        if self.moh is not None:
-            out = self.moh(x, out)
+        for stage in after:
+            out = stage(x, out)
         return self.o(out.flatten(2)), weight
 
 

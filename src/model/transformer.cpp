@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/stages.h"
 #include "ops/named_range.h"
 
 namespace saslm {
@@ -78,7 +79,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   x_.push_back(layout.mat(Region::activations, "embed.x", N, C));
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
-    if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
+    if (adds_loss(model.attention)) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
@@ -211,8 +212,8 @@ typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
   const Ffn<T>& ffn = blocks_[0].ffn();
   Macs macs{.attention = layers * attention.macs(T_),
             .mlp = layers * double(ffn.macs()),
-            .head = double(head_->macs())};
-  if (run_.recompute == Recompute::sim) macs.recomputed = layers * attention.simulation_macs();
+            .head = double(head_->macs()),
+            .recomputed = layers * attention.remade_macs()};
   if (run_.recompute == Recompute::block)
     macs.recomputed = (layers - 1) * (attention.macs(T_) + double(ffn.hidden_macs()));
   return macs;

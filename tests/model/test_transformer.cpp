@@ -104,6 +104,7 @@ TEST_P(WholeModel, EveryGradientIsTheSlopeOfTheLoss) {
     double largest = 0, worst = 0;
     for (int64_t i = 0; i < w.size; ++i) {
       constexpr double h = 1e-5;
+      ASSERT_TRUE(std::isfinite(grad[i])) << spec.name << " at " << i;  // std::max below passes NaN over
       const double kept = w[i];
       w[i] = kept + h;
       const double up = objective();
