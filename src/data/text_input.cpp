@@ -60,7 +60,7 @@ std::string TextInput::advice_for(const Sniffed& found, const std::string& compr
   const std::string raw = path_.ends_with(".bin") ? raw_type_of(head_, int64_t(head_.size())) : "";
   if (!raw.empty() && found.what.find("UTF") != found.what.npos)
     advice += "; or, for token ids, --raw " + raw;
-  if (parquet) advice += ". A build of saslm with Arrow reads parquet itself; this one has none";
+  if (parquet) advice += ". This build of saslm has no Arrow; one with Arrow reads parquet itself";
   return advice;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the benches tell: numbers that follow from each other, of the kernels and of whole steps."""
+"""The benchmarks' outputs are consistent, for kernels and for whole steps."""
 import shutil
 import unittest
 

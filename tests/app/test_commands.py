@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What each command promises to who types it: text to shards to a model to numbers and text."""
+"""What each command promises: from text to shards to a model to numbers and text."""
 import json
 import math
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A comparison that was killed, anywhere and any number of times, ends with the results of one that was not."""
+"""A comparison that is killed, anywhere and any number of times, ends with the results of an uninterrupted one."""
 import csv
 import io
 import json
@@ -33,7 +33,7 @@ def without_clock(value):
 
 
 def results(folder):
-    """All that a comparison says, without what a clock said."""
+    """All results of a comparison except times."""
     table = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text())))
     for row in table:
         for key in TIMINGS:
@@ -66,7 +66,7 @@ class CompareTest(AppTest):
 
     @classmethod
     def compare(cls, config, folder, *args, env=None):
-        """Without plots, which most tests have no use for."""
+        """Without plots, which most tests do not need."""
         return saslm("compare", config, "--run-dir", folder, "--no-plots", *args, env=env)
 
     def background(self, config, folder):

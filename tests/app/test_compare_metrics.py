@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a comparison makes of runs whose metrics.jsonl somebody or something has changed."""
+"""How a comparison handles runs whose metrics.jsonl was changed or damaged."""
 import json
 import shutil
 import signal
@@ -22,7 +22,7 @@ class Metrics(CompareTest):
         path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
 
     def at(self, folder, run, ms):
-        """Every step of the run took so long."""
+        """Sets the time of every step of the run."""
         def change(lines):
             found = [json.loads(line) for line in lines]
             return [json.dumps({**e, "step_ms": ms} if e["event"] == "step" else e).encode() + b"\n" for e in found]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A comparison on several ranks has the results of one on one rank, however often a rank dies."""
+"""A comparison on several ranks has the same results as on one rank, however often a rank dies."""
 import json
 import os
 import signal

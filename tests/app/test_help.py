@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What help says: every command, topic and key has one, all of them fit a terminal, and every example runs."""
+"""Help: every command, topic and key has one, all fit a terminal, and every example runs."""
 import json
 import os
 import re
@@ -250,7 +250,7 @@ class Keys(AppTest):
 
 
 class Examples(AppTest):
-    """Every example, run in one folder as a newcomer might."""
+    """Every example, run in one folder as a new user might."""
 
     @classmethod
     def setUpClass(cls):
@@ -315,7 +315,7 @@ class Examples(AppTest):
 
 
 class Facts(AppTest):
-    """What topics list is what there is."""
+    """Lists in topics are complete and correct."""
 
     def test_blocks_of_a_config(self):
         listed = re.findall(r"^  (\w+)  +\S.*$", topic("config").split("An example")[0], re.M)

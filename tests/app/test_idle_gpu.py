@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A run that computes on the CPU beside a GPU says why, unless that is meant. The GPU is an empty device file, in a /dev
+"""A run that uses the CPU although there is a GPU says why, unless the user chose the CPU. The GPU is an empty device
+file, in a /dev
 that only the program sees."""
 import os
 import subprocess

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`saslm import`: what it refuses, that exports come back bit for bit; and, where PyTorch and transformers are at hand, that saslm
-computes the logits of models that transformers made.
+"""`saslm import`: what it refuses, that importing an export is bit-identical; and, if PyTorch and transformers are
+installed, that saslm computes the logits of models made by transformers.
 
 How: a prompt's likelihood under saslm is `saslm eval` of one window, so that a window whose last token varies gives the logits after
 the rest, but for a constant: all of them are compared.

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""What a shell or a batch system may set for a process (ulimit, nohup, OMP_*), and what the program makes of it. Nothing here
-is prepared by the test but that.
+"""How the program handles settings of a shell or batch system (ulimit, nohup, OMP_*).
 """
 import contextlib
 import os

@@ -1,5 +1,5 @@
-"""What `saslm tokenize` makes of parquet: the shards that the same texts make as JSON lines, or, built without Arrow, a
-refusal by name. The files are written by pyarrow, where python3 has it."""
+"""`saslm tokenize` with parquet: the same shards as from JSON lines, or, without Arrow, a refusal. pyarrow writes the
+files, if python3 has it."""
 import json
 import os
 import random

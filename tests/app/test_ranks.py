@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Several ranks compute what one computes, bit for bit, and end together however one of them ends."""
+"""Several ranks compute bit-identical results to one, and end together however one of them ends."""
 import contextlib
 import os
 import re
@@ -212,7 +212,7 @@ class Stopped(RanksTest):
 
 class Lost(RanksTest):
     def lose(self, number, which, count, patience_s, name="long"):
-        """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
+        """Ends a run by a signal to one rank; returns its output. The resumed run must be bit-identical."""
         run = self.fresh()
         with self.training(name, count, run) as (launcher, ranks):
             self.assertTrue(launcher.wait_until(lambda: checkpoints(run)))
@@ -228,7 +228,7 @@ class Lost(RanksTest):
         return done.err
 
     def lose_by_hand(self, number, which, count, patience_s, name="long"):
-        """The same where no launcher ends the others."""
+        """The same without a launcher to end the others."""
         run, port = self.fresh(), free_port()
         environments = [as_torchrun(rank, count, port) for rank in range(count)]
         with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
@@ -395,7 +395,7 @@ class Memory(RanksTest):
                                            train={"micro_batch": micro_batch, "global_batch": 2 * micro_batch}))
 
     def needing(self, wanted):
-        """A config of which one rank, or each of two, needs about that many bytes."""
+        """A config with which one rank, or each of two, needs about this many bytes."""
         needed = self.run_json("plan", self.config_of_batches(100))["arena_bytes"]
         return self.config_of_batches(round(100 * wanted / needed))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What metrics.jsonl says of a run is what its checkpoints hold, and the ends that it came to are kept."""
+"""A run's metrics.jsonl agrees with its checkpoints, and its ends are kept."""
 import json
 import shutil
 from pathlib import Path

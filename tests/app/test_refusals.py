@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bad input is refused before any training: exit 2, the thing named on stderr, nothing on stdout, nothing begun."""
+"""Bad input is refused before any training: exit 2, named on stderr, nothing on stdout, nothing started."""
 import json
 import os
 import shutil

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ranks that keep the optimizer's state in shares learn what one rank learns, bit for bit, and hand it on whole."""
+"""Ranks with sharded optimizer state train bit-identically to one rank, and save complete checkpoints."""
 import os
 import shutil
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Pipes, devices, links and files without end where files of ours belong: nothing hangs, nothing is read that cannot be
-it, nothing is written elsewhere."""
+"""Pipes, devices, links and endless files in place of our files: nothing hangs, nothing wrong is read, nothing is
+written elsewhere."""
 import os
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ class StrangeFiles(AppTest):
         return run
 
     def instead(self, path):
-        """Each strange thing in place of the file, one after the other."""
+        """Puts each strange thing in place of the file, in turn."""
         path.unlink(missing_ok=True)
         os.mkfifo(path)
         yield "a pipe"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whoever else connects to the ranks' port ends no run, joins none, and holds none up.
+"""Other programs that connect to the ranks' port cannot end, join or delay a run.
 
 A stranger knows the program: it greets as ranks do (src/comm/greeting.h), with everything but the run's secret.
 """
@@ -83,7 +83,7 @@ def listening_here():
 
 
 class Watcher:
-    """Attacks every port as soon as somebody listens there."""
+    """Attacks every port as soon as a process listens there."""
 
     def __init__(self):
         self.before, self.met, self.heard, self.over = listening_here(), set(), [], False

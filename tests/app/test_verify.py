@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`diff` finds the first record and tensor in which two runs differ; `verify` trains a stretch of a run once more."""
+"""`diff` finds the first record and tensor in which two runs differ; `verify` trains a part of a run again."""
 import fcntl
 import json
 import shutil

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who waits for ranks that do not come, or do not answer, says at once for whom, where and why, and heeds a signal."""
+"""A rank that waits for missing or silent ranks says for whom, where and why, and reacts to a signal."""
 import os
 import signal
 import time

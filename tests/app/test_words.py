@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the program says: which word was meant, and nothing that a terminal obeys."""
+"""What the program prints: suggestions for wrong words, and no terminal escapes."""
 import json
 import os
 import re
@@ -17,7 +17,7 @@ OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all controls but tab an
 
 
 class Meant(AppTest):
-    """A word that there is not, and what is said of it."""
+    """Unknown words and their suggestions."""
 
     def refused(self, *args):
         done = saslm(*args)
@@ -78,7 +78,7 @@ class Meant(AppTest):
 
 
 class Escapes(AppTest):
-    """Names that would act on a terminal, wherever there are names."""
+    """Names with terminal escapes, in every place for names."""
 
     def shows(self, *args, code, shown=SHOWN, where="err", **kwargs):
         done = saslm(*args, **kwargs)
