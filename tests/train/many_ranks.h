@@ -54,13 +54,15 @@ void restore(ModelState<T>& state, const Learned& from) {
   for (const ConstNamedTensor& t : names.optimizer) state.store({t.name, t.shape, from.optimizer.at(t.name)});
 }
 
-// `steps` more, from the seed or from where others left it. Buckets are of two blocks: a small model has
-// some.
+// `steps` more, from the seed or from where others left it; with an mlp of `hidden` features where that is
+// given. Buckets are of two blocks: a small model has some.
 template <class T>
 Learned learn(const std::string& name, const Ops<T>& ops, int ranks, Sharing sharing, int64_t steps,
-              const Learned& from = {}, const OptimizerMaker<T>& optimizer = make_optimizer<T>) {
+              const Learned& from = {}, const OptimizerMaker<T>& optimizer = make_optimizer<T>,
+              int64_t hidden = 0) {
   sharing.bucket = 2 * Shares::kBlock;
-  const Config c = shared_config(name, ranks);
+  Config c = shared_config(name, ranks);
+  if (hidden > 0) c.model.mlp.hidden = hidden;
   Learned first;
   std::vector<std::vector<double>> numbers{size_t(ranks)};
   std::vector<std::vector<T>> weights{size_t(ranks)};
@@ -96,12 +98,13 @@ Learned learn(const std::string& name, const Ops<T>& ops, int ranks, Sharing sha
 
 template <class T>
 void expect_ranks_change_no_bit(const std::string& name, const Ops<T>& ops, std::initializer_list<int> counts,
-                                int64_t steps, const OptimizerMaker<T>& optimizer = make_optimizer<T>) {
-  const Learned alone = learn(name, ops, 1, {}, steps, {}, optimizer);
+                                int64_t steps, const OptimizerMaker<T>& optimizer = make_optimizer<T>,
+                                int64_t hidden = 0) {
+  const Learned alone = learn(name, ops, 1, {}, steps, {}, optimizer, hidden);
   ASSERT_LT(alone.numbers[size_t(4 * (steps - 1))], alone.numbers[0]) << "it must learn something";
   for (const int ranks : counts)
     for (const bool sharded : {false, true})
-      EXPECT_TRUE(learn(name, ops, ranks, {.sharded = sharded}, steps, {}, optimizer) == alone)
+      EXPECT_TRUE(learn(name, ops, ranks, {.sharded = sharded}, steps, {}, optimizer, hidden) == alone)
           << name << " on " << ranks << (sharded ? " ranks, sharded" : " ranks");
 }
 

@@ -7,18 +7,21 @@
 namespace saslm {
 namespace {
 
+// Makes matrices of more than a block, which AdamW's shares cut, and of more than a bucket.
+constexpr int64_t kHidden = 600;
+
 TEST(AnotherOptimizer, LearnsTheBitsOfOneRankShardedOrNot) {
   const Ops<float>& ops = cpu_ops<float>();
-  expect_ranks_change_no_bit<float>("sas_k5", ops, {2, 4, 8}, 3, make_momentum);
-  expect_ranks_change_no_bit<float>("mhe_mul", ops, {4}, 3, make_momentum);
+  expect_ranks_change_no_bit<float>("sas_k5", ops, {2, 4, 8}, 3, make_momentum, kHidden);
+  expect_ranks_change_no_bit<float>("mhe_mul", ops, {4}, 3, make_momentum, kHidden);
 }
 
 TEST(AnotherOptimizer, GoesOnFromWhatAnyOtherRanksHandedOver) {
   const Ops<float>& ops = cpu_ops<float>();
-  const Learned alone = learn<float>("sas_k5", ops, 1, {}, 4, {}, make_momentum);
+  const Learned alone = learn<float>("sas_k5", ops, 1, {}, 4, {}, make_momentum, kHidden);
   Learned state;
   for (const auto& [ranks, sharded] : {std::pair{4, false}, {2, true}, {1, false}, {8, true}})
-    state = learn<float>("sas_k5", ops, ranks, {.sharded = sharded}, 1, state, make_momentum);
+    state = learn<float>("sas_k5", ops, ranks, {.sharded = sharded}, 1, state, make_momentum, kHidden);
   EXPECT_TRUE(state == alone);
 }
 
@@ -27,6 +30,7 @@ std::string saved_by(int ranks, int64_t zero_stage, int64_t stop_every) {
   constexpr int64_t kSteps = 4;
   const test::OwnFolder folder;
   Config c = shared_config("gqa_sas", ranks);
+  c.model.mlp.hidden = kHidden;
   c.runtime.zero_stage = zero_stage;
   c.train.steps = kSteps;
   c.checkpoint.keep_last = 1;
