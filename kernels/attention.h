@@ -9,10 +9,12 @@
 //   v_modulo > 0       w(h) = (h mod v_modulo) / (v_modulo/Gv)
 //                      simulated heads over v heads that were not simulated: v_modulo = n_head; else w like g
 //
-// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq). E != Dv is
-// fine. Types    T storage; softmax, lse and all sums in Accum<T>. Writes   o, lse, y are set (=). dq, dk, dv
-// are set (=). Repeats  Bit for bit: sums in a fixed order, whatever the number of threads. Errors ShapeError
-// before any work.
+// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq).
+//          E != Dv is fine.
+// Types    T storage; softmax, lse and all sums in Accum<T>.
+// Writes   o, lse, y are set (=). dq, dk, dv are set (=).
+// Repeats  Bit for bit: sums in a fixed order, whatever the number of threads.
+// Errors   ShapeError before any work.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"
