@@ -5,11 +5,15 @@
 // lie in the registers of its 8 warps, in float, and leave them once, for a.partial; a second kernel adds the
 // partitions in order.
 //
-//   recompute     8/G warps a token: Z1, Z2; nothing of it ever leaves the block
-//   projections   all rows dealt to all warps: Z3 again, dZ3 = dy + [Z3>0] (dy W2), and dW2 += dy^T relu(Z3),
-//                 dW1 += dZ3^T Z2; then dZ2 = dZ3 W1 per token
+// The stages (formulas: kernels/sas.h; W for proj, w for conv). The first two are in sas_bwd_tile.cuh, the
+// next two have a file each:
+//   load          x and dy of G tokens, copied ahead; dy turned back; x to lines
+//   recompute     8/G warps a token: Z1 = conv1(x), Z2 = Z1 + conv2(relu(Z1)); it never leaves the block
+//   projections   all rows dealt to all warps: Z3 = Z2 W1^T + b1 again, dW2 += dy^T relu(Z3),
+//                 dZ3 = dy + [Z3>0] (dy W2), dW1 += dZ3^T Z2; then dZ2 = dZ3 W1 per token
 //   convolutions  dZ1 = dZ2 + [Z1>0] conv2^T(dZ2), dx = conv1^T(dZ1) per token, the transposes by reading
-//                 the same weights transposed; dW of conv2 and conv1 over all tokens
+//                 the same weights transposed; dw2 and dw1 over all tokens
+//   store         the partition's sums to a.partial, once
 //
 // Biases of the convolutions are one more "tap" whose inputs are ones. The next x and dy are copied ahead by
 // cp.async as soon as their places are free. Z2's lines become dZ2's, relu(Z3)'s rows dZ3's and then dZ1's
@@ -33,9 +37,58 @@ struct BackwardLaunch {
   bool x_vectors, dy_vectors, dx_vectors;
 };
 
-template <class D, int Group>
+// Stage "load", after the copies: x and, where nothing follows the convolutions, dy from [head][position] to
+// lines, [position][channel]; then dZ2 = dy. A token by its warps.
+template <class Dims, class B>
+__device__ __forceinline__ void rows_to_lines(typename B::Shared& s, const Place<B>& at) {
+  transpose<Dims::kIn, Dims::kD>(s.x[at.token()] + B::In::kFirst, B::In::kPitch, s.raw[at.token()],
+                                 B::kRawPitch, at.part(), B::kTokenWarps, at.lane);
+  if constexpr (!Dims::kProjections) {
+    simt::bar_sync(at.barrier(), B::kTokenThreads);
+    transpose<Dims::kMid, Dims::kD>(s.z2[at.token()] + B::Mid::kFirst, B::Mid::kPitch,
+                                    s.dy + at.token() * Dims::kMid * B::kRowPitch, B::kRowPitch, at.part(),
+                                    B::kTokenWarps, at.lane);
+  }
+  simt::bar_sync(at.barrier(), B::kTokenThreads);
+}
+
+// Stage "projections" (sas_bwd_projections.cuh): from dy to dZ2, which takes Z2's place; dW2, db2, dW1, db1.
+template <class Dims, class B, class LoadNext>
+__device__ __forceinline__ void projections_back(typename B::Shared& s, Place<B>& at, Partial<Dims, B>& sums,
+                                                 LoadNext load_next) {
+  simt::block_sync();  // Z2 and dy of all tokens
+  uint32_t positive[B::kRowTiles] = {}, dz3[B::kRowTiles][B::kColumns][2] = {};
+  at.renew();
+  recompute_z3<Dims, B>(s, at, positive);
+  simt::block_sync();  // relu(Z3)
+  at.renew();
+  add_linear_gradient<Dims, B>(sums.proj2, s.dy, at, [&](auto& b, int k) {
+    b.load_transposed(s.z3 + k * 16 * B::kRowPitch + at.column(), B::kRowPitch, at.lane);
+  });
+  at.renew();
+  compute_dz3<Dims, B>(s, at, positive, dz3, sums);
+  simt::block_sync();  // relu(Z3) and dy have been read
+  load_next();
+  store_dz3<B>(s, at, dz3);
+  simt::block_sync();  // dZ3
+  at.renew();
+  add_linear_gradient<Dims, B>(sums.proj1, s.z3, at, [&](auto& b, int k) {
+    const int line = at.input_column() * B::Mid::kPitch;
+    b.load(block_lines<B>(s, 2 * k) + line, block_lines<B>(s, 2 * k + 1) + line, B::Mid::kPitch, at.lane);
+  });
+  at.renew();
+  float dz2[B::kPositionTiles][B::kHeadBlocks][4] = {};
+  compute_dz2<Dims, B>(s, at, dz2);
+  simt::block_sync();  // Z2 and dZ3 have been read
+  store_lines<false>(s.z2[at.token()] + B::Mid::kFirst + at.position() * B::Mid::kPitch, B::Mid::kPitch, dz2,
+                     at.lane);
+  simt::bar_sync(at.barrier(), B::kTokenThreads);
+}
+
+// The stages in their order, for the tokens of a partition, Group at a time.
+template <class Dims, int Group>
 __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16> a, BackwardLaunch launch) {
-  using B = Backward<D, Group>;
+  using B = Backward<Dims, Group>;
   auto& s = *simt::dyn_smem<typename B::Shared>();
   Place<B> at;
   load_weights(s.w, a.w);
@@ -45,70 +98,39 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
   int first = int(blockIdx.x) * launch.partition_tokens;
   const int end = min(first + launch.partition_tokens, int(launch.shape.tokens));
   const auto load = [&](int token) {
-    if (token < end) load_group<D, B>(s, a, token, end, at, launch.x_vectors, launch.dy_vectors);
+    if (token < end) load_x_and_dy<Dims, B>(s, a, token, end, at, launch.x_vectors, launch.dy_vectors);
   };
   const SasSums to(launch.shape);
-  Partial<D, B> sums;
+  Partial<Dims, B> sums;
   load(first);
   for (; first < end; first += Group) {
+    // load
     simt::cp_async_wait<0>();
     simt::block_sync();  // x and dy are there, and nobody reads what the group before left
-    if (a.rope.cos) turn_back<D, B>(s, a, first, end, at);
-    transpose<D::kIn, D::kD>(s.x[at.token()] + B::In::kFirst, B::In::kPitch, s.raw[at.token()], B::kRawPitch,
-                             at.part(), B::kTokenWarps, at.lane);
-    if constexpr (!D::kProjections) {
-      simt::bar_sync(at.barrier(), B::kTokenThreads);
-      transpose<D::kMid, D::kD>(s.z2[at.token()] + B::Mid::kFirst, B::Mid::kPitch,
-                                s.dy + at.token() * D::kMid * B::kRowPitch, B::kRowPitch, at.part(),
-                                B::kTokenWarps, at.lane);
-    }
-    simt::bar_sync(at.barrier(), B::kTokenThreads);
-    if constexpr (!D::kProjections) load(first + Group);
+    if (a.rope.cos) turn_dy_back<Dims, B>(s, a, first, end, at);
+    rows_to_lines<Dims, B>(s, at);
+    if constexpr (!Dims::kProjections) load(first + Group);
+    // recompute: relu(Z1); Z2
     at.renew();
-    recompute<D, B>(s, at);
-    if constexpr (D::kProjections) {
-      simt::block_sync();  // Z2 and dy of all tokens
-      uint32_t positive[B::kRowTiles] = {}, dz3[B::kRowTiles][B::kColumns][2] = {};
-      at.renew();
-      project<D, B>(s, at, positive);
-      simt::block_sync();  // relu(Z3)
-      at.renew();
-      add_linear<D, B>(sums.proj2, s.dy, at, [&](auto& b, int k) {
-        b.load_transposed(s.z3 + k * 16 * B::kRowPitch + at.column(), B::kRowPitch, at.lane);
-      });
-      at.renew();
-      project_back<D, B>(s, at, positive, dz3, sums);
-      simt::block_sync();  // relu(Z3) and dy have been read
-      load(first + Group);
-      store_dz3<B>(s, at, dz3);
-      simt::block_sync();  // dZ3
-      at.renew();
-      add_linear<D, B>(sums.proj1, s.z3, at, [&](auto& b, int k) {
-        const int line = at.in_column() * B::Mid::kPitch;
-        b.load(block_lines<B>(s, 2 * k) + line, block_lines<B>(s, 2 * k + 1) + line, B::Mid::kPitch, at.lane);
-      });
-      at.renew();
-      float dz2[B::kTiles][B::kHeadBlocks][4] = {};
-      widths_back<D, B>(s, at, dz2);
-      simt::block_sync();  // Z2 and dZ3 have been read
-      store_lines<false>(s.z2[at.token()] + B::Mid::kFirst + at.position() * B::Mid::kPitch, B::Mid::kPitch,
-                         dz2, at.lane);
-      simt::bar_sync(at.barrier(), B::kTokenThreads);
-    }
+    recompute_z1_z2<Dims, B>(s, at);
+    // projections: dy to dZ2
+    if constexpr (Dims::kProjections) projections_back<Dims, B>(s, at, sums, [&] { load(first + Group); });
+    // convolutions: dZ2 to dZ1 to dx
     at.renew();
-    lines_back<D, B>(s, at);
+    compute_dz1<Dims, B>(s, at);
     simt::block_sync();  // dZ1 of all tokens
     at.renew();
-    conv1_back<D, B>(s, a, at, first, end, launch.dx_vectors);
+    store_dx<Dims, B>(s, a, at, first, end, launch.dx_vectors);
     at.renew();
-    add_convolutions<D, B>(s, at, sums);
+    add_convolution_gradients<Dims, B>(s, at, sums);
   }
+  // store: the partition's sums, each once
   float* const partial = a.partial.data + blockIdx.x * to.size;
-  store_convolutions<D, B>(partial, to, launch.shape, at, sums);
-  if constexpr (D::kProjections) {
-    store_projections<D, B>(s, partial, to, at, sums);
+  store_convolution_gradients<Dims, B>(partial, to, launch.shape, at, sums);
+  if constexpr (Dims::kProjections) {
+    store_projection_gradients<Dims, B>(s, partial, to, at, sums);
     simt::block_sync();
-    store_projection_biases<D, B>(s, partial, to);
+    store_projection_bias_gradients<Dims, B>(s, partial, to);
   }
 }
 
@@ -150,15 +172,15 @@ void add_partials(Stream stream, const SasParams<float>& dw, const float* partia
                partial, at.size, sas_partitions(s.tokens));
 }
 
-template <class D, int Group>
+template <class Dims, int Group>
 void launch_backward(Stream stream, const SasBwd<bf16>& a) {
-  using Shared = typename Backward<D, Group>::Shared;
-  static_assert(sizeof(Shared) == sas_bwd_shared_bytes(size_of<D>, Group));
+  using Shared = typename Backward<Dims, Group>::Shared;
+  static_assert(sizeof(Shared) == sas_bwd_shared_bytes(size_of<Dims>, Group));
   const SasShape s = sas_shape(a.x, a.dy, a.w);
   const BackwardLaunch launch{s, int(sas_partition_tokens(s.tokens)), vector_rows(a.x), vector_rows(a.dy),
                               vector_rows(a.dx)};
-  simt::launch(sas_bwd_kernel<D, Group>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream, a,
-               launch);
+  simt::launch(sas_bwd_kernel<Dims, Group>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream,
+               a, launch);
 }
 
 }  // namespace
@@ -171,11 +193,11 @@ void sas_bwd(Stream stream, const SasBwd<T>& a) {
     sas_bwd_general(stream, a);
   } else if constexpr (std::is_same_v<T, bf16>) {
     if (path.variant == Variant::sas_bwd_wide) sas_bwd_wide(stream, a);
-    with_dims(path.size, [&]<class D>(D) {
+    with_dims(path.size, [&]<class Dims>(Dims) {
       if (path.variant == Variant::sas_bwd_tile_4)
-        launch_backward<D, 4>(stream, a);
-      else if constexpr (sas_bwd_takes(size_of<D>, 2))
-        launch_backward<D, 2>(stream, a);
+        launch_backward<Dims, 4>(stream, a);
+      else if constexpr (sas_bwd_takes(size_of<Dims>, 2))
+        launch_backward<Dims, 2>(stream, a);
     });
   }
   add_partials(stream, a.dw, a.partial.data, sas_shape(a.x, a.dy, a.w));

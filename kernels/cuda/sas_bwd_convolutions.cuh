@@ -1,4 +1,10 @@
-// Backward through the convolutions of a SAS simulation: a token by its warps, the weights' gradients by all.
+// Backward through the convolutions of a SAS simulation, Z2 = Z1 + conv2(relu(Z1)), Z1 = conv1(x). A token by
+// its warps, the weights' gradients by all. In order:
+//   compute_dz1                dZ1 = dZ2 + [Z1>0] conv2^T(dZ2)
+//   store_dx                   dx  = conv1^T(dZ1)
+//   add_convolution_gradients  dw2[o,i,j] += sum_p dZ2[o,p] relu(Z1)[i, p+j-K/2], db2[o] += sum_p dZ2[o,p];
+//                              dw1, db1 likewise of dZ1 and x
+//   store_convolution_...      the partition's sums, once
 #pragma once
 #include "kernels/cuda/sas_bwd_tile.cuh"
 
@@ -6,17 +12,18 @@ namespace saslm::cuda {
 
 // The transpose of a convolution reads the lines like a convolution, and of the weights, stored
 // [output][(tap, input)], for its 8 outputs of block b at tap b / (Mid/8) the mirrored tap's inputs.
-template <class D, class InSpan>
-__device__ __forceinline__ constexpr int mirrored(int block) {
-  constexpr int kBlocks = D::kMid / 8;
-  const int channels = InSpan::kBlocks / D::kTaps * 8;
-  return block % kBlocks * 8 * InSpan::kWeightPitch + (D::kTaps - 1 - block / kBlocks) * channels;
+template <class Dims, class InSpan>
+__device__ __forceinline__ constexpr int mirrored_tap(int block) {
+  constexpr int kBlocks = Dims::kMid / 8;
+  const int channels = InSpan::kBlocks / Dims::kTaps * 8;
+  return block % kBlocks * 8 * InSpan::kWeightPitch + (Dims::kTaps - 1 - block / kBlocks) * channels;
 }
 
-// sum[positions][Mid] += conv2^T(dZ2)
-template <class D, class B>
-__device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Place<B>& at,
-                                           float (&sum)[B::kTiles][B::kHeadBlocks][4]) {
+// sum += conv2^T(dZ2), kPositionTiles x 16 positions by Mid channels:
+//   sum[i,p] += sum_{o,j} w2[o,i,j] dZ2[o, p-j+K/2]
+template <class Dims, class B>
+__device__ __forceinline__ void conv2_transposed(const typename B::Shared& s, const Place<B>& at,
+                                                 float (&sum)[B::kPositionTiles][B::kHeadBlocks][4]) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
   const bf16* const lines = s.z2[at.token()] + at.position() * Mid::kPitch;
@@ -24,15 +31,15 @@ __device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Pl
   for (int step = 0; step < Span::kSteps; ++step) {
     const bool half_step = 2 * step + 1 == Span::kBlocks;
     Columns<B::kHeadBlocks> b;
-    b.load_transposed(s.w.conv2 + mirrored<D, Span>(2 * step),
-                      s.w.conv2 + mirrored<D, Span>(half_step ? 2 * step : 2 * step + 1), Span::kWeightPitch,
-                      at.lane);
+    b.load_transposed(s.w.conv2 + mirrored_tap<Dims, Span>(2 * step),
+                      s.w.conv2 + mirrored_tap<Dims, Span>(half_step ? 2 * step : 2 * step + 1),
+                      Span::kWeightPitch, at.lane);
     if (half_step) {
       SIMT_UNROLL
       for (auto& r : b.r) r[1] = r[3] = 0;
     }
     SIMT_UNROLL
-    for (int m = 0; m < B::kTiles; ++m) {
+    for (int m = 0; m < B::kPositionTiles; ++m) {
       uint32_t a[4];
       load_rows(a, lines + m * 16 * Mid::kPitch + Span::offset(step), Mid::kPitch, at.lane);
       multiply(sum[m], a, b);
@@ -40,16 +47,16 @@ __device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Pl
   }
 }
 
-// dZ1 = dZ2 + [Z1>0] conv2^T(dZ2) to its lines.
-template <class D, class B>
-__device__ __forceinline__ void lines_back(typename B::Shared& s, const Place<B>& at) {
+// dZ1 = dZ2 + [Z1>0] conv2^T(dZ2) to its lines, in relu(Z3)'s place, with zeros before and behind them.
+template <class Dims, class B>
+__device__ __forceinline__ void compute_dz1(typename B::Shared& s, const Place<B>& at) {
   using Mid = typename B::Mid;
-  float dz1[B::kTiles][B::kHeadBlocks][4] = {};
-  conv2_back<D, B>(s, at, dz1);
+  float dz1[B::kPositionTiles][B::kHeadBlocks][4] = {};
+  conv2_transposed<Dims, B>(s, at, dz1);
   const int here = Mid::kFirst + at.position() * Mid::kPitch;
   const int own = here + at.lane / 4 * Mid::kPitch + at.lane % 4 * 2;
   SIMT_UNROLL
-  for (int m = 0; m < B::kTiles; ++m) SIMT_UNROLL
+  for (int m = 0; m < B::kPositionTiles; ++m) SIMT_UNROLL
   for (int n = 0; n < B::kHeadBlocks; ++n) SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
     const int i = own + (m * 16 + half * 8) * Mid::kPitch + n * 8;
@@ -61,21 +68,21 @@ __device__ __forceinline__ void lines_back(typename B::Shared& s, const Place<B>
   }
   bf16* const lines = s.dz1(at.token());
   store_lines<false>(lines + here, Mid::kPitch, dz1, at.lane);
-  constexpr int kLast = Mid::kFirst + D::kD * Mid::kPitch;
+  constexpr int kLast = Mid::kFirst + Dims::kD * Mid::kPitch;
   const int thread = at.part() * kWarp + at.lane;
   fill_zeros(lines, Mid::kFirst, thread, B::kTokenThreads);
   fill_zeros(lines + kLast, Mid::kSize - kLast, thread, B::kTokenThreads);
 }
 
-// dx = conv1^T(dZ1), transposed, so that a lane has neighbouring positions of a head; straight to global
-// memory.
-template <class D, class B>
-__device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<bf16>& a, const Place<B>& at,
-                                           int first, int end, bool vectors) {
+// dx = conv1^T(dZ1), transposed (In heads by this warp's positions), so that a lane has neighbouring
+// positions of a head; straight to global memory.
+template <class Dims, class B>
+__device__ __forceinline__ void store_dx(typename B::Shared& s, const SasBwd<bf16>& a, const Place<B>& at,
+                                         int first, int end, bool vectors) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
   using InSpan = typename B::In::Span;
-  constexpr int M = int(ceil_div(D::kIn, 16)), N = B::kTiles * 2;
+  constexpr int M = int(ceil_div(Dims::kIn, 16)), N = B::kPositionTiles * 2;
   float dx[M][N][4] = {};
   const bf16* const lines = s.dz1(at.token()) + at.position() * Mid::kPitch;
   SIMT_UNROLL
@@ -83,7 +90,8 @@ __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<b
     const bool half_step = 2 * step + 1 == Span::kBlocks;
     Columns<N> b;
     b.load(lines + Span::offset(step), Mid::kPitch, at.lane);
-    const int low = mirrored<D, InSpan>(2 * step), high = half_step ? low : mirrored<D, InSpan>(2 * step + 1);
+    const int low = mirrored_tap<Dims, InSpan>(2 * step),
+              high = half_step ? low : mirrored_tap<Dims, InSpan>(2 * step + 1);
     const bf16* const w = s.w.conv1 + (at.lane / 16 == 0 ? low : high) + at.lane % 8 * InSpan::kWeightPitch;
     SIMT_UNROLL
     for (int m = 0; m < M; ++m) {
@@ -108,7 +116,7 @@ __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<b
 }
 
 // A warp's units of one convolution, whose inputs are In: unit, unit + Step, ...
-template <class D, class B, class In, int Step>
+template <class Dims, class B, class In, int Step>
 struct UnitSums {
   static constexpr int kBlocks = In::Span::kBlocks;
   static constexpr int kEach = B::Units::kEach, kColumns = B::kHeadBlocks;
@@ -125,7 +133,7 @@ struct UnitSums {
     }
     constexpr uint32_t kOnes = 0x3f803f80;
     for (int token = 0; token < B::kGroup; ++token, in += In::kSize, d_out += B::Mid::kSize)
-      for (int position = 0; position < D::kD; position += 16) {
+      for (int position = 0; position < Dims::kD; position += 16) {
         Columns<kColumns> b;
         b.load_transposed(d_out + B::Mid::kFirst + position * B::Mid::kPitch, B::Mid::kPitch, lane);
         SIMT_UNROLL
@@ -143,7 +151,7 @@ struct UnitSums {
 
   static __device__ __forceinline__ void store(const float (&sum)[kEach][kColumns][4], int unit, float* w,
                                                float* bias, const SasShape& s, int64_t channels, int lane) {
-    const int missing = (D::kTaps - int(s.K)) / 2;
+    const int missing = (Dims::kTaps - int(s.K)) / 2;
     SIMT_UNROLL
     for (int i = 0; i < kEach * kColumns * 4; ++i) {
       const int u = i / 4 / kColumns, n = i / 4 % kColumns, half = i % 4 / 2;
@@ -156,31 +164,32 @@ struct UnitSums {
     }
   }
 };
-template <class D, class B>
-using Units1 = UnitSums<D, B, typename B::In, B::Units::kWarps1>;
-template <class D, class B>
-using Units2 = UnitSums<D, B, typename B::Mid, B::Units::kWarps2>;
+template <class Dims, class B>
+using Units1 = UnitSums<Dims, B, typename B::In, B::Units::kWarps1>;
+template <class Dims, class B>
+using Units2 = UnitSums<Dims, B, typename B::Mid, B::Units::kWarps2>;
 
-template <class D, class B>
-__device__ __forceinline__ void add_convolutions(typename B::Shared& s, const Place<B>& at,
-                                                 Partial<D, B>& sums) {
+template <class Dims, class B>
+__device__ __forceinline__ void add_convolution_gradients(typename B::Shared& s, const Place<B>& at,
+                                                          Partial<Dims, B>& sums) {
   constexpr int kWarps2 = B::Units::kWarps2;
   if (at.warp < kWarps2)
-    Units2<D, B>::add(sums.conv, at.warp, s.relu_z1[0], s.z2[0], at.lane);
+    Units2<Dims, B>::add(sums.conv, at.warp, s.relu_z1[0], s.z2[0], at.lane);
   else
-    Units1<D, B>::add(sums.conv, at.warp - kWarps2, s.x[0], s.dz1(0), at.lane);
+    Units1<Dims, B>::add(sums.conv, at.warp - kWarps2, s.x[0], s.dz1(0), at.lane);
 }
 
-template <class D, class B>
-__device__ __forceinline__ void store_convolutions(float* partial, const SasSums& to, const SasShape& shape,
-                                                   const Place<B>& at, const Partial<D, B>& sums) {
+template <class Dims, class B>
+__device__ __forceinline__ void store_convolution_gradients(float* partial, const SasSums& to,
+                                                            const SasShape& shape, const Place<B>& at,
+                                                            const Partial<Dims, B>& sums) {
   constexpr int kWarps2 = B::Units::kWarps2;
   if (at.warp < kWarps2)
-    Units2<D, B>::store(sums.conv, at.warp, partial + to.conv2_w, partial + to.conv2_b, shape, shape.Hs,
-                        at.lane);
+    Units2<Dims, B>::store(sums.conv, at.warp, partial + to.conv2_w, partial + to.conv2_b, shape, shape.Hs,
+                           at.lane);
   else
-    Units1<D, B>::store(sums.conv, at.warp - kWarps2, partial + to.conv1_w, partial + to.conv1_b, shape,
-                        shape.H, at.lane);
+    Units1<Dims, B>::store(sums.conv, at.warp - kWarps2, partial + to.conv1_w, partial + to.conv1_b, shape,
+                           shape.H, at.lane);
 }
 
 }  // namespace saslm::cuda

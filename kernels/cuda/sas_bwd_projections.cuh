@@ -1,5 +1,13 @@
-// Backward through the projections of a SAS simulation: rows are a group's heads, dealt to all warps of the
-// block.
+// Backward through the projections of a SAS simulation, y = rope(Z3 + relu(Z3) W2^T + b2), Z3 = Z2 W1^T + b1.
+// Rows are the heads of all tokens of a group, kRows x E, dealt to all warps of the block (Backward,
+// sas_bwd_tile.cuh). In order:
+//   recompute_z3   Z3 = Z2 W1^T + b1                 relu(Z3) to its rows, the sign of Z3 to registers
+//   (the stage)    dW2 += dy^T relu(Z3)              add_linear_gradient
+//   compute_dz3    dZ3 = dy + [Z3>0] (dy W2)         and db2 += sum of dy, db1 += sum of dZ3, over rows
+//   store_dz3      dZ3 to relu(Z3)'s place
+//   (the stage)    dW1 += dZ3^T Z2                   add_linear_gradient
+//   compute_dz2    dZ2 = dZ3 W1                      as lines: positions by heads of a token
+//   store_...      the partition's sums, once
 #pragma once
 #include "kernels/cuda/sas_bwd_tile.cuh"
 
@@ -11,15 +19,16 @@ __device__ __forceinline__ const bf16* block_lines(const typename B::Shared& s, 
   return s.z2[block / B::kHeadBlocks] + B::Mid::kFirst + block % B::kHeadBlocks * 8;
 }
 
-// Z3 of this warp's rows and columns: relu(Z3) to shared memory; a bit says where it is above 0.
-template <class D, class B>
-__device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& at,
-                                        uint32_t (&positive)[B::kRowTiles]) {
+// Z3 = Z2 W1^T + b1, kRowTiles x 16 rows by kColumns x 8 features a warp. relu(Z3) goes to shared memory; bit
+// 4 n + i of `positive` says that value i of column block n is above 0.
+template <class Dims, class B>
+__device__ __forceinline__ void recompute_z3(typename B::Shared& s, const Place<B>& at,
+                                             uint32_t (&positive)[B::kRowTiles]) {
   using W = typename B::Weights;
   float z3[B::kRowTiles][B::kColumns][4];
   start_sums(z3, s.w.proj1_b + at.column(), at.lane);
   SIMT_UNROLL
-  for (int k = 0; k < D::kD; k += 16) {
+  for (int k = 0; k < Dims::kD; k += 16) {
     Columns<B::kColumns> b;
     b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
     SIMT_UNROLL
@@ -43,18 +52,19 @@ __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& a
   }
 }
 
-// dZ3 = dy + [Z3>0] (dy W2) of this warp's rows and columns, as pairs in bf16; both biases' gradients.
-template <class D, class B>
-__device__ __forceinline__ void project_back(const typename B::Shared& s, const Place<B>& at,
-                                             const uint32_t (&positive)[B::kRowTiles],
-                                             uint32_t (&dz3)[B::kRowTiles][B::kColumns][2],
-                                             Partial<D, B>& sums) {
+// dZ3 = dy + [Z3>0] (dy W2) of the same rows and columns, kept as pairs in bf16 until nobody reads relu(Z3)
+// any more; db2 += dy and db1 += dZ3, summed over this thread's rows.
+template <class Dims, class B>
+__device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const Place<B>& at,
+                                            const uint32_t (&positive)[B::kRowTiles],
+                                            uint32_t (&dz3)[B::kRowTiles][B::kColumns][2],
+                                            Partial<Dims, B>& sums) {
   using W = typename B::Weights;
   SIMT_UNROLL
   for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
     float branch[B::kTilesAtOnce][B::kColumns][4] = {};
     SIMT_UNROLL
-    for (int k = 0; k < D::kE; k += 16) {
+    for (int k = 0; k < Dims::kE; k += 16) {
       Columns<B::kColumns> b;
       b.load_transposed(s.w.proj2 + k * W::kPitch2 + at.column(), W::kPitch2, at.lane);
       SIMT_UNROLL
@@ -100,17 +110,18 @@ __device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>&
   }
 }
 
-// sum += d_out^T in over all rows; in(b, k) loads rows 16k .. 16k+15 of the inputs.
-template <class D, class B, int N, class In>
-__device__ __forceinline__ void add_linear(float (&sum)[B::kOutTiles][N][4], const bf16* d_out,
-                                           const Place<B>& at, In in) {
+// dW += d_out^T in over the kRows rows of the group: kOutputTiles x 16 outputs by N x 8 inputs a warp.
+// in(b, k) loads rows 16k .. 16k+15 of the inputs.
+template <class Dims, class B, int N, class In>
+__device__ __forceinline__ void add_linear_gradient(float (&sum)[B::kOutputTiles][N][4], const bf16* d_out,
+                                                    const Place<B>& at, In in) {
   for (int k = 0; k < B::kRows / 16; ++k) {
     Columns<N> b;
     in(b, k);
     SIMT_UNROLL
-    for (int m = 0; m < B::kOutTiles; ++m) {
-      const int tile = at.down() * B::kOutTiles + m;
-      if (tile >= D::kE / 16) continue;
+    for (int m = 0; m < B::kOutputTiles; ++m) {
+      const int tile = at.down() * B::kOutputTiles + m;
+      if (tile >= Dims::kE / 16) continue;
       uint32_t a[4];
       const bf16* const out = d_out + k * 16 * B::kRowPitch + tile * 16;
       load_rows_transposed(a, out, out + 8, B::kRowPitch, at.lane);
@@ -119,17 +130,17 @@ __device__ __forceinline__ void add_linear(float (&sum)[B::kOutTiles][N][4], con
   }
 }
 
-// dZ2 = dZ3 W1, transposed: positions by heads, of this warp's token and positions.
-template <class D, class B>
-__device__ __forceinline__ void widths_back(const typename B::Shared& s, const Place<B>& at,
-                                            float (&dz2)[B::kTiles][B::kHeadBlocks][4]) {
+// dZ2 = dZ3 W1, transposed: this warp's kPositionTiles x 16 positions by the Mid heads of its token.
+template <class Dims, class B>
+__device__ __forceinline__ void compute_dz2(const typename B::Shared& s, const Place<B>& at,
+                                            float (&dz2)[B::kPositionTiles][B::kHeadBlocks][4]) {
   using W = typename B::Weights;
   SIMT_UNROLL
-  for (int k = 0; k < D::kE; k += 16) {
+  for (int k = 0; k < Dims::kE; k += 16) {
     Columns<B::kHeadBlocks> b;
-    b.load(s.z3 + at.token() * D::kMid * B::kRowPitch + k, B::kRowPitch, at.lane);
+    b.load(s.z3 + at.token() * Dims::kMid * B::kRowPitch + k, B::kRowPitch, at.lane);
     SIMT_UNROLL
-    for (int m = 0; m < B::kTiles; ++m) {
+    for (int m = 0; m < B::kPositionTiles; ++m) {
       uint32_t a[4];
       const bf16* const w = s.w.proj1 + k * W::kPitch1 + at.position() + m * 16;
       load_rows_transposed(a, w, w + 8, W::kPitch1, at.lane);
@@ -140,21 +151,22 @@ __device__ __forceinline__ void widths_back(const typename B::Shared& s, const P
 
 // A partition's projections: weights as they lie in the warps; biases, summed over a warp's rows, to shared
 // memory.
-template <class D, class B>
-__device__ __forceinline__ void store_projections(typename B::Shared& s, float* partial, const SasSums& to,
-                                                  const Place<B>& at, const Partial<D, B>& sums) {
+template <class Dims, class B>
+__device__ __forceinline__ void store_projection_gradients(typename B::Shared& s, float* partial,
+                                                           const SasSums& to, const Place<B>& at,
+                                                           const Partial<Dims, B>& sums) {
   const int g = at.lane / 4, t = at.lane % 4;
   SIMT_UNROLL
-  for (int m = 0; m < B::kOutTiles; ++m) {
-    const int tile = at.down() * B::kOutTiles + m;
-    if (tile >= D::kE / 16) continue;
+  for (int m = 0; m < B::kOutputTiles; ++m) {
+    const int tile = at.down() * B::kOutputTiles + m;
+    if (tile >= Dims::kE / 16) continue;
     SIMT_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int e = tile * 16 + half * 8 + g;
-      float* const w1 = partial + to.proj1_w + e * D::kD + at.in_column() + 2 * t;
-      float* const w2 = partial + to.proj2_w + e * D::kE + at.column() + 2 * t;
+      float* const w1 = partial + to.proj1_w + e * Dims::kD + at.input_column() + 2 * t;
+      float* const w2 = partial + to.proj2_w + e * Dims::kE + at.column() + 2 * t;
       SIMT_UNROLL
-      for (int i = 0; i < B::kInColumns * 2; ++i)
+      for (int i = 0; i < B::kInputColumns * 2; ++i)
         w1[i / 2 * 8 + i % 2] = sums.proj1[m][i / 2][half * 2 + i % 2];
       SIMT_UNROLL
       for (int i = 0; i < B::kColumns * 2; ++i)
@@ -168,20 +180,20 @@ __device__ __forceinline__ void store_projections(typename B::Shared& s, float* 
     SIMT_UNROLL
     for (int lanes = 4; lanes < kWarp; lanes *= 2) sum += simt::shuffle_xor(sum, lanes);
     if (g == 0)
-      shared[(i % 2 * B::kDown + at.down()) * D::kE + at.column() + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
+      shared[(i % 2 * B::kDown + at.down()) * Dims::kE + at.column() + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
   }
 }
 
 // And from there, over the warps.
-template <class D, class B>
-__device__ __forceinline__ void store_projection_biases(const typename B::Shared& s, float* partial,
-                                                        const SasSums& to) {
+template <class Dims, class B>
+__device__ __forceinline__ void store_projection_bias_gradients(const typename B::Shared& s, float* partial,
+                                                                const SasSums& to) {
   const float* const shared = reinterpret_cast<const float*>(s.raw[0]);
-  for (int i = int(threadIdx.x); i < 2 * D::kE; i += kSasBwdThreads) {
-    const float* const all = shared + i / D::kE * B::kDown * D::kE + i % D::kE;
+  for (int i = int(threadIdx.x); i < 2 * Dims::kE; i += kSasBwdThreads) {
+    const float* const all = shared + i / Dims::kE * B::kDown * Dims::kE + i % Dims::kE;
     float sum = 0;
-    for (int down = 0; down < B::kDown; ++down) sum += all[down * D::kE];
-    partial[(i < D::kE ? to.proj1_b : to.proj2_b) + i % D::kE] = sum;
+    for (int down = 0; down < B::kDown; ++down) sum += all[down * Dims::kE];
+    partial[(i < Dims::kE ? to.proj1_b : to.proj2_b) + i % Dims::kE] = sum;
   }
 }
 

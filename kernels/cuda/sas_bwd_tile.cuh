@@ -1,5 +1,5 @@
-// A block of the SAS simulation's backward: what lies where, and what precedes the gradients. The design
-// stands at the head of sas_bwd.cu.
+// A block of the SAS simulation's backward: what lies where, who computes what, and the first stages (load,
+// recompute). The design and the order of the stages stand at the head of sas_bwd.cu.
 #pragma once
 #include "kernels/cuda/sas_plan.h"
 #include "kernels/cuda/sas_tile.cuh"
@@ -25,33 +25,37 @@ struct ConvUnits {
   static constexpr int kWarps1 = warps(kUnits1, kEach), kWarps2 = kSasBwdWarps - kWarps1;
 };
 
-template <class D, int Group>
+template <class Dims, int Group>
 struct Backward {
+  // Lines, [position][channel]: each token's are its own kTokenWarps warps', kPositionTiles x 16 positions
+  // each.
   static constexpr int kGroup = Group;
   static constexpr int kTokenWarps = kSasBwdWarps / Group, kTokenThreads = kTokenWarps * kWarp;
-  static constexpr int kTiles = D::kD / 16 / kTokenWarps;  // of 16 positions of a token, a warp's
-  static_assert(kTiles * kTokenWarps * 16 == D::kD);
+  static constexpr int kPositionTiles = Dims::kD / 16 / kTokenWarps;
+  static_assert(kPositionTiles * kTokenWarps * 16 == Dims::kD);
 
-  using In = SasLines<D, D::kIn>;
-  using Mid = SasLines<D, D::kMid>;
-  using Weights = SasWeights<D, typename In::Span, typename Mid::Span>;
+  using In = SasLines<Dims, Dims::kIn>;
+  using Mid = SasLines<Dims, Dims::kMid>;
+  using Weights = SasWeights<Dims, typename In::Span, typename Mid::Span>;
   using Units = ConvUnits<typename In::Span, typename Mid::Span>;
-  static constexpr int kHeadBlocks = D::kMid / 8;  // of a token
-  static constexpr int kRows = Group * D::kMid;
-  static constexpr int kRawPitch = D::kD + 8, kRowPitch = D::kRow + 8;
+  static constexpr int kHeadBlocks = Dims::kMid / 8;  // of a token
+  static constexpr int kRows = Group * Dims::kMid;
+  static constexpr int kRawPitch = Dims::kD + 8, kRowPitch = Dims::kRow + 8;
 
-  // Rows by features, and projections' weights, are dealt to kDown x kAcross warps.
-  static constexpr int kAcross = D::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
+  // Rows, [token, head][feature]: kRows x E, dealt to kDown x kAcross warps, kRowTiles x 16 rows by kColumns
+  // x 8 features each. The gradients of the projections' weights are dealt alike: kOutputTiles x 16 outputs
+  // by kColumns x 8 (proj2) or kInputColumns x 8 (proj1) inputs.
+  static constexpr int kAcross = Dims::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
   static constexpr int kRowTiles = int(ceil_div(kRows / 16, kDown));
   static constexpr int kTilesAtOnce = 3;  // of rows: they fit beside the partition's sums
   static_assert(kRows % 16 == 0 && kRowTiles * kDown * 16 >= kRows);
-  static constexpr int kOutTiles = int(ceil_div(D::kE / 16, kDown));
-  static constexpr int kColumns = D::kE / 8 / kAcross, kInColumns = D::kD / 8 / kAcross;
+  static constexpr int kOutputTiles = int(ceil_div(Dims::kE / 16, kDown));
+  static constexpr int kColumns = Dims::kE / 8 / kAcross, kInputColumns = Dims::kD / 8 / kAcross;
 
-  static constexpr int kZ3 = std::max(D::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize);
+  static constexpr int kZ3 = std::max(Dims::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize);
   struct Shared {
     Weights w;
-    alignas(16) bf16 raw[Group][D::kIn * kRawPitch];  // x as it came
+    alignas(16) bf16 raw[Group][Dims::kIn * kRawPitch];  // x as it came
     alignas(16) bf16 x[Group][In::kSize];
     alignas(16) bf16 relu_z1[Group][Mid::kSize];
     alignas(16) bf16 z2[Group][Mid::kSize];  // then dZ2
@@ -62,54 +66,59 @@ struct Backward {
   };
 };
 
-// Where a warp stands: its token and which of the token's positions, its part of the rows.
+// Where a warp stands. Of lines: its token, which of the token's warps it is, its first position. Of rows:
+// which of kDown groups of rows, its first column.
 template <class B>
 struct Place {
   int lane = simt::lane_id(), warp = simt::warp_id();
 
   __device__ __forceinline__ int token() const { return warp / B::kTokenWarps; }
   __device__ __forceinline__ int part() const { return warp % B::kTokenWarps; }
-  __device__ __forceinline__ int position() const { return part() * B::kTiles * 16; }
+  __device__ __forceinline__ int position() const { return part() * B::kPositionTiles * 16; }
   __device__ __forceinline__ int down() const { return warp / B::kAcross; }
   __device__ __forceinline__ int column() const { return warp % B::kAcross * B::kColumns * 8; }
-  __device__ __forceinline__ int in_column() const { return warp % B::kAcross * B::kInColumns * 8; }
+  __device__ __forceinline__ int input_column() const { return warp % B::kAcross * B::kInputColumns * 8; }
   __device__ __forceinline__ int barrier() const { return 1 + token(); }  // of the token's warps
 
   // Before a stage: it computes its addresses, so that no registers are kept for them from one to the next.
   __device__ __forceinline__ void renew() { lane = simt::launder(lane), warp = simt::launder(warp); }
 };
 
-// What a thread sums over the whole partition.
-template <class D, class B>
+// What a thread sums over the whole partition: its share of conv1.w, .b, conv2.w, .b (a warp has units of one
+// of the two), proj1.w, .b, proj2.w, .b.
+template <class Dims, class B>
 struct Partial {
   float conv[B::Units::kEach][B::kHeadBlocks][4] = {};
-  float proj2[B::kOutTiles][B::kColumns][4] = {};
-  float proj1[B::kOutTiles][B::kInColumns][4] = {};
+  float proj2[B::kOutputTiles][B::kColumns][4] = {};
+  float proj1[B::kOutputTiles][B::kInputColumns][4] = {};
   float proj1_b[B::kColumns][2] = {}, proj2_b[B::kColumns][2] = {};
 };
 
-template <class D, class B>
-__device__ __forceinline__ void load_group(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
-                                           int64_t end, const Place<B>& at, bool x_vectors, bool dy_vectors) {
+// Stage "load": x (H x D, as it came) and dy (Hs x E) of the token that is this warp's, by cp.async.
+template <class Dims, class B>
+__device__ __forceinline__ void load_x_and_dy(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
+                                              int64_t end, const Place<B>& at, bool x_vectors,
+                                              bool dy_vectors) {
   const int token = first + at.token();
   const int thread = at.part() * kWarp + at.lane, threads = B::kTokenThreads;
-  load_token<D::kD>(s.raw[at.token()], B::kRawPitch, a.x, token, token < end, x_vectors, thread, threads);
-  load_token<D::kRow>(s.dy + at.token() * D::kMid * B::kRowPitch, B::kRowPitch, a.dy, token, token < end,
-                      dy_vectors, thread, threads);
+  load_token<Dims::kD>(s.raw[at.token()], B::kRawPitch, a.x, token, token < end, x_vectors, thread, threads);
+  load_token<Dims::kRow>(s.dy + at.token() * Dims::kMid * B::kRowPitch, B::kRowPitch, a.dy, token,
+                         token < end, dy_vectors, thread, threads);
   simt::cp_async_commit();
 }
 
-// dy turned back, in place.
-template <class D, class B>
-__device__ __forceinline__ void turn_back(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
-                                          int64_t end, const Place<B>& at) {
-  constexpr int kHalf = D::kRow / 2;
+// dy of y's rope taken back, in place: the gradient in Z3 + relu(Z3) proj2^T + b.
+//   dy_e = dy_e cos + dy_{e+E/2} sin,   dy_{e+E/2} = dy_{e+E/2} cos - dy_e sin
+template <class Dims, class B>
+__device__ __forceinline__ void turn_dy_back(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
+                                             int64_t end, const Place<B>& at) {
+  constexpr int kHalf = Dims::kRow / 2;
   const int token = first + at.token();
   if (token >= end) return;
   const int64_t position = token % a.dy.T;
   const bf16* const cos = a.rope.cos[position];
   const bf16* const sin = a.rope.sin[position];
-  bf16* const rows = s.dy + at.token() * D::kMid * B::kRowPitch;
+  bf16* const rows = s.dy + at.token() * Dims::kMid * B::kRowPitch;
   for (int i = at.part() * kWarp + at.lane; i < int(a.dy.H) * (kHalf / 2); i += B::kTokenThreads) {
     const int c = i % (kHalf / 2) * 2;
     bf16* const row = rows + i / (kHalf / 2) * B::kRowPitch + c;
@@ -121,17 +130,19 @@ __device__ __forceinline__ void turn_back(typename B::Shared& s, const SasBwd<bf
   }
 }
 
-// x to relu(Z1) and, for the projections, Z2: a token by its warps.
-template <class D, class B>
-__device__ __forceinline__ void recompute(typename B::Shared& s, const Place<B>& at) {
+// Stage "recompute", of this warp's kPositionTiles x 16 positions by Mid channels:
+//   Z1 = conv1(x)                  relu(Z1) to its lines, in bf16; backward needs no more of it
+//   Z2 = Z1 + conv2(relu(Z1))      for the projections alone; Z1 is still in registers, in float
+template <class Dims, class B>
+__device__ __forceinline__ void recompute_z1_z2(typename B::Shared& s, const Place<B>& at) {
   using In = typename B::In;
   using Mid = typename B::Mid;
-  float z[B::kTiles][B::kHeadBlocks][4];
+  float z[B::kPositionTiles][B::kHeadBlocks][4];
   start_sums(z, s.w.conv1_b, at.lane);
   convolve<In>(z, s.x[at.token()] + at.position() * In::kPitch, s.w.conv1, at.lane);
   const int here = Mid::kFirst + at.position() * Mid::kPitch;
   store_lines<true>(s.relu_z1[at.token()] + here, Mid::kPitch, z, at.lane);
-  if constexpr (D::kProjections) {
+  if constexpr (Dims::kProjections) {
     add_bias(z, s.w.conv2_b, at.lane);
     simt::bar_sync(at.barrier(), B::kTokenThreads);
     convolve<Mid>(z, s.relu_z1[at.token()] + at.position() * Mid::kPitch, s.w.conv2, at.lane);

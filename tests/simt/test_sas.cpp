@@ -365,6 +365,12 @@ TEST(SimtSas, WideOfUnalignedViewsAndLongKernels) {
   expect_wide(values({.T = 5, .H = 17, .D = 33, .Hs = 20, .K = 1, .y = Order::gaps}));
   expect_wide(values({.T = 5, .H = 5, .D = 34, .Hs = 20, .K = 9}, true));
 }
+// Without projections: y's rows by words, with a rope and without, positions in whole blocks of 8 and not.
+TEST(SimtSas, WideOfHeadsAlone) {
+  for (const int64_t D : {48, 100})
+    for (const bool rope : {false, true})
+      expect_wide(values({.B = 2, .T = 3, .H = 5, .D = D, .Hs = 20, .K = 3}, rope));
+}
 
 // As models have them: more tokens than blocks of any GPU take at once.
 TEST(SimtSas, DISABLED_LargeShapes) {
