@@ -55,10 +55,11 @@ class ShardFile {
   // IoError when the file no longer has them, or is another one.
   void read(int64_t first, int64_t count, int32_t* out) const;
 
-  // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is. `pause` is called
-  // after every kScanPause tokens.
+  // One pass over the tokens in constant memory, faster than 1 GB/s where the disk is. `pause` is called on
+  // the way, about once every so many tokens.
   static constexpr int64_t kScanPause = int64_t(1) << 30;
-  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {}) const;
+  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {},
+                 int64_t every = kScanPause) const;
 
   // The same of about `count` tokens, in stretches spread evenly, the first and the last of the shard among
   // them; the hash is left zero, and a token above 2^31 - 1 counts as -1.
