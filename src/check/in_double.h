@@ -1,5 +1,4 @@
-// The same call in double: its settings here, its views by the twin (twin.h). Operations that are not listed
-// have an oracle of their own.
+// A call in double precision: settings here, views in twin.h. Operations not listed have their own reference.
 #pragma once
 #include "bench/describe.h"
 

@@ -22,14 +22,15 @@ int64_t chunk_rows(int64_t rows, int64_t vocab) {
 
 template <class T>
 Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const Param& tied)
-    : dh_(layout.training() ? layout.mat(Region::scratch, "final_norm.dy", run.rows(), model.d_model)
-                            : Slot<Mat<T>>{}),
-      norm_(layout, model, run, "final_norm"),
-      weight_(tied) {
+    : weight_(tied) {
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  if (layout.training()) dh_ = layout.mat(Region::scratch, "final_norm.dy", N, C);
+  norm_ = Norm<T>(layout, model, run, "final_norm");
   if (weight_.offset < 0) weight_ = layout.param("head.weight", {V, C}, "head", Init::normal(0.02), pad(V));
   h_ = layout.mat(Region::activations, "final_norm.y", N, C);
   loss_ = layout.template vec<Accum<T>>(Region::activations, "head.loss", N);
+  const typename Layout<T>::Scope of_chunk(layout, Region::scratch, &of_chunk_);
   logits_ = layout.mat_of_aligned_rows(Region::scratch, "head.logits", chunk_rows<T>(N, V), V + weight_.pad);
 }
 
@@ -52,8 +53,10 @@ template <class T>
 void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const {
   const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
-  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows)
+  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
+    const auto alive = e.alive(of_chunk_);
     chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
+  }
   e.ops.add_sum(e.stream, total, e.rows_of(loss_));
 }
 
@@ -61,9 +64,11 @@ template <class T>
 void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
                                  Vec<const int32_t> targets) const {
   const NamedRange range(e.ops, "head");
+  const auto alive = e.alive(backward_);
   norm_.fwd(e, e.rows_of(h_), x);
   const Mat<T> h = e.rows_of(h_), dh = e.rows_of(dh_);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
+    const auto chunk_alive = e.alive(of_chunk_);
     const int64_t count = std::min(logits_.shape.rows, e.rows() - first);
     const Mat<T> dlogits = chunk(e, first, count, targets, e.scale);
     e.ops.matmul_bwd(e.stream, {.dx = dh.row_range(first, count),

@@ -35,12 +35,13 @@ class Head {
   Mat<T> chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
                double scale) const;
 
-  Slot<Mat<T>> dh_;  // (N, C), scratch; before norm_, whose own scratch must not lie over it
   Norm<T> norm_;
   Param weight_;              // (V, C), pad rows behind
   Slot<Mat<T>> h_;            // (N, C)
-  Slot<Mat<T>> logits_;       // (chunk rows, V + pad), scratch
   Slot<Vec<Accum<T>>> loss_;  // (N)
+  Slot<Mat<T>> dh_;           // (N, C), in backward_
+  Slot<Mat<T>> logits_;       // (chunk rows, V + pad), in of_chunk_
+  Extent backward_, of_chunk_;
 };
 
 }  // namespace saslm
