@@ -278,7 +278,7 @@ std::string ShardFile::same_text() const {
   return text + std::to_string(XXH3_64bits(runs_.data(), runs_.size() * sizeof runs_[0]));
 }
 
-ShardScan ShardFile::scan(int64_t vocab_size, const std::function<void()>& pause) const {
+ShardScan ShardFile::scan(int64_t vocab_size, const std::function<void()>& pause, int64_t every) const {
   ShardScan found;
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(), &XXH3_freeState);
   if (!hash) throw std::bad_alloc();
@@ -291,7 +291,7 @@ ShardScan ShardFile::scan(int64_t vocab_size, const std::function<void()>& pause
       const int64_t n = std::min(kChunk, n_tokens_ - at);
       read_raw(at, n, raw.data());
       XXH3_128bits_update(hash.get(), raw.data(), size_t(n) * sizeof(Raw));
-      if (pause && at / kScanPause != (at + n) / kScanPause) pause();
+      if (pause && at / every != (at + n) / every) pause();
       for (int64_t i = 0; i < n; ++i) {
         low = std::min(low, raw[i]);
         high = std::max(high, raw[i]);

@@ -55,9 +55,10 @@ class ShardFile {
   void read(int64_t first, int64_t count, int32_t* out) const;
 
   // One pass over all tokens in constant memory; above 1 GB/s if the disk is fast enough. `pause` is called
-  // after every kScanPause tokens.
+  // on the way, about once every so many tokens.
   static constexpr int64_t kScanPause = int64_t(1) << 30;
-  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {}) const;
+  ShardScan scan(int64_t vocab_size, const std::function<void()>& pause = {},
+                 int64_t every = kScanPause) const;
 
   // The same for about `count` tokens, in evenly spread ranges that include the shard's first and last token;
   // the hash stays zero, and a token above 2^31 - 1 counts as -1.

@@ -191,6 +191,22 @@ TEST(ShardFile, ScanFindsExtremesAndTheFirstBadToken) {
   EXPECT_EQ(bad.hash, good.hash);
 }
 
+// Ranks that wait for a scan hear of it while it goes on.
+TEST(ShardFile, ScanPausesOnItsWayAndFindsTheSame) {
+  OwnFolder dir;
+  write_bytes(dir / "a.bin", test::llmc_u16(test::counting<uint16_t>(1'000'000)));
+  const ShardFile shard(dir / "a.bin");
+  int pauses = 0;
+  const ShardScan paused = shard.scan(
+                      1 << 16, [&] { ++pauses; }, 300'000),
+                  whole = shard.scan(1 << 16);
+  EXPECT_EQ(pauses, 3);
+  EXPECT_EQ(paused.hash, whole.hash);
+  EXPECT_EQ(paused.max_token, whole.max_token);
+  shard.scan(1 << 16, [&] { ++pauses; });
+  EXPECT_EQ(pauses, 3) << "a small shard has none";
+}
+
 TEST(ShardFile, TokensThatFitNoInt32AreNamedByScanAndReadAsMinusOne) {
   OwnFolder dir;
   write_megatron(dir, test::megatron_idx(5, {3}, {0}),
