@@ -182,8 +182,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
             [](const Planned& p) { return std::to_string(plan_evaluations(p.config).number); });
   table.row("sequences per evaluation",
             [](const Planned& p) { return plan_evaluations(p.config).sequences_text(); });
-  table.row("evaluations' share of FLOPs",
-            [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
+  table.row("FLOPs of evaluations", [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
   print_kernels(plans);
 }

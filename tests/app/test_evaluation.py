@@ -296,7 +296,7 @@ class Cost(EvaluationTest):
         said = self.run_ok("plan", self.write_config(self.config())).out.splitlines()
         rows = [line.split() for line in said]
         self.assertIn(["evaluations", "3"], rows)
-        self.assertIn(["sequences", "of", "each", str(whole)], rows)
+        self.assertIn(["sequences", "per", "evaluation", str(whole)], rows)
 
     def test_where_the_data_is_not_there_yet_it_says_at_most(self):
         config = self.config(data={"val": "not_yet_*.bin"}, eval={"max_sequences": 50})

@@ -136,7 +136,7 @@ class Import(Importing):
         self.assertEqual(read_safetensors(self.importing(folder)[0] / "model.safetensors"),
                          read_safetensors(self.importing(self.make(config, tensors))[0] / "model.safetensors"))
         for name, file, phrase in ((names[0], "model-00002-of-00002.safetensors", "is missing"), (names[0], "../other", "beside it"),
-                                   (names[0], "none.safetensors", "not there"), ("more", "model-00002-of-00002.safetensors", "'more'")):
+                                   (names[0], "none.safetensors", "does not exist"), ("more", "model-00002-of-00002.safetensors", "'more'")):
             path.write_text(json.dumps({**index, "weight_map": {**index["weight_map"], name: file}}))
             self.refused_by_name(folder, phrase)
         for text in ("{}", "[1]", '{"weight_map": {"a": 1}}', "{"):
@@ -176,8 +176,8 @@ class Import(Importing):
         without = {key: tensor for key, tensor in tensors.items() if key != name}
         for changed, *phrases in ((without, name, "is missing", "[4, 8]"),
                                   ({**tensors, name: numbers(8, 8)}, name, "[4, 8]", "[8, 8]"),
-                                  ({**tensors, "model.layers.0.self_attn.q_norm.weight": numbers(4)}, "q_norm", "no part"),
-                                  ({**tensors, "model.layers.1.mlp.up_proj.weight": numbers(12, 8)}, "layers.1", "no part"),
+                                  ({**tensors, "model.layers.0.self_attn.q_norm.weight": numbers(4)}, "q_norm", "is not part"),
+                                  ({**tensors, "model.layers.1.mlp.up_proj.weight": numbers(12, 8)}, "layers.1", "is not part"),
                                   ({**tensors, name: Tensor("I32", [4, 8], tensors[name].data)}, name, "I32"),
                                   ({**tensors, name: Tensor("F32", [4, 8], tensors[name].data[:-4] + b"\0\0\xc0\x7f")}, name, "finite")):
             self.refused_by_name(self.make(config, changed), *phrases)

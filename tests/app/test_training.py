@@ -26,7 +26,7 @@ class Cost(AppTest):
         sas = alone[1]["parameters_by_part"]["sas"]
         self.assertIn(["sas", "-", str(sas)], rows)
         more = 100 * (alone[1]["parameters"] / alone[0]["parameters"] - 1)
-        self.assertIn(["against", "the", "first", "+0.00", "%", f"{more:+.2f}", "%"], rows)
+        self.assertIn(["relative", "to", "the", "first", "+0.00", "%", f"{more:+.2f}", "%"], rows)
 
     def test_the_plan_is_what_the_run_takes(self):
         for kind in harness.ATTENTION:
