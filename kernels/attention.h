@@ -1,36 +1,39 @@
 // Causal attention, blocked: no T x T matrix is ever stored (FlashAttention-2, Dao 2023, algorithms 1 and 2).
 //
-//   s[i,j] = scale * q[h,i] . k[g(h),j]   for j <= start + i, else -inf         p = softmax_j(s)
-//   o[h,i] = sum_j p[i,j] v[w(h),j]       lse[h,i] = log sum_j e^s[i,j]
+//   s[i,j] = scale * q[h,i] . k[k(h),j]   where the mask lets position start + i see j, else -inf
+//   o[h,i] = sum_j p[i,j] v[v(h),j]       p = softmax_j(s)           lse[h,i] = log sum_j e^s[i,j]
 //   y[c,i] = (1/P) sum_g o[g*Hp + c, i]   PEAA: the mean of the P = H/Hp head groups, channel c of Hp
 //
-// q has H heads. k has Gk heads, v has Gv; which one head h reads:
-//   grouped (gqa)      g(h) = h / (H/Gk)                 contiguous groups of query heads share one
-//   v_modulo > 0       w(h) = (h mod v_modulo) / (v_modulo/Gv)
-//                      simulated heads over v heads that were not simulated: v_modulo = n_head; else w like g
+// q has H heads. k has Gk heads, v has Gv; which one head h reads, k(h) and v(h): attention_heads.h. Which
+// keys a query sees: attention_mask.h.
 //
-// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq). E != Dv is
-// fine. Types    T storage; softmax, lse and all sums in Accum<T>. Writes   o, lse, y are set (=). dq, dk, dv
-// are set (=). Repeats  Bit for bit: sums in a fixed order, whatever the number of threads. Errors ShapeError
-// before any work.
+// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq).
+//          E != Dv is fine.
+// Types    T storage; softmax, lse and all sums in Accum<T>.
+// Writes   o, lse, y are set (=). dq, dk, dv are set (=).
+// Repeats  Bit for bit: sums in a fixed order, whatever the number of threads.
+// Errors   ShapeError before any work.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"
 #include "core/view.h"
+#include "kernels/attention_heads.h"
+#include "kernels/attention_mask.h"
 
 namespace saslm {
 
 template <class T>
 struct AttentionFwd {
-  Heads<T> o;         // out (B, Tq, H, Dv)    kept for backward
-  Vec<Accum<T>> lse;  // out (B*H*Tq), index (b*H + h)*Tq + i, natural log; kept for backward
-  Heads<T> y;         // out (B, Tq, Hp, Dv); absent when H = Hp: then o is the result
-  Heads<const T> q;   // in  (B, Tq, H, E)
-  Heads<const T> k;   // in  (B, Tk, Gk, E)
-  Heads<const T> v;   // in  (B, Tk, Gv, Dv)
-  int64_t v_modulo = 0;
-  int64_t start = 0;  // position of the first query; 0 in training
+  Heads<T> o;            // out (B, Tq, H, Dv)    kept for backward
+  Vec<Accum<T>> lse;     // out (B*H*Tq), index (b*H + h)*Tq + i, natural log; kept for backward
+  Heads<T> y;            // out (B, Tq, Hp, Dv); absent when H = Hp: then o is the result
+  Heads<const T> q;      // in  (B, Tq, H, E)
+  Heads<const T> k;      // in  (B, Tk, Gk, E)
+  Heads<const T> v;      // in  (B, Tk, Gv, Dv)
+  int64_t v_modulo = 0;  // 0: q.H
+  int64_t start = 0;     // position of the first query; 0 in training
   double scale = 0;
+  AttentionMask mask;
   void check() const;
 };
 
@@ -46,6 +49,7 @@ struct AttentionBwd {
   Vec<Accum<T>> scratch;      // attention_bwd_scratch<T>(...) elements; the CPU leaves it alone
   int64_t v_modulo = 0;
   double scale = 0;
+  AttentionMask mask;
   void check() const;
 };
 

@@ -27,19 +27,19 @@ constexpr size_t attention_widths_for(int64_t E, int64_t D) {
 }
 
 // Tiles, and the shared memory of a block that works on them. Forward: 128 queries, two stages of keys and
-// values.
+// values, the block's place and the mask's edges of its four warps.
 constexpr int attention_fwd_keys(int64_t D) {
   return D <= 96 ? 64 : 32;  // what registers have room for
 }
 constexpr size_t attention_fwd_shared_bytes(int64_t E, int64_t D) {
-  return size_t(2 * (128 * E + 2 * attention_fwd_keys(D) * (E + D)) + 16);
+  return size_t(2 * (128 * E + 2 * attention_fwd_keys(D) * (E + D)) + 16 + 4 * 8);
 }
-// Backward: so many keys, two stages of queries; dS, the statistics of both stages, and what the block works
-// on.
+// Backward: so many keys, two stages of queries; dS, the statistics of both stages, what the block works on,
+// and the mask's edges.
 constexpr int attention_bwd_queries(int64_t E, int64_t keys) {
   return (E <= 96 ? 64 : 32) / (keys == 128 ? 1 : 2);
 }
-constexpr size_t kAttentionBwdHeadBytes = 224;
+constexpr size_t kAttentionBwdHeadBytes = 248 + 8;
 constexpr size_t attention_bwd_shared_bytes(int64_t E, int64_t D, int64_t keys) {
   const int64_t queries = attention_bwd_queries(E, keys);
   return size_t(2 * (keys * (E + D) + 2 * queries * (E + D) + keys * queries) + 16 * queries) +
@@ -94,7 +94,7 @@ struct AttentionBwdPlan {
   static constexpr int64_t kKeys = 128;    // of a key block
   static constexpr int64_t kQueries = 64;  // statistics are padded to whole blocks of so many queries
 
-  int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;
+  int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, modulo = 0, E = 0, D = 0;  // modulo: of AttentionHeads
   int64_t keys = kKeys;         // of a key block of the kernel: all of them, or half as many
   bool own_keys = false;        // the heads of a run have a k head each
   int64_t run = 0, stride = 0;  // query heads of a run, and from one to the next
@@ -109,7 +109,7 @@ struct AttentionBwdPlan {
         H(s.H),
         Gk(s.Gk),
         Gv(s.Gv),
-        modulo(s.v_modulo ? s.v_modulo : s.H),
+        modulo(AttentionHeads(s.H, s.Gk, s.Gv, s.v_modulo).modulo),
         E(s.E),
         D(s.D),
         keys(keys_of_block),

@@ -4,103 +4,65 @@
 #include <string>
 
 #include "core/bf16.h"
-#include "core/error.h"
 #include "kernels/attention_plan.h"
+#include "kernels/shape_check.h"
 
 namespace saslm {
 namespace {
 
-// Refusals of one operation, named by it. Messages are built only when something is wrong.
-struct Wanted {
-  const char* op;
+void check_divides(const ShapeCheck& want, const char* part, int64_t count, const char* whole, int64_t of) {
+  if (count < 1 || of % count != 0)
+    want.fail(part,
+              "divide " + std::string(whole) + " = " + std::to_string(of) + ", is " + std::to_string(count));
+}
 
-  [[noreturn]] void refuse(const std::string& what) const { throw ShapeError(std::string(op) + ": " + what); }
+void check_mask(const ShapeCheck& want, const AttentionMask& mask, int64_t B, int64_t positions) {
+  if (mask.window < 1) want.fail("mask.window", "be at least 1, is " + std::to_string(mask.window));
+  if (positions > AttentionMask::kUnlimited)
+    want.fail("k", "have at most 2^30 positions, has " + std::to_string(positions));
+  if (!mask.first_of && !mask.last_of) return;
+  want.mat("mask.first_of", mask.first_of, B, positions);
+  want.mat("mask.last_of", mask.last_of, B, positions);
+}
 
-  // equal("k.", "B", ...) speaks of k.B.
-  void equal(const char* view, const char* size, int64_t got, int64_t wanted, const char* as) const {
-    if (got != wanted)
-      refuse(std::string(view) + size + " = " + std::to_string(got) + ", wanted " + std::to_string(wanted) +
-             " (" + as + ")");
-  }
-  void divides(const char* part, int64_t count, const char* whole, int64_t of) const {
-    if (count < 1 || of % count != 0)
-      refuse(std::string(part) + " = " + std::to_string(count) + ", wanted a divisor of " + whole + " = " +
-             std::to_string(of));
-  }
-  template <class X>
-  void present(const char* name, const Heads<X>& x) const {
-    if (!x) refuse(std::string(name) + " is absent, wanted (B, T, heads, width)");
-    if (x.B < 1 || x.T < 1 || x.H < 1 || x.D < 1)
-      refuse(std::string(name) + " is (" + std::to_string(x.B) + ", " + std::to_string(x.T) + ", " +
-             std::to_string(x.H) + ", " + std::to_string(x.D) + "), wanted every size at least 1");
-  }
-  template <class X, class Y>
-  void like(const char* view, const Heads<X>& x, const char* as, const Heads<Y>& y) const {
-    equal(view, "B", x.B, y.B, as);
-    equal(view, "T", x.T, y.T, as);
-    equal(view, "H", x.H, y.H, as);
-    equal(view, "D", x.D, y.D, as);
-  }
-};
-
-// What forward and backward ask alike of q, k, v, o, lse and the numbers beside them.
+// What forward and backward ask alike: q is free in its sizes, k in its heads, v in its heads and width.
 template <class A>
-void check_operands(const Wanted& wanted, const A& a, int64_t start) {
-  wanted.present("q", a.q);
-  wanted.present("k", a.k);
-  wanted.present("v", a.v);
-  wanted.present("o", a.o);
-  if (start < 0) wanted.refuse("start = " + std::to_string(start) + ", wanted at least 0");
-  wanted.equal("k.", "B", a.k.B, a.q.B, "as q");
-  wanted.equal("v.", "B", a.v.B, a.q.B, "as q");
-  wanted.equal("k.", "T", a.k.T, start + a.q.T, "start + q.T");
-  wanted.equal("v.", "T", a.v.T, a.k.T, "as k");
-  wanted.equal("k.", "D", a.k.D, a.q.D, "as q");
-  wanted.equal("o.", "B", a.o.B, a.q.B, "as q");
-  wanted.equal("o.", "T", a.o.T, a.q.T, "as q");
-  wanted.equal("o.", "H", a.o.H, a.q.H, "as q");
-  wanted.equal("o.", "D", a.o.D, a.v.D, "as v");
-  wanted.divides("k.H", a.k.H, "q.H", a.q.H);
-  if (a.v_modulo == 0) {
-    wanted.divides("v.H", a.v.H, "q.H", a.q.H);
-  } else {
-    wanted.divides("v_modulo", a.v_modulo, "q.H", a.q.H);
-    wanted.divides("v.H", a.v.H, "v_modulo", a.v_modulo);
-  }
-  if (!a.lse.data) wanted.refuse("lse is absent, wanted B*H*Tq elements");
-  wanted.equal("lse.", "size", a.lse.size, a.q.B * a.q.H * a.q.T, "B*H*Tq");
+void check_operands(const ShapeCheck& want, const A& a, int64_t start) {
+  const int64_t B = a.q.B, T = a.q.T, H = a.q.H;
+  if (start < 0) want.fail("start", "be at least 0, is " + std::to_string(start));
+  want.heads("q", a.q, B, T, H, a.q.D);
+  want.heads("k", a.k, B, start + T, a.k.H, a.q.D);
+  want.heads("v", a.v, B, start + T, a.v.H, a.v.D);
+  want.heads("o", a.o, B, T, H, a.v.D);
+  check_divides(want, "k.H", a.k.H, "q.H", H);
+  if (a.v_modulo != 0) check_divides(want, "v_modulo", a.v_modulo, "q.H", H);
+  check_divides(want, "v.H", a.v.H, a.v_modulo ? "v_modulo" : "q.H", a.v_modulo ? a.v_modulo : H);
+  want.vec("lse", a.lse, B * H * T);
   if (!(std::isfinite(a.scale) && a.scale > 0))
-    wanted.refuse("scale = " + std::to_string(a.scale) + ", wanted a positive number, 1/sqrt(E) as a rule");
+    want.fail("scale", "be a positive number, as a rule 1/sqrt(E), is " + std::to_string(a.scale));
+  check_mask(want, a.mask, B, start + T);
 }
 
 }  // namespace
 
 template <class T>
 void AttentionFwd<T>::check() const {
-  const Wanted wanted{"attention_fwd"};
-  check_operands(wanted, *this, start);
+  const ShapeCheck want("attention_fwd");
+  check_operands(want, *this, start);
   if (!y) return;
-  wanted.equal("y.", "B", y.B, q.B, "as q");
-  wanted.equal("y.", "T", y.T, q.T, "as q");
-  wanted.divides("y.H", y.H, "q.H", q.H);
-  wanted.equal("y.", "D", y.D, v.D, "as v");
+  want.heads("y", y, q.B, q.T, y.H, v.D);
+  check_divides(want, "y.H", y.H, "q.H", q.H);
 }
 
 template <class T>
 void AttentionBwd<T>::check() const {
-  const Wanted wanted{"attention_bwd"};
-  check_operands(wanted, *this, 0);
-  wanted.present("dq", dq);
-  wanted.present("dk", dk);
-  wanted.present("dv", dv);
-  wanted.present("dy", dy);
-  wanted.like("dq.", dq, "as q", q);
-  wanted.like("dk.", dk, "as k", k);
-  wanted.like("dv.", dv, "as v", v);
-  wanted.equal("dy.", "B", dy.B, q.B, "as q");
-  wanted.equal("dy.", "T", dy.T, q.T, "as q");
-  wanted.divides("dy.H", dy.H, "q.H", q.H);
-  wanted.equal("dy.", "D", dy.D, v.D, "as v");
+  const ShapeCheck want("attention_bwd");
+  check_operands(want, *this, 0);
+  want.heads("dq", dq, q.B, q.T, q.H, q.D);
+  want.heads("dk", dk, k.B, k.T, k.H, k.D);
+  want.heads("dv", dv, v.B, v.T, v.H, v.D);
+  want.heads("dy", dy, q.B, q.T, dy.H, v.D);
+  check_divides(want, "dy.H", dy.H, "q.H", q.H);
 }
 
 template <class T>

@@ -11,7 +11,7 @@
 //   dQ[q][e] += sum_k dS[k][q] K[k][e]
 //
 // Rows are packed to whole vectors before use: a stride of a power of two would put all rows of a block into
-// a few sets of the cache. The causal half is skipped by strips of one vector of queries.
+// a few sets of the cache. What the mask hides is skipped by strips of one vector of queries.
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -35,46 +35,65 @@ constexpr int64_t kWantedTasks = 16;  // a shape with fewer tasks is split furth
 // of the time with it (2-core AVX-512 Xeon, 18 heads of 96).
 constexpr int64_t kAhead = 8;
 
-// Which k and v head a query head reads, and which query heads belong together: a cluster is the smallest set
-// of query heads that shares no k or v head with the rest.
-struct HeadMap {
-  int64_t H, Gk, Gv, modulo, width;
+// Which query heads belong together: a cluster is the smallest set of query heads that shares no k or v head
+// with the rest.
+struct HeadClusters : AttentionHeads {
+  int64_t width;
 
-  HeadMap(int64_t heads, int64_t k_heads, int64_t v_heads, int64_t v_modulo)
-      : H(heads), Gk(k_heads), Gv(v_heads), modulo(v_modulo ? v_modulo : heads) {
+  explicit HeadClusters(const AttentionHeads& heads) : AttentionHeads(heads) {
     // Heads repeat their v heads every `modulo`; if groups of k divide that, their borders coincide every
     // `width`.
-    width = modulo % (H / Gk) == 0 ? std::lcm(H / Gk, modulo / Gv) : modulo;
+    width = modulo % k_group == 0 ? std::lcm(k_group, v_group) : modulo;
   }
 
-  int64_t k(int64_t h) const { return h / (H / Gk); }
-  int64_t v(int64_t h) const { return h % modulo / (modulo / Gv); }
   int64_t clusters() const { return modulo / width; }
   int64_t cluster_size() const { return H / clusters(); }
   int64_t member(int64_t cluster, int64_t i) const {
     return i / width * modulo + cluster * width + i % width;
   }
 
+  using Reading = int (AttentionHeads::*)(int) const;  // k or v
   // Whether one of the members [first, last) of a cluster reads k (v) head `group`.
-  bool reads(int64_t (HeadMap::*of)(int64_t) const, int64_t group, int64_t cluster, int64_t first,
-             int64_t last) const {
+  bool reads(Reading of, int64_t group, int64_t cluster, int64_t first, int64_t last) const {
     for (int64_t i = first; i < last; ++i)
-      if ((this->*of)(member(cluster, i)) == group) return true;
+      if ((this->*of)(int(member(cluster, i))) == group) return true;
     return false;
   }
 };
 
-// A block of queries against a block of keys.
+// A block of queries against a block of keys, which is one of those that begin at multiples of kBlock. A
+// strip of queries computes the keys from() .. seen() - 1 of it and no others: those that some query of the
+// strip sees.
 template <class T>
 struct Block {
   static constexpr int64_t W = kLanes<T>;
+  SequenceMask mask;
   int64_t position, queries;  // position of the first query among the keys; how many, up to kBlock
   int64_t first_key, keys;
 
   int64_t strips() const { return ceil_div(queries, W); }
-  // The keys from the first one on that some query of a strip sees; the rest of that strip is never computed.
+  int64_t first_seen(int64_t strip) const { return mask.first(int(position + strip * W)); }
+  int64_t from(int64_t strip) const { return std::clamp(first_seen(strip) - first_key, int64_t(0), keys); }
   int64_t seen(int64_t strip) const {
-    return strip < 0 ? 0 : std::clamp(position + (strip + 1) * W - first_key, int64_t(0), keys);
+    return std::clamp(position + (strip + 1) * W - first_key, int64_t(0), keys);
+  }
+  // Whether it has seen keys of a block further left, so that its sums go on.
+  bool goes_on(int64_t strip) const { return first_seen(strip) < first_key; }
+
+  // f(first, count, strip, end): keys first .. first + count - 1 are computed by strips strip .. end - 1.
+  // Both ends of what a strip computes rise with it, so that these are few rectangles: one, where all is
+  // visible.
+  template <class F>
+  void each_rectangle(F f) const {
+    int64_t strip = 0, end = 0;
+    for (int64_t key = from(0), next; key < keys; key = next) {
+      while (strip < strips() && seen(strip) <= key) ++strip;
+      while (end < strips() && from(end) <= key) ++end;
+      if (strip == strips()) return;
+      next = seen(strip);
+      if (end < strips()) next = std::min(next, from(end));
+      if (strip < end) f(key, next - key, strip, end);
+    }
   }
 };
 
@@ -109,17 +128,14 @@ void transpose_rows(T* out, const T* rows, int64_t count, int64_t cols) {
     }
 }
 
-// tile[k][q] = sum_i rows[k][i] columns[i][q]. Row by row of strips: the keys that strip s is the first to
-// see are seen by all strips after it.
+// tile[k][q] = sum_i rows[k][i] columns[i][q]
 template <class T>
 void tile_from(const Block<T>& block, T* tile, const T* rows, const T* columns, int64_t width) {
   constexpr int64_t W = kLanes<T>;
-  for (int64_t s = 0; s < block.strips(); ++s) {
-    const int64_t first = block.seen(s - 1), count = block.seen(s) - first;
-    if (count == 0) continue;
-    const int64_t padded = round_up(width, W);
+  const int64_t padded = round_up(width, W);
+  block.each_rectangle([&](int64_t first, int64_t count, int64_t s, int64_t end) {
     tile_gemm<T>({.M = count,
-                  .N = (block.strips() - s) * W,
+                  .N = (end - s) * W,
                   .outer = 1,
                   .inner = width,
                   .a = rows + first * padded,
@@ -129,29 +145,34 @@ void tile_from(const Block<T>& block, T* tile, const T* rows, const T* columns, 
                   .b_inner = kBlock,
                   .c = tile + first * kBlock + s * W,
                   .c_m = kBlock});
-  }
+  });
 }
 
-// out[q][c] (+)= sum_k tile[k][q] rows[k][c]; neighbouring strips that see the same keys go together.
+// out[q][c] = sum_k tile[k][q] rows[k][c], or += in a strip that goes on; neighbouring strips that are alike
+// go together.
 template <class T>
-void sum_over_keys(const Block<T>& block, const T* tile, const T* rows, int64_t padded, T* out,
-                   bool accumulate) {
+void sum_over_keys(const Block<T>& block, const T* tile, const T* rows, int64_t padded, T* out) {
   constexpr int64_t W = kLanes<T>;
+  const auto alike = [&](int64_t s, int64_t t) {
+    return block.from(s) == block.from(t) && block.seen(s) == block.seen(t) &&
+           block.goes_on(s) == block.goes_on(t);
+  };
   for (int64_t s = 0, end; s < block.strips(); s = end) {
-    for (end = s + 1; end < block.strips() && block.seen(end) == block.seen(s);) ++end;
-    if (block.seen(s) == 0) continue;
+    for (end = s + 1; end < block.strips() && alike(s, end);) ++end;
+    const int64_t first = block.from(s), count = block.seen(s) - first;
+    if (count <= 0) continue;
     tile_gemm<T>({.M = std::min(end * W, block.queries) - s * W,
                   .N = padded,
                   .outer = 1,
-                  .inner = block.seen(s),
-                  .a = tile + s * W,
+                  .inner = count,
+                  .a = tile + first * kBlock + s * W,
                   .a_m = 1,
                   .a_inner = kBlock,
-                  .b = rows,
+                  .b = rows + first * padded,
                   .b_inner = padded,
                   .c = out + s * W * padded,
                   .c_m = padded,
-                  .accumulate = accumulate});
+                  .accumulate = block.goes_on(s)});
   }
 }
 
@@ -160,13 +181,11 @@ template <class T>
 void sum_over_queries(const Block<T>& block, const T* tile, const T* rows, int64_t padded, T* out,
                       bool accumulate) {
   constexpr int64_t W = kLanes<T>;
-  for (int64_t s = 0; s < block.strips(); ++s) {
-    const int64_t first = block.seen(s - 1), count = block.seen(s) - first;
-    if (count == 0) continue;
+  block.each_rectangle([&](int64_t first, int64_t count, int64_t s, int64_t end) {
     tile_gemm<T>({.M = count,
                   .N = padded,
                   .outer = 1,
-                  .inner = block.queries - s * W,
+                  .inner = std::min(end * W, block.queries) - s * W,
                   .a = tile + first * kBlock + s * W,
                   .a_m = kBlock,
                   .a_inner = 1,
@@ -175,25 +194,37 @@ void sum_over_queries(const Block<T>& block, const T* tile, const T* rows, int64
                   .c = out + first * padded,
                   .c_m = padded,
                   .accumulate = accumulate});
-  }
+  });
 }
 
-// Scores of keys that lie ahead of their query become -inf.
+// Scores that the mask hides become -inf.
 template <class T>
-void mask_future(const Block<T>& block, T* tile) {
+void hide(const Block<T>& block, T* tile) {
   constexpr int64_t W = kLanes<T>;
   for (int64_t s = 0; s < block.strips(); ++s) {
     const int64_t first_query = block.position + s * W - block.first_key;  // as an index of keys
-    for (int64_t k = std::max(int64_t(0), first_query + 1); k < block.seen(s); ++k)
+    for (int64_t k = std::max(block.from(s), first_query + 1); k < block.seen(s); ++k)
       std::fill_n(tile + k * kBlock + s * W, std::min(W, k - first_query),
                   -std::numeric_limits<T>::infinity());
+    for (int64_t q = s * W; q < std::min((s + 1) * W, block.queries); ++q) {
+      const int64_t first = block.mask.first(int(block.position + q)) - block.first_key;
+      for (int64_t k = block.from(s); k < std::min(first, block.seen(s)); ++k)
+        tile[k * kBlock + q] = -std::numeric_limits<T>::infinity();
+    }
   }
 }
 
-// The softmax so far, per query: the largest score, and the sum of e^(score - top).
+// The softmax so far, per query: the largest score, and the sum of e^(score - top). The least number stands
+// for no score yet, not -inf: a query may meet hidden keys alone at first, and -inf less -inf is no number.
 template <class T>
 struct Running {
   alignas(64) T top[kBlock], sum[kBlock], shrink[kBlock];
+
+  Running() {
+    std::fill_n(top, kBlock, std::numeric_limits<T>::lowest());
+    std::fill_n(sum, kBlock, T(0));
+    std::fill_n(shrink, kBlock, T(0));
+  }
 };
 
 // scores -> e^(score - top) with the new top; `shrink` is what sums made with the old top are to be scaled
@@ -202,10 +233,11 @@ template <class T>
 void softmax_step(const Block<T>& block, T* tile, Running<T>& running) {
   constexpr int64_t W = kLanes<T>;
   for (int64_t q = 0; q < block.strips() * W; q += W) {
-    const int64_t seen = block.seen(q / W);
+    const int64_t from = block.from(q / W), seen = block.seen(q / W);
+    if (from >= seen) continue;
     const Simd<T> old = load(running.top + q);
     Simd<T> tops[4] = {old, old, old, old};  // four chains hide the latency of a comparison
-    int64_t k = 0;
+    int64_t k = from;
     for (; k + 4 <= seen; k += 4)
       for (int i = 0; i < 4; ++i) tops[i] = max<T>(tops[i], load(tile + (k + i) * kBlock + q));
     for (; k < seen; ++k) tops[0] = max<T>(tops[0], load(tile + k * kBlock + q));
@@ -213,7 +245,7 @@ void softmax_step(const Block<T>& block, T* tile, Running<T>& running) {
 
     const Simd<T> shrink = exp(old - top);
     Simd<T> sum = load(running.sum + q) * shrink;
-    for (k = 0; k < seen; ++k) {
+    for (k = from; k < seen; ++k) {
       T* const at = tile + k * kBlock + q;
       const Simd<T> p = exp(load(at) - top);
       store(at, p);
@@ -241,6 +273,11 @@ void write_row(const AttentionFwd<T>& a, int64_t b, int64_t h, int64_t i, const 
     for (int64_t d = 0; d < a.y.D; ++d) y[d] += o[d] * share;
 }
 
+// Where the block of the first key begins that the query at a position sees.
+int64_t first_block(const SequenceMask& mask, int64_t position) {
+  return mask.first(int(position)) / kBlock * kBlock;
+}
+
 // Query blocks part, part + parts, ... of one head: every part gets its share of long and short rows.
 template <class T>
 void head_fwd(const AttentionFwd<T>& a, int64_t b, int64_t h, int64_t k_head, int64_t v_head, int64_t part,
@@ -248,6 +285,7 @@ void head_fwd(const AttentionFwd<T>& a, int64_t b, int64_t h, int64_t k_head, in
   constexpr int64_t W = kLanes<T>;
   const int64_t E = a.q.D, Ep = round_up(E, W), D = a.v.D, Dp = round_up(D, W);
   const int64_t padded_keys = round_up(a.k.T, W);
+  const SequenceMask mask = a.mask.of(b, a.k.T);
   T* const k_rows = thread_scratch<T, struct KeyRows>(padded_keys * Ep);
   T* const v_rows = thread_scratch<T, struct ValueRows>(padded_keys * Dp);
   T* const q_rows = thread_scratch<T, struct QueryRows>(kBlock * Ep);
@@ -262,17 +300,15 @@ void head_fwd(const AttentionFwd<T>& a, int64_t b, int64_t h, int64_t k_head, in
     pack_rows<T>(q_rows, a.q.at(b, first, h), a.q.t_stride, queries, E, T(a.scale));
     transpose_rows(q_columns, q_rows, queries, E);
     Running<T> running;
-    std::fill_n(running.top, kBlock, -std::numeric_limits<T>::infinity());
-    std::fill_n(running.sum, kBlock, T(0));
-    for (int64_t key = 0; key < position + queries; key += kBlock) {
-      const Block<T> block{position, queries, key, std::min(kBlock, position + queries - key)};
+    for (int64_t key = first_block(mask, position); key < position + queries; key += kBlock) {
+      const Block<T> block{mask, position, queries, key, std::min(kBlock, position + queries - key)};
       tile_from(block, tile, k_rows + key * Ep, q_columns, E);
-      mask_future(block, tile);
+      hide(block, tile);
       softmax_step(block, tile, running);
-      if (key > 0)
-        for (int64_t q = 0; q < queries; ++q)
+      for (int64_t q = 0; q < queries; ++q)
+        if (block.goes_on(q / W) && block.from(q / W) < block.seen(q / W))
           for (int64_t d = 0; d < Dp; ++d) sums[q * Dp + d] *= running.shrink[q];
-      sum_over_keys(block, tile, v_rows + key * Dp, Dp, sums, key > 0);
+      sum_over_keys(block, tile, v_rows + key * Dp, Dp, sums);
     }
     for (int64_t q = 0; q < queries; ++q)
       write_row(a, b, h, first + q, sums + q * Dp, running.top[q], running.sum[q]);
@@ -316,11 +352,13 @@ void few_queries_fwd(const AttentionFwd<T>& a, int64_t b, int64_t h, int64_t k_h
   T* const query = thread_scratch<T, struct QueryRows>(E);
   T* const p = thread_scratch<T, struct Scores>(round_up(a.k.T, W));
   T* const sums = thread_scratch<T, struct OutRows>(D);
-  const T* const v = a.v.at(b, 0, v_head);
+  const SequenceMask mask = a.mask.of(b, a.k.T);
   for (int64_t i = 0; i < a.q.T; ++i) {
-    const int64_t seen = a.start + i + 1, padded = round_up(seen, W);
+    const int64_t first = mask.first(int(a.start + i)), seen = a.start + i + 1 - first;
+    const int64_t padded = round_up(seen, W);
+    const T* const v = a.v.at(b, first, v_head);
     for (int64_t e = 0; e < E; ++e) query[e] = a.q.at(b, i, h)[e] * T(a.scale);
-    dot_rows<T>(p, a.k.at(b, 0, k_head), a.k.t_stride, query, 0, seen, E);
+    dot_rows<T>(p, a.k.at(b, first, k_head), a.k.t_stride, query, 0, seen, E);
     std::fill(p + seen, p + padded, -std::numeric_limits<T>::infinity());
 
     Simd<T> tops = load(p), total{};
@@ -391,7 +429,7 @@ void softmax_bwd(const Block<T>& block, T* p, T* ds, const Operands<T>& x) {
   constexpr int64_t W = kLanes<T>;
   for (int64_t q = 0; q < block.strips() * W; q += W) {
     const Simd<T> lse = load(x.lse + q), delta = load(x.delta + q);
-    for (int64_t at = q; at < block.seen(q / W) * kBlock; at += kBlock) {
+    for (int64_t at = block.from(q / W) * kBlock + q; at < block.seen(q / W) * kBlock; at += kBlock) {
       const Simd<T> e = exp(load(p + at) - lse);
       store(p + at, e);
       store(ds + at, e * (load(ds + at) - delta));
@@ -404,22 +442,23 @@ template <class T>
 void head_bwd(const AttentionBwd<T>& a, int64_t b, int64_t h, int64_t k_head, int64_t v_head,
               Operands<T>& x) {
   alignas(64) T p[kBlock * kBlock], ds[kBlock * kBlock];
+  const SequenceMask mask = a.mask.of(b, a.k.T);
   pack_rows<T>(x.k_rows, a.k.at(b, 0, k_head), a.k.t_stride, a.k.T, x.E, 1);
   pack_rows<T>(x.v_rows, a.v.at(b, 0, v_head), a.v.t_stride, a.v.T, x.D, 1);
 
   for (int64_t first = 0; first < a.q.T; first += kBlock) {
     const int64_t queries = std::min(kBlock, a.q.T - first);
     load_queries(a, b, h, first, queries, x);
-    for (int64_t key = 0; key <= first; key += kBlock) {
-      const Block<T> block{first, queries, key, std::min(kBlock, first + queries - key)};
+    for (int64_t key = first_block(mask, first); key <= first; key += kBlock) {
+      const Block<T> block{mask, first, queries, key, std::min(kBlock, first + queries - key)};
       tile_from(block, p, x.k_rows + key * x.Ep, x.q_columns, x.E);
       tile_from(block, ds, x.v_rows + key * x.Dp, x.do_columns, x.D);
-      mask_future(block, p);
+      hide(block, p);
       softmax_bwd(block, p, ds, x);
       // The block on the diagonal is the first to reach its keys, and it reaches all of them.
       sum_over_queries(block, p, x.do_rows, x.Dp, x.dv + key * x.Dp, key < first);
       sum_over_queries(block, ds, x.q_rows, x.Ep, x.dk + key * x.Ep, key < first);
-      sum_over_keys(block, ds, x.k_rows + key * x.Ep, x.Ep, x.dq, key > 0);
+      sum_over_keys(block, ds, x.k_rows + key * x.Ep, x.Ep, x.dq);
     }
     for (int64_t q = 0; q < queries; ++q) {
       T* const dq = a.dq.at(b, first + q, h);
@@ -448,13 +487,13 @@ template <class T>
 struct Gather {
   Heads<T> out;
   T* partial;  // absent: straight into out
-  int64_t (HeadMap::*of)(int64_t) const;
+  HeadClusters::Reading of;
 
   Heads<T> slice(int64_t s) const {
     const int64_t size = out.B * out.T * out.H * out.D;
     return partial ? heads_BTHD(partial + s * size, out.B, out.T, out.H, out.D) : out;
   }
-  void add_up(const HeadMap& map, int64_t slices) const {
+  void add_up(const HeadClusters& map, int64_t slices) const {
     if (!partial) return;
     parallel_for(out.B * out.H, [&](int64_t task) {
       const int64_t b = task / out.H, group = task % out.H, n = map.cluster_size();
@@ -475,7 +514,7 @@ struct Gather {
 template <class T>
 void attention_fwd(Stream, const AttentionFwd<T>& a) {
   a.check();
-  const HeadMap map(a.q.H, a.k.H, a.v.H, a.v_modulo);
+  const AttentionHeads heads = heads_of(a);
   const int64_t channels = a.y ? a.y.H : a.q.H;
   const bool few = a.q.T <= kFewQueries;
   const int64_t parts = few ? 1 : std::min(ceil_div(kWantedTasks, a.q.B * channels), ceil_div(a.q.T, kBlock));
@@ -483,37 +522,38 @@ void attention_fwd(Stream, const AttentionFwd<T>& a) {
     const int64_t b = task / (channels * parts), c = task / parts % channels;
     for (int64_t h = c; h < a.q.H; h += channels)
       if (few)
-        few_queries_fwd(a, b, h, map.k(h), map.v(h));
+        few_queries_fwd(a, b, h, heads.k(int(h)), heads.v(int(h)));
       else
-        head_fwd(a, b, h, map.k(h), map.v(h), task % parts, parts);
+        head_fwd(a, b, h, heads.k(int(h)), heads.v(int(h)), task % parts, parts);
   });
 }
 
 template <class T>
 void attention_bwd(Stream, const AttentionBwd<T>& a) {
   a.check();
-  const HeadMap map(a.q.H, a.k.H, a.v.H, a.v_modulo);
+  const HeadClusters map(heads_of(a));
   const int64_t clusters = map.clusters(), n = map.cluster_size();
   const int64_t slices = std::min(ceil_div(kWantedTasks, a.q.B * clusters), n);
-  const bool share_k = slices > 1 && map.Gk<map.H, share_v = slices> 1 && map.Gv < map.H;
+  const bool share_k = slices > 1 && map.Gk < map.H;
+  const bool share_v = slices > 1 && map.Gv < map.H;
   const Gather<T> dk{
       a.dk,
       share_k ? thread_scratch<T, struct KeyPartials>(slices * a.dk.B * a.dk.T * a.dk.H * a.dk.D) : nullptr,
-      &HeadMap::k};
+      &AttentionHeads::k};
   const Gather<T> dv{
       a.dv,
       share_v ? thread_scratch<T, struct ValuePartials>(slices * a.dv.B * a.dv.T * a.dv.H * a.dv.D) : nullptr,
-      &HeadMap::v};
+      &AttentionHeads::v};
 
   parallel_for(a.q.B * clusters * slices, [&](int64_t task) {
     const int64_t b = task / (clusters * slices), cluster = task / slices % clusters, s = task % slices;
     const int64_t first = s * n / slices, last = (s + 1) * n / slices;
     Operands<T> x(a.k.T, a.q.D, a.v.D);
     for (int64_t i = first; i < last; ++i) {
-      const int64_t h = map.member(cluster, i), k_head = map.k(h), v_head = map.v(h);
+      const int64_t h = map.member(cluster, i), k_head = map.k(int(h)), v_head = map.v(int(h));
       head_bwd(a, b, h, k_head, v_head, x);
-      put_rows(dk.slice(s), b, k_head, x.dk, x.Ep, map.reads(&HeadMap::k, k_head, cluster, first, i));
-      put_rows(dv.slice(s), b, v_head, x.dv, x.Dp, map.reads(&HeadMap::v, v_head, cluster, first, i));
+      put_rows(dk.slice(s), b, k_head, x.dk, x.Ep, map.reads(&AttentionHeads::k, k_head, cluster, first, i));
+      put_rows(dv.slice(s), b, v_head, x.dv, x.Dp, map.reads(&AttentionHeads::v, v_head, cluster, first, i));
     }
   });
   dk.add_up(map, slices);

@@ -2,8 +2,8 @@
 //
 // FlashAttention-2 backward (Dao 2023, algorithm 2) in bf16 on mma.sync, without atomics: one block of 8
 // warps takes one head of one sequence, its key blocks of 128 from right to left, and for each of them the
-// query blocks of 64 from the diagonal on. Scores lie transposed, 16 keys a warp, so that what a warp
-// computes is at once an operand of its next products:
+// query blocks of 64 from the diagonal to the last that the mask shows one of its keys. Scores lie
+// transposed, 16 keys a warp, so that what a warp computes is at once an operand of its next products:
 //
 //   S^T = K Q^T    P^T = 2^(c S^T - lse)    dP^T = V dO^T    dS^T = P^T (dP^T - delta)       in registers
 //   dV += P^T dO   dK += dS^T Q                                                             in registers
@@ -11,9 +11,9 @@
 //
 // dQ is the one sum that runs over key blocks. Between them it lies in scratch, in the order of fragments: a
 // thread reads back what it wrote itself, 16 bytes a lane, so that no synchronisation is needed and the order
-// of the sum is that of the program. The block on the diagonal is the first to touch a dQ, key block 0 the
-// last, which writes it out. At T = 1024 the scratch of all running blocks is 52 MB and stays in L2, as a
-// rule.
+// of the sum is that of the program. The block on the diagonal is the first to touch a dQ, the leftmost one
+// that its queries see the last, which writes it out. At T = 1024 the scratch of all running blocks is 52 MB
+// and stays in L2, as a rule.
 //
 // dO is the pooled gradient: head h reads channel h mod Hp, and 1/P is left to the final factors. Two
 // barriers a step: queries have come in and the last step's dS is free; dS is complete. The next queries come
@@ -64,6 +64,7 @@ struct Head {
   const float2* statistics;  // of its queries
   Rows<bf16> dq, dk, dv;
   float *dk_partial, *dv_partial;  // of its unit; absent: to dk, dv
+  SequenceMask mask;
   float scale_log2, scale_share, share;
   int by_words;        // rows do not all begin on 16 bytes
   int key_step;        // from one key block of this split to the next
@@ -76,6 +77,9 @@ struct Shared {
       ds[T::kKeys * T::kQueries];
   float2 statistics[2][T::kQueries];
   Head head;
+  struct {
+    int whole, goes_on;
+  } last;  // of the key block: the last query that sees all of it, and that sees the split's next block
 };
 
 template <class T>
@@ -186,7 +190,12 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
   const Place<D> own_values = place_a<D>(own);
   const Place<Q> dq_rows = place_a_trans<Q>(QueryGradient<T>::row());
 
-  simt::block_sync();  // the tiles of the key block before are no longer read
+  simt::block_sync();                                // the tiles of the key block before are no longer read
+  const int last = head.mask.last(key + kKeys - 1);  // query that sees some of the key block
+  if (threadIdx.x == 0)
+    shared.last = {head.mask.last(key), head.key_step > kKeys ? AttentionMask::kUnlimited
+                                        : key > 0             ? head.mask.last(key - 1)
+                                                              : -1};
   const bool by_words = T::kTakesWords && head.by_words != 0;
   load_tile<kKeys, E, T::kThreads>(shared.k, head.k, key, by_words);
   load_tile<kKeys, D, T::kThreads>(shared.v, head.v, key, by_words);
@@ -194,18 +203,23 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
 
   float dk[1][E / 8][4] = {};  // fragments of a product over 16 keys a warp
   float dv[1][D / 8][4] = {};
-  for (int first = key, stage = 0; first < head.q.count; first += Q, stage ^= 1) {
+  // Keys of the block that none of these queries sees any more: the first ones.
+  const auto unseen = [&](int first) {
+    return first + Q - 1 <= shared.last.whole ? 0 : head.mask.first(first) - key;
+  };
+  for (int first = key, stage = 0; first <= last; first += Q, stage ^= 1) {
     simt::cp_async_wait<0>();
     simt::block_sync();
-    if (first + Q < head.q.count) load_queries(shared, stage ^ 1, first + Q);
+    if (first + Q <= last) load_queries(shared, stage ^ 1, first + Q);
     QueryGradient<T> dq;
     const int ahead = key + own - first;
-    if (ahead < Q) {
+    if (ahead < Q && own + 16 > unseen(first)) {
       float p[1][Q / 8][4] = {}, ds[1][Q / 8][4] = {};
       multiply_rows<E, E / 16>(
           p, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.k + own_keys(0, 2 * i)); },
           shared.q[stage]);
       if (ahead + 16 > 1) hide_earlier_queries(p, ahead);
+      if (first + Q - 1 > shared.last.whole) hide_later_queries(p, head.mask, key + own, first);
       multiply_rows<D, D / 16>(
           ds, [&](uint32_t(&a)[4], int, int i) { simt::ldmatrix_x4(a, shared.v + own_values(0, 2 * i)); },
           shared.dy[stage]);
@@ -218,17 +232,18 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
       multiply<E, Q / 16>(
           dk, [&](uint32_t(&a)[4], int, int i) { round_a(a, ds[0], i); }, shared.q[stage]);
     } else {
-      dq.load(dq_scratch, first, false);
+      dq.load(dq_scratch, first, first >= key + head.key_step);
     }
     simt::block_sync();
+    const int skipped = unseen(first);
     SIMT_UNROLL
     for (int i = 0; i < kKeys / 16; ++i)
-      if (key + 16 * i < first + Q)  // later keys are seen by none of these queries
+      if (key + 16 * i < first + Q && 16 * i + 16 > skipped)  // others are seen by none of these queries
         multiply_step<E, T::kColumnGroups>(
             dq.sum,
             [&](uint32_t(&a)[4], int, int) { simt::ldmatrix_x4_trans(a, shared.ds + dq_rows(16 * i, 0)); },
             shared.k, i, dq_columns);
-    if (key > 0 || head.key_step > kKeys)
+    if (first <= shared.last.goes_on)
       dq.store(dq_scratch, first);
     else
       dq.put(head.dq, first, head.scale_share);
@@ -252,10 +267,10 @@ struct Scratch {
 
 // Head n of one part, a split of a unit.
 __device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const AttentionBwdPlan& plan,
-                                        const HeadMap& map, const Scratch& scratch, int part, int n) {
+                                        const HeadReads& reads, const Scratch& scratch, int part, int n) {
   const int unit = part / int(plan.splits), b = unit / int(plan.units_of_sequence);
-  const int h = int(plan.first_head(unit % plan.units_of_sequence) + n * plan.stride), g = map.k(h),
-            w = map.v(h);
+  const int h = int(plan.first_head(unit % plan.units_of_sequence) + n * plan.stride), g = reads.k(h),
+            w = reads.v(h);
   const float scale = float(a.scale), share = float(a.dy.H) / float(a.q.H);
   return {.q = {a.q, b, h},
           .k = {a.k, b, g},
@@ -267,10 +282,11 @@ __device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const Atten
           .dv = {a.dv, b, w},
           .dk_partial = scratch.dk ? scratch.dk + unit * (plan.T * plan.E) : nullptr,
           .dv_partial = scratch.dv ? scratch.dv + unit * (plan.T * plan.D) : nullptr,
+          .mask = a.mask.of(b, a.k.T),
           .scale_log2 = scale * kLog2e,
           .scale_share = scale * share,
           .share = share,
-          .by_words = map.by_words,
+          .by_words = reads.by_words,
           .key_step = int(plan.splits * plan.keys),
           .part = part,
           .n = n,
@@ -279,12 +295,12 @@ __device__ __forceinline__ Head head_of(const AttentionBwd<bf16>& a, const Atten
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, 1)
-    attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadMap map, Scratch scratch) {
+    attention_bwd_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, HeadReads reads, Scratch scratch) {
   Shared<T>& shared = *simt::dyn_smem<Shared<T>>();
   float* const dq_scratch = scratch.dq + blockIdx.x * scratch.dq_of_block + QueryGradient<T>::place();
   for (int part = int(blockIdx.x), n = 0; part < int(plan.parts);) {
     simt::block_sync();  // the head before is no longer read
-    if (threadIdx.x == 0) shared.head = head_of(a, plan, map, scratch, part, n);
+    if (threadIdx.x == 0) shared.head = head_of(a, plan, reads, scratch, part, n);
     for (int key = plan.last_key(part); key >= 0; key -= shared.head.key_step)
       key_block_bwd(shared, key, dq_scratch);
     const bool more = shared.head.n + 1 < shared.head.heads;
@@ -299,12 +315,16 @@ __global__ void __launch_bounds__(T::kThreads)
     add_up_splits_kernel(AttentionBwd<bf16> a, AttentionBwdPlan plan, Scratch scratch) {
   const int unit = int(blockIdx.x), first = int(blockIdx.y) * T::kQueries, splits = int(plan.splits);
   const int b = unit / int(plan.units_of_sequence), u = unit % int(plan.units_of_sequence);
+  // A split was here if these queries see the nearest of its key blocks: of those up to the diagonal the one
+  // that lies so many blocks before it.
+  const int diagonal = first / T::kKeys, seen = a.mask.of(b, a.k.T).first(first) / T::kKeys;
+  const int before_first = diagonal + splits - plan.last_key(0) / T::kKeys % splits;
   QueryGradient<T> sum, part;
   sum.load(nullptr, 0, false);
   for (int split = 0; split < splits; ++split) {
-    const int leftmost = plan.last_key(split) % (splits * T::kKeys);
+    const bool was_here = diagonal - (before_first + split) % splits >= seen;
     const float* const from = scratch.dq + (int64_t(unit) * splits + split) * scratch.dq_of_block;
-    part.load(from + QueryGradient<T>::place(), first, first >= leftmost);  // else it has not been there
+    part.load(from + QueryGradient<T>::place(), first, was_here);
     sum.add(part);
   }
   sum.put({a.dq, b, plan.first_head(u)}, first, float(a.scale) * float(a.dy.H) / float(a.q.H));
@@ -335,9 +355,9 @@ void launch_bwd(Stream stream, const AttentionBwd<bf16>& a) {
   static_assert(sizeof(Shared<T>) == attention_bwd_shared_bytes(T::E, T::D, T::kKeys));
   const AttentionBwdPlan plan(shape_of(a), T::kKeys);
   const Scratch scratch(plan, a.scratch.data);
-  HeadMap map = head_map(a);
-  map.by_words = !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy));
-  simt::launch(attention_bwd_kernel<T>, plan.blocks(), T::kThreads, sizeof(Shared<T>), stream, a, plan, map,
+  const HeadReads reads{heads_of(a),
+                        !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v) && in_vectors(a.dy))};
+  simt::launch(attention_bwd_kernel<T>, plan.blocks(), T::kThreads, sizeof(Shared<T>), stream, a, plan, reads,
                scratch);
   if (plan.splits > 1)
     simt::launch(add_up_splits_kernel<T>, {plan.units, ceil_div(a.q.T, T::kQueries)}, T::kThreads, 0, stream,

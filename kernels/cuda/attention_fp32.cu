@@ -67,19 +67,19 @@ struct Row {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1) any_width_fwd_kernel(AttentionFwd<T> a, HeadMap map) {
+__global__ void __launch_bounds__(kThreads, 1) any_width_fwd_kernel(AttentionFwd<T> a, AttentionHeads heads) {
   const Row row(a.q.D, a.v.D);
   const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
   const int64_t i = index % a.q.T, h = index / a.q.T % a.q.H, b = index / a.q.T / a.q.H;
   if (b >= a.q.B) return;  // the whole warp leaves together; there are no barriers of the block
-  const Rows<const T> k(a.k, b, map.k(int(h))), v(a.v, b, map.v(int(h)));
+  const Rows<const T> k(a.k, b, heads.k(int(h))), v(a.v, b, heads.v(int(h)));
   load_row(row.qk, a.q.at(b, i, h), a.q.D, float(a.scale));
   for (int64_t d = simt::lane_id(); d < a.v.D; d += kWarp) row.sum[d] = 0;
   simt::warp_sync();
 
   float top = -INFINITY, total = 0;
   const int seen = int(a.start + i) + 1;
-  for (int first = 0; first < seen; first += kWarp) {
+  for (int first = a.mask.of(b, a.k.T).first(seen - 1); first < seen; first += kWarp) {
     const int key = first + simt::lane_id();
     const float s = key < seen ? dot(row.qk, k[key], a.q.D) : -INFINITY;
     const float now = fmaxf(top, warp_max(s)), shrink = expf(top - now), p = expf(s - now);
@@ -107,19 +107,19 @@ struct Pair {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1)
-    any_width_dq_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
+    any_width_dq_kernel(AttentionBwd<T> a, AttentionHeads heads, const float2* statistics, int64_t padded) {
   const Row row(a.q.D, a.v.D);
   const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
   const int64_t i = index % a.q.T, h = index / a.q.T % a.q.H, b = index / a.q.T / a.q.H;
   if (b >= a.q.B) return;
-  const Rows<const T> k(a.k, b, map.k(int(h))), v(a.v, b, map.v(int(h)));
+  const Rows<const T> k(a.k, b, heads.k(int(h))), v(a.v, b, heads.v(int(h)));
   load_row(row.qk, a.q.at(b, i, h), a.q.D, float(a.scale));
   load_row(row.vo, a.dy.at(b, i, h % a.dy.H), a.v.D, 1);
   for (int64_t e = simt::lane_id(); e < a.q.D; e += kWarp) row.sum[e] = 0;
   simt::warp_sync();
 
   const float2 query = statistics[(b * a.q.H + h) * padded + i];
-  for (int first = 0; first <= i; first += kWarp) {
+  for (int first = a.mask.of(b, a.k.T).first(int(i)); first <= i; first += kWarp) {
     const int key = first + simt::lane_id();
     row.weights[simt::lane_id()] = key <= i ? Pair(row, k[key], a.q.D, v[key], a.v.D, query).ds : 0;
     simt::warp_sync();
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 // kOfKeys: dk, else dv.
 template <class T, bool kOfKeys>
 __global__ void __launch_bounds__(kThreads, 1)
-    any_width_dkv_kernel(AttentionBwd<T> a, HeadMap map, const float2* statistics, int64_t padded) {
+    any_width_dkv_kernel(AttentionBwd<T> a, AttentionHeads heads, const float2* statistics, int64_t padded) {
   const Heads<T>& out = kOfKeys ? a.dk : a.dv;
   const Row row(a.q.D, a.v.D);
   const int64_t index = int64_t(blockIdx.x) * kWarps + simt::warp_id();
@@ -140,22 +140,23 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int64_t b = index / out.T / out.H;
   if (b >= out.B) return;
   for (int64_t d = simt::lane_id(); d < out.D; d += kWarp) row.sum[d] = 0;
+  const int seen = a.mask.of(b, a.k.T).last(j) + 1;  // the queries before this one see the key
   for (int h = 0; h < a.q.H; ++h) {
-    if ((kOfKeys ? map.k(h) : map.v(h)) != group) continue;
+    if ((kOfKeys ? heads.k(h) : heads.v(h)) != group) continue;
     const Rows<const T> q(a.q, b, h), dy(a.dy, b, h % a.dy.H);
-    load_row(row.qk, a.k.at(b, j, map.k(h)), a.q.D, float(a.scale));
-    load_row(row.vo, a.v.at(b, j, map.v(h)), a.v.D, 1);
+    load_row(row.qk, a.k.at(b, j, heads.k(h)), a.q.D, float(a.scale));
+    load_row(row.vo, a.v.at(b, j, heads.v(h)), a.v.D, 1);
     simt::warp_sync();
-    for (int first = j; first < q.count; first += kWarp) {
+    for (int first = j; first < seen; first += kWarp) {
       const int i = first + simt::lane_id();
       float weight = 0;
-      if (i < q.count) {
+      if (i < seen) {
         const Pair pair(row, q[i], a.q.D, dy[i], a.v.D, statistics[(b * a.q.H + h) * padded + i]);
         weight = kOfKeys ? pair.ds : pair.p;
       }
       row.weights[simt::lane_id()] = weight;
       simt::warp_sync();
-      row.add(kOfKeys ? q : dy, first, min(kWarp, q.count - first), 1);
+      row.add(kOfKeys ? q : dy, first, min(kWarp, seen - first), 1);
       simt::warp_sync();
     }
   }
@@ -179,7 +180,7 @@ template <class T>
 void attention_fwd_any_width(Stream stream, const AttentionFwd<T>& a) {
   const size_t shared = shared_bytes(stream, "attention_fwd", a.q.D, a.v.D);
   simt::launch(any_width_fwd_kernel<T>, ceil_div(a.q.B * a.q.H * a.q.T, kWarps), kThreads, shared, stream, a,
-               head_map(a));
+               heads_of(a));
 }
 
 template <class T>
@@ -187,7 +188,7 @@ void attention_bwd_any_width(Stream stream, const AttentionBwd<T>& a) {
   const AttentionBwdPlan plan(shape_of(a));
   const size_t shared = shared_bytes(stream, "attention_bwd", a.q.D, a.v.D);
   const auto run = [&](auto kernel, const Heads<T>& out) {
-    simt::launch(kernel, ceil_div(out.B * out.H * out.T, kWarps), kThreads, shared, stream, a, head_map(a),
+    simt::launch(kernel, ceil_div(out.B * out.H * out.T, kWarps), kThreads, shared, stream, a, heads_of(a),
                  reinterpret_cast<const float2*>(a.scratch.data), plan.padded_queries());
   };
   run(any_width_dq_kernel<T>, a.dq);

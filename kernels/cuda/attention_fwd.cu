@@ -5,8 +5,8 @@
 // products. It walks the keys from the left in tiles of 64 (32 for values wider than 96): while a tile is
 // worked on, the next one comes in by cp.async; one barrier a tile says both that the new tile is there and
 // that the old one is free. Scores and probabilities never leave registers; nor do the queries where there is
-// room. A warp passes over tiles that lie ahead of all its rows. The first tile holds key 0, which every
-// query sees, so that no maximum stays infinite.
+// room. The walk begins with the first key that the mask shows to the block's first query; a warp passes over
+// tiles of which none of its rows sees a key, on either side.
 //
 // Blocks are dealt heaviest first, the last queries before the first ones, within sections of heads whose
 // keys and values fit into half the L2 cache together.
@@ -34,25 +34,29 @@ struct Shared {
   struct {
     int head, b, h, first;
   } place;  // of the block; kept here, because only the end asks again and registers are short
+  int2
+      edges[kThreads / kWarp];  // of each warp: the first key that its first row sees, and that its last does
 };
 
 template <int E, int D>
 __global__ void __launch_bounds__(kThreads, 2)
-    attention_fwd_kernel(AttentionFwd<bf16> a, HeadMap map, AttentionFwdDeal deal) {
+    attention_fwd_kernel(AttentionFwd<bf16> a, HeadReads reads, AttentionFwdDeal deal) {
   constexpr int kKeys = Shared<E, D>::kKeys, M = 2;  // fragments of 16 rows a warp
   constexpr bool kKeepQueries = E + 2 * D <= 256;
   Shared<E, D>& shared = *simt::dyn_smem<Shared<E, D>>();
   const int head = deal.head(int(blockIdx.x)), H = int(a.q.H), b = head / H, h = head % H;
   const int first = deal.block(int(blockIdx.x)) * kQueries, position = int(a.start) + first;
   const int warp_row = warp_of_block() * 16 * M;
-  const Rows<const bf16> q(a.q, b, h), k(a.k, b, map.k(h)), v(a.v, b, map.v(h));
+  const Rows<const bf16> q(a.q, b, h), k(a.k, b, reads.k(h)), v(a.v, b, reads.v(h));
+  const SequenceMask mask = a.mask.of(b, k.count);
+  const int first_tile = mask.first(position) / kKeys;
   const int tiles = int(ceil_div(min(position + kQueries, k.count), kKeys));
   const float scale_log2 = float(a.scale) * kLog2e;
 
-  load_tile<kQueries, E, kThreads>(shared.q, q, first, map.by_words);
+  load_tile<kQueries, E, kThreads>(shared.q, q, first, reads.by_words);
   simt::cp_async_commit();
-  load_tile<kKeys, E, kThreads>(shared.k[0], k, 0, map.by_words);
-  load_tile<kKeys, D, kThreads>(shared.v[0], v, 0, map.by_words);
+  load_tile<kKeys, E, kThreads>(shared.k[first_tile % 2], k, first_tile * kKeys, reads.by_words);
+  load_tile<kKeys, D, kThreads>(shared.v[first_tile % 2], v, first_tile * kKeys, reads.by_words);
   simt::cp_async_commit();
 
   const Place<E> own = place_a<E>(warp_row);
@@ -71,21 +75,27 @@ __global__ void __launch_bounds__(kThreads, 2)
       simt::ldmatrix_x4(queries[i / M][i % M], shared.q + own(i % M * 16, i / M * 2));
   }
   if (threadIdx.x == 0) shared.place = {head, b, h, first};
+  if (lane_of_warp() == 0)
+    shared.edges[warp_of_block()] = {mask.first(position + warp_row),
+                                     mask.first(position + warp_row + 16 * M - 1)};
   float o[M][D / 8][4] = {};
   Softmax<M> softmax;
-  for (int j = 0; j < tiles; ++j) {
+  for (int j = first_tile; j < tiles; ++j) {
     simt::cp_async_wait<0>();
     simt::block_sync();
     if (j + 1 < tiles) {
-      load_tile<kKeys, E, kThreads>(shared.k[(j + 1) % 2], k, (j + 1) * kKeys, map.by_words);
-      load_tile<kKeys, D, kThreads>(shared.v[(j + 1) % 2], v, (j + 1) * kKeys, map.by_words);
+      load_tile<kKeys, E, kThreads>(shared.k[(j + 1) % 2], k, (j + 1) * kKeys, reads.by_words);
+      load_tile<kKeys, D, kThreads>(shared.v[(j + 1) % 2], v, (j + 1) * kKeys, reads.by_words);
     }
     simt::cp_async_commit();
     const int ahead = j * kKeys - (position + warp_row);
-    if (ahead >= 16 * M) continue;
+    const int2 edges = shared.edges[warp_of_block()];
+    if (ahead >= 16 * M || (j + 1) * kKeys <= edges.x) continue;
     float s[M][kKeys / 8][4] = {};
     multiply_rows<E, E / 16>(s, query, shared.k[j % 2]);
     if (ahead + kKeys > 1) hide_future_keys(s, ahead);
+    if (j * kKeys < edges.y)
+      hide_past_keys(s, a.mask.of(shared.place.b, k.count), position + warp_row, j * kKeys);
     softmax.step(s, o, scale_log2);
     multiply<D, kKeys / 16>(
         o, [&](uint32_t(&fragment)[4], int m, int step) { round_a(fragment, s[m], step); }, shared.v[j % 2]);
@@ -110,9 +120,8 @@ void launch_fwd(Stream stream, const AttentionFwd<bf16>& a) {
   static_assert(sizeof(Shared<E, D>) == attention_fwd_shared_bytes(E, D));
   const AttentionFwdDeal deal(a.q.B * a.q.H, ceil_div(a.q.T, kQueries),
                               a.k.T * (E + D) * int64_t(sizeof(bf16)));
-  HeadMap map = head_map(a);
-  map.by_words = !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v));
-  simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a, map,
+  const HeadReads reads{heads_of(a), !(in_vectors(a.q) && in_vectors(a.k) && in_vectors(a.v))};
+  simt::launch(attention_fwd_kernel<E, D>, deal.count(), kThreads, sizeof(Shared<E, D>), stream, a, reads,
                deal);
 }
 

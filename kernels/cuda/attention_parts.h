@@ -18,6 +18,11 @@ void attention_fwd_any_width(Stream, const AttentionFwd<T>&);
 template <class T>
 void attention_bwd_any_width(Stream, const AttentionBwd<T>&);
 
+// Which k and v head a query head reads, and how: not all rows begin on 16 bytes.
+struct HeadReads : AttentionHeads {
+  bool by_words = false;
+};
+
 template <class T>
 AttentionShape shape_of(const AttentionBwd<T>& a) {
   return {.B = a.q.B,

@@ -1,5 +1,5 @@
 // The nouns of attention on the tensor cores: rows of one head, tiles of them in shared memory, fragments,
-// the causal mask, the softmax of a tile.
+// what the mask hides of a tile, the softmax of a tile.
 //
 // A tile has rows of W elements. Their 16-byte chunks are permuted within a row, so that the same chunk of 8
 // neighbouring rows, which is what ldmatrix reads at once, lies in 8 different groups of banks:
@@ -23,20 +23,6 @@ __device__ __forceinline__ int lane_of_warp() {
 }
 __device__ __forceinline__ int warp_of_block() {
   return int(threadIdx.x / kWarp);
-}
-
-// Which k and v head a query head reads, and how: not all rows begin on 16 bytes.
-struct HeadMap {
-  int k_group, v_modulo, v_group;
-  bool by_words = false;
-
-  constexpr int k(int h) const { return h / k_group; }
-  constexpr int v(int h) const { return h % v_modulo / v_group; }
-};
-template <class A>
-HeadMap head_map(const A& a) {
-  const int64_t modulo = a.v_modulo ? a.v_modulo : a.q.H;
-  return {int(a.q.H / a.k.H), int(modulo), int(modulo / a.v.H)};
 }
 
 // Whether every row begins and ends on so many bytes.
@@ -247,7 +233,22 @@ __device__ __forceinline__ void hide_future_keys(float (&s)[M][N][4], int ahead)
   for (int e = 0; e < 4; ++e)
     if (behind < n * 8 + e % 2 - m * 16 - e / 2 * 8) s[m][n][e] = -INFINITY;
 }
-// The same with keys as rows and queries as columns.
+// Scores against keys that the mask no longer shows. `query` and `key` are the positions of the tile's first
+// ones.
+template <int M, int N>
+__device__ __forceinline__ void hide_past_keys(float (&s)[M][N][4], const SequenceMask& mask, int query,
+                                               int key) {
+  SIMT_UNROLL
+  for (int m = 0; m < M; ++m) SIMT_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const int first = mask.first(query + row_of(m, 2 * half)) - key - column_of(0, 0);
+    SIMT_UNROLL
+    for (int n = 0; n < N; ++n) SIMT_UNROLL
+    for (int e = 0; e < 2; ++e)
+      if (n * 8 + e < first) s[m][n][2 * half + e] = -INFINITY;
+  }
+}
+// Both with keys as rows and queries as columns.
 template <int N>
 __device__ __forceinline__ void hide_earlier_queries(float (&s)[1][N][4], int ahead) {
   const int behind = column_of(0, 0) - row_of(0, 0) - ahead;
@@ -255,6 +256,19 @@ __device__ __forceinline__ void hide_earlier_queries(float (&s)[1][N][4], int ah
   for (int n = 0; n < N; ++n) SIMT_UNROLL
   for (int e = 0; e < 4; ++e)
     if (behind < e / 2 * 8 - n * 8 - e % 2) s[0][n][e] = -INFINITY;
+}
+template <int N>
+__device__ __forceinline__ void hide_later_queries(float (&s)[1][N][4], const SequenceMask& mask, int key,
+                                                   int query) {
+  const int lane = simt::launder(lane_of_warp());  // no registers are kept for this between tiles
+  SIMT_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const int last = mask.last(key + lane / 4 + half * 8) - query - lane % 4 * 2;
+    SIMT_UNROLL
+    for (int n = 0; n < N; ++n) SIMT_UNROLL
+    for (int e = 0; e < 2; ++e)
+      if (n * 8 + e > last) s[0][n][2 * half + e] = -INFINITY;
+  }
 }
 
 // Over the four lanes that share a row.
@@ -275,11 +289,13 @@ struct Softmax {
   __device__ __forceinline__ Softmax() {
     SIMT_UNROLL
     for (int m = 0; m < M; ++m) SIMT_UNROLL
-    for (int half = 0; half < 2; ++half) top[m][half] = -INFINITY, sum[m][half] = 0;
+    for (int half = 0; half < 2; ++half) top[m][half] = -kMost, sum[m][half] = 0;
   }
+  // No key yet. Not -infinity, since a row may meet hidden keys alone at first, and -infinity less itself is
+  // no number; so 2^(hidden - top) is 0.
+  static constexpr float kMost = 3.402823466e38f;
 
   // Scores become 2^(scale s - top); what was summed so far, here and in o, is scaled to the new maximum.
-  // Every row has seen a key after the first tile, so the maximum is finite.
   template <int N, int D>
   __device__ __forceinline__ void step(float (&s)[M][N][4], float (&o)[M][D][4], float scale_log2) {
     SIMT_UNROLL

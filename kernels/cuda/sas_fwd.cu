@@ -3,8 +3,8 @@
 // A block is persistent, holds all weights in shared memory and has up to 8 warps. A warp takes two tokens
 // from x to y on its own, so that no warp waits for another: while one is in its epilogue another multiplies.
 //   convolutions   one token at a time; Z1 stays in registers in float and conv2 accumulates onto it
-//   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from the registers that Z3
-//   is in y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
+//   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from registers
+//   y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
 // x is copied ahead by cp.async while the two tokens before are computed.
 //
 // Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4 ns), 1680

@@ -43,10 +43,9 @@ int export_command(const ExportArguments& o) {
   warn_of_skipped(model);
   const std::string tokenizer = tokenizer_of(model, o);
   const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
-  const auto named = engine->fetch(Region::masters);
-  const std::vector<ConstNamedTensor> weights(named.begin(), named.end());
+  const StateTensors state = engine->state().fetch();
   const ExportResult done = export_model({.model = model.config,
-                                          .weights = weights,
+                                          .weights = state.weights,
                                           .tokenizer = tokenizer,
                                           .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
                                           .out = o.out});

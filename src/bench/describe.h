@@ -3,8 +3,8 @@
 //
 //   Work describe(Args& a, view)     calls view(use, v...) for every view of a, absent ones too
 //
-// FLOPs   2 per multiply-add of matrix products; elementwise work does not count. Attention counts its causal
-//         half. Recomputed products count if their results are not kept: scores in attention_bwd (5 products)
+// FLOPs   2 per multiply-add of matrix products; elementwise work does not count. Attention counts what its mask
+//         leaves. Recomputed products count if their results are not kept: scores in attention_bwd (5 products)
 //         and all but the last product in sas_bwd.
 // Bytes   what no kernel can avoid: every input once, every output once, += twice, scratch never.
 #pragma once
@@ -246,20 +246,18 @@ Work describe(SasBwd<T>& a, View view) {
   return {.shape = widened(a.x, a.dy), .flops = 2 * double(s.tokens) * (2 * macs.all + macs.repeated)};
 }
 
-// Multiply-adds per feature of all scores: B * H * T^2 / 2.
-template <class X>
-double causal_pairs(const Heads<X>& q) {
-  return double(q.B * q.H) * double(q.T) * double(q.T) / 2;
-}
-template <class X>
-std::string attention_shape(const Heads<X>& q, const Heads<X>& k, const Heads<X>& v) {
-  return dims(q) + " k " + std::to_string(k.H) + " v " + std::to_string(v.H) + "x" + std::to_string(v.D);
+template <class A>
+std::string attention_shape(const A& a) {
+  const bool windowed = a.mask.window < a.k.T;
+  return dims(a.q) + " k " + std::to_string(a.k.H) + " v " + std::to_string(a.v.H) + "x" +
+         std::to_string(a.v.D) + (windowed ? " window " + std::to_string(a.mask.window) : "");
 }
 template <class T, class View>
 Work describe(AttentionFwd<T>& a, View view) {
   view(kOut, a.o, a.y, a.lse);
   view(kIn, a.q, a.k, a.v);
-  return {.shape = attention_shape(a.q, a.k, a.v), .flops = 2 * causal_pairs(a.q) * double(a.q.D + a.v.D)};
+  const double pairs = double(a.q.H) * a.mask.pairs(a.q.B, a.start, a.q.T);
+  return {.shape = attention_shape(a), .flops = 2 * attention_fwd_macs(pairs, a.q.D, a.v.D)};
 }
 template <class T, class View>
 Work describe(AttentionBwd<T>& a, View view) {
@@ -267,8 +265,8 @@ Work describe(AttentionBwd<T>& a, View view) {
   view(kIn, a.dy, a.q, a.k, a.v, a.o);
   view(Use{.value = std::log(double(a.q.T))}, a.lse);  // so that probabilities are near 1/T
   view(kScratch, a.scratch);
-  return {.shape = attention_shape(a.q, a.k, a.v),
-          .flops = 2 * causal_pairs(a.q) * double(3 * a.q.D + 2 * a.v.D)};
+  const double pairs = double(a.q.H) * a.mask.pairs(a.q.B, 0, a.q.T);
+  return {.shape = attention_shape(a), .flops = 2 * attention_bwd_macs(pairs, a.q.D, a.v.D)};
 }
 
 template <class T, class View>

@@ -63,30 +63,21 @@ void add(std::vector<double>& sum, double factor, const X* row) {
   for (size_t i = 0; i < sum.size(); ++i) sum[i] += factor * double(float(row[i]));
 }
 
-// Which k and v head a query head reads.
-template <class Args>
-struct Readings {
-  const Args& a;
-  int64_t k(int64_t h) const { return h / (a.q.H / a.k.H); }
-  int64_t v(int64_t h) const {
-    const int64_t heads = a.v_modulo > 0 ? a.v_modulo : a.q.H;
-    return h % heads / (heads / a.v.H);
-  }
-};
-
 // {o of one query, lse}.
 template <class T>
 std::pair<std::vector<double>, double> attend(const AttentionFwd<T>& a, const Row& r) {
-  const Readings<AttentionFwd<T>> reads{a};
-  const int64_t keys = a.start + r.t + 1;
+  const AttentionHeads reads = heads_of(a);
+  const int64_t own = a.start + r.t, first = a.mask.of(r.b, a.k.T).first(int(own)), keys = own + 1 - first;
   std::vector<double> scores(size_t(keys), 0.0), o(size_t(a.v.D), 0.0);
   double most = -INFINITY, sum = 0;
   for (int64_t j = 0; j < keys; ++j) {
-    scores[size_t(j)] = a.scale * dot(a.q.at(r.b, r.t, r.h), a.k.at(r.b, j, reads.k(r.h)), a.q.D);
+    const T* const key = a.k.at(r.b, first + j, reads.k(int(r.h)));
+    scores[size_t(j)] = a.scale * dot(a.q.at(r.b, r.t, r.h), key, a.q.D);
     most = std::max(most, scores[size_t(j)]);
   }
   for (double& s : scores) sum += s = std::exp(s - most);
-  for (int64_t j = 0; j < keys; ++j) add(o, scores[size_t(j)] / sum, a.v.at(r.b, j, reads.v(r.h)));
+  for (int64_t j = 0; j < keys; ++j)
+    add(o, scores[size_t(j)] / sum, a.v.at(r.b, first + j, reads.v(int(r.h))));
   return {o, most + std::log(sum)};
 }
 
@@ -95,12 +86,12 @@ template <class T>
 struct Pair {
   double p, ds;
   Pair(const AttentionBwd<T>& a, int64_t b, int64_t h, int64_t i, int64_t j) {
-    const Readings<AttentionBwd<T>> reads{a};
+    const AttentionHeads reads = heads_of(a);
     const double share = double(a.dy.H) / double(a.q.H);
     const T* const dy = a.dy.at(b, i, h % a.dy.H);
     const double lse = double(a.lse[(b * a.q.H + h) * a.q.T + i]);
-    p = std::exp(a.scale * dot(a.q.at(b, i, h), a.k.at(b, j, reads.k(h)), a.q.D) - lse);
-    ds = p * share * (dot(dy, a.v.at(b, j, reads.v(h)), a.v.D) - dot(dy, a.o.at(b, i, h), a.v.D));
+    p = std::exp(a.scale * dot(a.q.at(b, i, h), a.k.at(b, j, reads.k(int(h))), a.q.D) - lse);
+    ds = p * share * (dot(dy, a.v.at(b, j, reads.v(int(h))), a.v.D) - dot(dy, a.o.at(b, i, h), a.v.D));
   }
 };
 
@@ -108,8 +99,9 @@ struct Pair {
 template <class T, class Reads, class Add>
 std::vector<double> gather(const AttentionBwd<T>& a, const Row& r, int64_t width, Reads reads, Add term) {
   std::vector<double> sum(size_t(width), 0.0);
+  const int64_t last = a.mask.of(r.b, a.k.T).last(int(r.t));
   for (int64_t h = 0; h < a.q.H; ++h)
-    for (int64_t i = r.t; reads(h) && i < a.q.T; ++i) term(sum, Pair<T>(a, r.b, h, i, r.t), h, i);
+    for (int64_t i = r.t; reads(int(h)) && i <= last; ++i) term(sum, Pair<T>(a, r.b, h, i, r.t), h, i);
   return sum;
 }
 
@@ -144,19 +136,19 @@ std::string wrong_rows(const AttentionFwd<T>& in, const AttentionFwd<T>& out) {
 template <class T>
 std::string wrong_rows(const AttentionBwd<T>& in, const AttentionBwd<T>& out) {
   const double relative = relative_bound<T>(accuracy_of(in), true);
-  const Readings<AttentionBwd<T>> reads{in};
+  const AttentionHeads reads = heads_of(in);
   const std::vector<Row> queries = rows_of(out.dq, 0), k_rows = rows_of(out.dk, 1),
                          v_rows = rows_of(out.dv, 2);
   const auto dq = each(queries, [&](const Row& r) {
     std::vector<double> sum(size_t(in.q.D), 0.0);
-    for (int64_t j = 0; j <= r.t; ++j)
-      add(sum, in.scale * Pair<T>(in, r.b, r.h, r.t, j).ds, in.k.at(r.b, j, reads.k(r.h)));
+    for (int64_t j = in.mask.of(r.b, in.k.T).first(int(r.t)); j <= r.t; ++j)
+      add(sum, in.scale * Pair<T>(in, r.b, r.h, r.t, j).ds, in.k.at(r.b, j, reads.k(int(r.h))));
     return sum;
   });
   if (const std::string text = compare("dq", out.dq, queries, dq, relative); !text.empty()) return text;
   const auto dk = each(k_rows, [&](const Row& r) {
     return gather(
-        in, r, in.k.D, [&](int64_t h) { return reads.k(h) == r.h; },
+        in, r, in.k.D, [&](int h) { return reads.k(h) == r.h; },
         [&](std::vector<double>& sum, const Pair<T>& pair, int64_t h, int64_t i) {
           add(sum, in.scale * pair.ds, in.q.at(r.b, i, h));
         });
@@ -165,7 +157,7 @@ std::string wrong_rows(const AttentionBwd<T>& in, const AttentionBwd<T>& out) {
   const double share = double(in.dy.H) / double(in.q.H);
   const auto dv = each(v_rows, [&](const Row& r) {
     return gather(
-        in, r, in.v.D, [&](int64_t h) { return reads.v(h) == r.h; },
+        in, r, in.v.D, [&](int h) { return reads.v(h) == r.h; },
         [&](std::vector<double>& sum, const Pair<T>& pair, int64_t h, int64_t i) {
           add(sum, share * pair.p, in.dy.at(r.b, i, h % in.dy.H));
         });

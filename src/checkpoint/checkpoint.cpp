@@ -140,15 +140,28 @@ void check_tensors(const SafetensorsReader& reader, std::span<const Tensor> want
   }
 }
 
-// Reads into the spans and verifies the checksums again, since the bytes are read from disk a second time.
+// Reads into the spans and compares with the sums that were verified, if any were: the bytes are read from
+// disk a second time.
 void read_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> tensors,
-                  const FileSum& sums) {
+                  const FileSum* sums) {
   for (const NamedTensor& tensor : tensors) {
     reader.read(tensor.name, tensor.data);
-    if (hash_hex(std::as_bytes(tensor.data)) != sums.tensors.at(tensor.name)) {
+    if (sums != nullptr && hash_hex(std::as_bytes(tensor.data)) != sums->tensors.at(tensor.name)) {
       throw IoError(reader.path() + ": tensor '" + tensor.name +
                     "' changed between verification and reading");
     }
+  }
+}
+
+// The same, one after the other.
+void give_tensors(const SafetensorsReader& reader, std::span<const ConstNamedTensor> tensors,
+                  const FileSum* sums, const TakeTensor& take) {
+  std::vector<float> values;
+  for (const ConstNamedTensor& tensor : tensors) {
+    values.resize(size_t(reader.find(tensor.name)->count));
+    const NamedTensor one{tensor.name, tensor.shape, values};
+    read_tensors(reader, {&one, 1}, sums);
+    take(one);
   }
 }
 
@@ -236,18 +249,8 @@ void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTen
   const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
   check_tensors(model_file, model);
   check_tensors(optimizer_file, optimizer);
-  std::vector<float> values;
-  const auto give = [&](const SafetensorsReader& reader, std::span<const ConstNamedTensor> tensors,
-                        const FileSum& sums) {
-    for (const ConstNamedTensor& tensor : tensors) {
-      values.resize(size_t(reader.find(tensor.name)->count));
-      const NamedTensor one{tensor.name, tensor.shape, values};
-      read_tensors(reader, {&one, 1}, sums);
-      take(one);
-    }
-  };
-  give(model_file, model, checkpoint.files()[kModel]);
-  give(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
+  give_tensors(model_file, model, &checkpoint.files()[kModel], take);
+  give_tensors(optimizer_file, optimizer, &checkpoint.files()[kOptimizer], take);
 }
 
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,
@@ -256,17 +259,17 @@ void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> 
   const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
   check_tensors(model_file, model);
   check_tensors(optimizer_file, optimizer);
-  read_tensors(model_file, model, checkpoint.files()[kModel]);
-  read_tensors(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
+  read_tensors(model_file, model, &checkpoint.files()[kModel]);
+  read_tensors(optimizer_file, optimizer, &checkpoint.files()[kOptimizer]);
 }
 
-void load_weights(const std::string& path, std::span<const NamedTensor> model) {
+void load_weights(const std::string& path, std::span<const ConstNamedTensor> model, const TakeTensor& take) {
   const std::string model_path = path + "/" + kModelFile;
   if (path_exists(path + "/" + kManifestFile)) {
     const Checkpoint checkpoint = verify_checkpoint(path);
     const SafetensorsReader reader(model_path);
     check_tensors(reader, model);
-    return read_tensors(reader, model, checkpoint.files()[kModel]);
+    return give_tensors(reader, model, &checkpoint.files()[kModel], take);
   }
   for (const char* name : {kStateFile, kOptimizerFile}) {
     if (path_exists(path + "/" + name)) {
@@ -283,15 +286,22 @@ void load_weights(const std::string& path, std::span<const NamedTensor> model) {
   }
   const SafetensorsReader reader(model_path);
   check_tensors(reader, model);
-  for (const NamedTensor& tensor : model) reader.read(tensor.name, tensor.data);
+  give_tensors(reader, model, nullptr, take);
 }
 
-std::string not_finite(std::span<const NamedTensor> tensors) {
-  for (const NamedTensor& tensor : tensors)
-    for (size_t i = 0; i < tensor.data.size(); ++i)
-      if (!std::isfinite(tensor.data[i]))
-        return "tensor '" + tensor.name + "' holds " + std::to_string(tensor.data[i]) + " at element " +
-               std::to_string(i);
+void load_weights(const std::string& path, std::span<const NamedTensor> model) {
+  size_t next = 0;
+  const std::vector<ConstNamedTensor> wanted(model.begin(), model.end());
+  load_weights(path, wanted, [&](const ConstNamedTensor& tensor) {
+    std::copy(tensor.data.begin(), tensor.data.end(), model[next++].data.begin());
+  });
+}
+
+std::string not_finite(const ConstNamedTensor& tensor) {
+  for (size_t i = 0; i < tensor.data.size(); ++i)
+    if (!std::isfinite(tensor.data[i]))
+      return "tensor '" + tensor.name + "' holds " + std::to_string(tensor.data[i]) + " at element " +
+             std::to_string(i);
   return "";
 }
 

@@ -96,11 +96,12 @@ void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTen
                      std::span<const ConstNamedTensor> optimizer, const TakeTensor& take);
 
 // Loads only weights, from a checkpoint (verified first) or from a folder with a model.safetensors (F32, BF16
-// or F16) and a config.json.
+// or F16) and a config.json: into the spans; or gives them one after the other, as above.
 void load_weights(const std::string& path, std::span<const NamedTensor> model);
+void load_weights(const std::string& path, std::span<const ConstNamedTensor> model, const TakeTensor& take);
 
 // The first NaN or infinite value, as text: "tensor 'x' holds nan at element 3"; "" if there is none.
-std::string not_finite(std::span<const NamedTensor> tensors);
+std::string not_finite(const ConstNamedTensor& tensor);
 
 struct CheckpointEntry {
   int64_t step = 0;

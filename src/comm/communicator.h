@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "comm/secret.h"
@@ -25,10 +26,16 @@ namespace saslm {
 
 class HostRanks;
 
+template <class X>
+auto bytes_of(Vec<X> x) {
+  using Byte = std::conditional_t<std::is_const_v<X>, const std::byte, std::byte>;
+  return Vec<Byte>{reinterpret_cast<Byte*>(x.data), x.size * int64_t(sizeof(X))};
+}
+
 struct Exchange {
   int partner = 0;
-  Vec<const float> give;
-  Vec<float> take;
+  Vec<const std::byte> give;  // memory of the backend, as what is taken
+  Vec<std::byte> take;
 };
 
 class Communicator {
@@ -45,7 +52,7 @@ class Communicator {
   // Exchanges data with a partner, who makes the mirrored call: `take` (=) the partner's `give`, and vice
   // versa; either may be empty. Backend memory, in stream order. `doing` names the operation in errors.
   void exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take, const char* doing) const {
-    const Exchange one{partner, give, take};
+    const Exchange one{partner, bytes_of(give), bytes_of(take)};
     exchange(stream, {&one, 1}, doing);
   }
   // Several exchanges at once; none may touch memory that another one writes. Exchanges with one partner are

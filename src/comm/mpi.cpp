@@ -99,10 +99,10 @@ class Mpi : public HostRanks {
       partners.insert(partner);
       for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
         const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
-        start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+        start(MPI_Irecv(take.data + first, part(take.size), MPI_BYTE, partner, kExchange, MPI_COMM_WORLD,
                         &requests.emplace_back()),
               doing);
-        start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+        start(MPI_Isend(give.data + first, part(give.size), MPI_BYTE, partner, kExchange, MPI_COMM_WORLD,
                         &requests.emplace_back()),
               doing);
       }

@@ -153,10 +153,10 @@ void Nccl::exchange(Stream stream, std::span<const Exchange> all, const char* do
     for (const auto& [partner, give, take] : all) {
       if (!failed(result) && give.size > 0)
         call = "ncclSend",
-        result = api_.send(give.data, size_t(give.size), ncclFloat32, partner, comm_, queue(stream));
+        result = api_.send(give.data, size_t(give.size), ncclUint8, partner, comm_, queue(stream));
       if (!failed(result) && take.size > 0)
         call = "ncclRecv",
-        result = api_.recv(take.data, size_t(take.size), ncclFloat32, partner, comm_, queue(stream));
+        result = api_.recv(take.data, size_t(take.size), ncclUint8, partner, comm_, queue(stream));
     }
     const ncclResult_t end = api_.group_end();  // a failed group must be closed, too
     check_call(result, call, doing);

@@ -95,8 +95,8 @@ class Sockets : public HostRanks {
         carry(round, doing);
         round.clear();
       }
-      round.push_back({partner, std::as_bytes(std::span(give.data, size_t(give.size))),
-                       std::as_writable_bytes(std::span(take.data, size_t(take.size)))});
+      round.push_back(
+          {partner, std::span(give.data, size_t(give.size)), std::span(take.data, size_t(take.size))});
     }
     carry(round, doing);
   }

@@ -22,7 +22,7 @@ class Arena {
       : block_(std::move(block)), bytes_(layout.bytes()) {
     for (int r = 0; r < kRegions; ++r) base_[r] = block_.get() + layout.region_offset(Region(r));
     if constexpr (std::is_same_v<T, Accum<T>>) base_[int(Region::masters)] = base_[int(Region::parameters)];
-    for (int r = 0; r <= int(Region::moment2); ++r) elements_[r] = layout.elements(Region(r));
+    for (int r = 0; r <= int(Region::gradients); ++r) elements_[r] = layout.elements(Region(r));
   }
 
   int64_t bytes() const { return bytes_; }
@@ -38,7 +38,7 @@ class Arena {
   Mat<Accum<T>> padded_weight_grad(const Param& p) const { return weight_grad(with_pad(p)); }
   Vec<Accum<T>> vector_grad(const Param& p) const { return as_vec<Accum<T>>(Region::gradients, p); }
 
-  // One tensor of the parameter table in one of the five weight regions, which must not be packed.
+  // One tensor of the table in one of the three weight regions, which has all of them.
   template <class X>
   Vec<X> tensor(Region region, const ParamSpec& spec) const {
     check(spec.offset + spec.size <= elements_[int(region)], "a packed region has no whole tensors");

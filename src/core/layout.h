@@ -8,10 +8,10 @@
 //
 //   parameters  T         what the model computes with
 //   masters     Accum<T>  what the optimizer updates; absent when T is Accum<T>: then it is the parameters
-//   gradients   Accum<T>  training only, like the next two; several copies when they are summed as a tree
-//   moment1/2   Accum<T>  these two and the masters hold one element per weight, or only a rank's own, packed
+//   gradients   Accum<T>  training only; several copies when they are summed as a tree
+//   optimizer   Accum<T>  what the optimizer keeps from step to step (train/model_state.h)
 //   tables      what outlasts a call: rope angles, the batch, key/value caches, sums
-//   snapshot    float     weights and moments, while they are written to a checkpoint and training goes on
+//   snapshot    float     weights and optimizer state, while a checkpoint is written and training goes on
 //   activations kept from forward to backward
 //   scratch     dead after the call that wrote it
 //
@@ -34,18 +34,8 @@
 
 namespace saslm {
 
-enum class Region {
-  parameters,
-  masters,
-  gradients,
-  moment1,
-  moment2,
-  tables,
-  snapshot,
-  activations,
-  scratch
-};
-constexpr int kRegions = 9;
+enum class Region { parameters, masters, gradients, optimizer, tables, snapshot, activations, scratch };
+constexpr int kRegions = 8;
 const char* name_of(Region region);
 
 enum class Mode { train, infer };
@@ -72,6 +62,7 @@ struct ParamSpec {
   std::string part;    // its part in `plan`: "attention", "sas", "mlp", ...
   int64_t offset = 0;  // elements from the start of its region
   int64_t size = 0;    // elements
+  int64_t room = 0;    // elements up to the next tensor, or the end; the gap holds zeros
 
   bool decays() const { return shape.size() >= 2; }  // biases and norm weights do not decay
 };
@@ -135,9 +126,10 @@ class Layout {
               int64_t pad = 0) {
     int64_t size = 1;
     for (const int64_t extent : shape) size *= extent;
-    params_.push_back({name, shape, std::move(init), part, param_elements_, size});
     const Param handle{param_elements_, shape[0], shape.size() > 1 ? size / shape[0] : 0, pad};
-    param_elements_ += round_up(size + pad * handle.cols, kAlignElements);
+    const int64_t room = round_up(size + pad * handle.cols, kAlignElements);
+    params_.push_back({name, shape, std::move(init), part, param_elements_, size, room});
+    param_elements_ += room;
     return handle;
   }
 
@@ -171,14 +163,9 @@ class Layout {
   // Copies of the gradients' region.
   void set_gradient_buffers(int64_t count) { gradient_buffers_ = count; }
 
-  // The optimizer's state has room for so many elements, instead of one for every weight: which ones is its
-  // owner's matter.
-  void pack_optimizer_state(int64_t elements) { optimizer_elements_ = elements; }
-  bool packed(Region region) const {
-    const bool state = region == Region::moment1 || region == Region::moment2 ||
-                       (region == Region::masters && !std::is_same_v<T, Accum<T>>);
-    return state && optimizer_elements_ >= 0;
-  }
+  // The masters' region has room for so many elements, instead of one for every weight: which ones is the
+  // caller's matter. Nothing where the parameters are the masters.
+  void pack_masters(int64_t elements) { packed_masters_ = std::is_same_v<T, Accum<T>> ? -1 : elements; }
 
   // A part of a region whose buffers are alive together, while the C++ scope that holds it declares them. At
   // its end they are dead: what is declared next lies over them. Scopes nest. What lives on while a scope
@@ -212,8 +199,10 @@ class Layout {
   const std::vector<BufferLine>& buffers() const { return buffers_; }
   int64_t param_elements() const { return param_elements_; }  // with alignment gaps
 
-  // Of one of the five weight regions.
-  int64_t elements(Region region) const { return packed(region) ? optimizer_elements_ : param_elements_; }
+  // Of one of the three weight regions.
+  int64_t elements(Region region) const {
+    return region == Region::masters && packed_masters_ >= 0 ? packed_masters_ : param_elements_;
+  }
   int64_t region_bytes(Region region) const {
     const int64_t accum = elements(region) * int64_t(sizeof(Accum<T>));
     switch (region) {
@@ -223,9 +212,6 @@ class Layout {
         return training() && !std::is_same_v<T, Accum<T>> ? accum : 0;
       case Region::gradients:
         return training() ? gradient_buffers_ * accum : 0;
-      case Region::moment1:
-      case Region::moment2:
-        return training() ? accum : 0;
       default:
         return places_[int(region)].largest;
     }
@@ -245,7 +231,7 @@ class Layout {
   static constexpr int64_t kAlignRowBytes = 128;
 
   int64_t reserve(Region region, const std::string& name, int64_t bytes) {
-    check(region >= Region::tables, "weights are declared with param()");
+    check(region >= Region::optimizer, "weights are declared with param()");
     Place& place = places_[int(region)];
     if (place.closed)
       throw ShapeError(
@@ -262,7 +248,7 @@ class Layout {
   Mode mode_;
   std::vector<ParamSpec> params_;
   std::vector<BufferLine> buffers_;
-  int64_t param_elements_ = 0, gradient_buffers_ = 1, optimizer_elements_ = -1;
+  int64_t param_elements_ = 0, gradient_buffers_ = 1, packed_masters_ = -1;
   std::array<Place, kRegions> places_;
 };
 

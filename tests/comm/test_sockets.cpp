@@ -151,9 +151,8 @@ TEST(Sockets, ExchangesOfOneCallAreMatchedInTheirOrder) {
       const int partner = comm.rank() ^ (1 + i % 2);
       give.push_back(std::vector<float>(size_t(100'000 * i), float(10 * comm.rank() + i)));
       take.push_back(std::vector<float>(give.back().size()));
-      exchanges.push_back({partner,
-                           {give.back().data(), std::ssize(give.back())},
-                           {take.back().data(), std::ssize(take.back())}});
+      exchanges.push_back({partner, bytes_of(Vec<const float>{give.back().data(), std::ssize(give.back())}),
+                           bytes_of(Vec<float>{take.back().data(), std::ssize(take.back())})});
     }
     comm.exchange({}, exchanges, "test");
     for (int i = 0; i < 5; ++i)

@@ -17,15 +17,27 @@ struct Shape {
   int64_t B = 1, T = 1, start = 0, H = 1, Hp = 1, Gk = 1, Gv = 1, v_modulo = 0, E = 1, D = 1;
   bool heads_first = false;  // (B, H, T, D) in memory rather than (B, T, H, D)
   int64_t gap = 0;           // elements between rows
+  int64_t window = 0;        // 0: none
+  int64_t documents = 0;     // about so long, of other lengths in each sequence; 0: none
 
   int64_t keys() const { return start + T; }
   int64_t k_head(int64_t h) const { return h / (H / Gk); }
   int64_t v_head(int64_t h) const { return v_modulo ? h % v_modulo / (v_modulo / Gv) : h / (H / Gv); }
   double scale() const { return 1 / std::sqrt(double(E)); }
+  // The first key that position i of sequence b sees.
+  int64_t first(int64_t b, int64_t i) const {
+    int64_t first = window > 0 && i >= window ? i - window + 1 : 0;
+    if (documents > 0)
+      for (int64_t begin = 0, n = b; begin <= i;
+           begin += 1 + (n * 7 + 18 * documents - 9) % (2 * documents), ++n)
+        first = std::max(first, begin);
+    return first;
+  }
   std::string name() const {
     std::string text;
-    for (int64_t x : {B, T, start, H, Hp, Gk, Gv, v_modulo, E, D}) text += " " + std::to_string(x);
-    return "B T start H Hp Gk Gv v_modulo E D =" + text;
+    for (int64_t x : {B, T, start, H, Hp, Gk, Gv, v_modulo, E, D, window, documents})
+      text += " " + std::to_string(x);
+    return "B T start H Hp Gk Gv v_modulo E D window documents =" + text;
   }
 };
 
@@ -67,11 +79,37 @@ const std::vector<Shape> kCachedShapes = {
     {.B = 1, .T = 90, .start = 70, .H = 4, .Hp = 4, .Gk = 2, .Gv = 2, .E = 8, .D = 8, .gap = 5},
 };
 
+// A strip of queries is 16 (8) wide, so windows end within one, at its border, and tiles away; documents end
+// anywhere.
+const std::vector<Shape> kMaskedShapes = {
+    {.B = 2, .T = 3, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 4, .D = 4, .window = 2},
+    {.B = 1, .T = 150, .E = 8, .D = 8, .window = 1},
+    {.B = 1, .T = 150, .E = 8, .D = 8, .window = 2},
+    {.B = 2, .T = 150, .H = 6, .Hp = 6, .Gk = 2, .Gv = 2, .E = 24, .D = 8, .window = 16},  // gqa
+    {.B = 1, .T = 200, .H = 2, .Hp = 1, .Gk = 2, .Gv = 2, .E = 20, .D = 48, .gap = 1, .window = 17},
+    {.B = 1, .T = 200, .H = 2, .Hp = 2, .E = 9, .D = 33, .heads_first = true, .window = 63},
+    {.B = 1, .T = 260, .E = 8, .D = 8, .window = 64},
+    {.B = 1, .T = 260, .H = 2, .Hp = 2, .E = 8, .D = 8, .window = 65},
+    {.B = 1, .T = 260, .H = 9, .Hp = 3, .Gk = 9, .Gv = 3, .v_modulo = 3, .E = 12, .D = 10, .window = 128},
+    {.B = 1, .T = 131, .E = 8, .D = 8, .window = 131},
+    {.B = 1, .T = 131, .E = 8, .D = 8, .window = 1000},
+    {.B = 3, .T = 150, .H = 2, .Hp = 2, .E = 8, .D = 8, .documents = 20},
+    {.B = 2, .T = 260, .H = 2, .Hp = 1, .E = 8, .D = 8, .documents = 100},
+    {.B = 2, .T = 260, .H = 4, .Hp = 4, .Gk = 2, .Gv = 2, .E = 8, .D = 8, .window = 40, .documents = 100},
+};
+const std::vector<Shape> kMaskedCachedShapes = {
+    {.B = 2, .T = 1, .start = 99, .H = 6, .Hp = 2, .Gk = 6, .Gv = 6, .E = 20, .D = 40, .window = 33},
+    {.T = 3, .start = 15, .H = 2, .Hp = 2, .E = 16, .D = 7, .gap = 2, .window = 4},
+    {.T = 90, .start = 70, .H = 4, .Hp = 4, .Gk = 2, .Gv = 2, .E = 8, .D = 8, .window = 70},
+    {.B = 2, .T = 2, .start = 70, .E = 8, .D = 8, .window = 30, .documents = 25},
+};
+
 // Every tensor the operation touches; outputs start as NaN.
 template <class T>
 struct AttentionCase {
   Shape s;
   Buffer<T> q, k, v, dy, o, lse, y, dq, dk, dv;
+  std::vector<int32_t> first_of, last_of;
 
   explicit AttentionCase(const Shape& shape)
       : s(shape),
@@ -86,6 +124,22 @@ struct AttentionCase {
         dk(s.B * s.keys() * s.Gk, s.E, s.gap),
         dv(s.B * s.keys() * s.Gv, s.D, s.gap) {
     q.fill_normal("q", 2), k.fill_normal("k", 2), v.fill_normal("v"), dy.fill_normal("dy");
+    for (int64_t b = 0; b < s.B && s.documents > 0; ++b)
+      for (int64_t at = 0; at < s.keys(); ++at) {
+        int64_t last = at;
+        while (last + 1 < s.keys() && s.first(b, last + 1) <= at) ++last;
+        first_of.push_back(int32_t(s.first(b, at))), last_of.push_back(int32_t(last));
+      }
+  }
+
+  AttentionMask mask() const {
+    AttentionMask mask;
+    if (s.window > 0) mask.window = int(s.window);
+    if (s.documents > 0) {
+      mask.first_of = {first_of.data(), s.B, s.keys(), s.keys()};
+      mask.last_of = {last_of.data(), s.B, s.keys(), s.keys()};
+    }
+    return mask;
   }
 
   Heads<T> heads(Buffer<T>& x, int64_t time, int64_t count, int64_t width) const {
@@ -114,7 +168,8 @@ struct AttentionCase {
             .v = V(),
             .v_modulo = s.v_modulo,
             .start = s.start,
-            .scale = s.scale()};
+            .scale = s.scale(),
+            .mask = mask()};
   }
   AttentionBwd<T> bwd() {
     return {.dq = DQ(),
@@ -127,7 +182,8 @@ struct AttentionCase {
             .o = O(),
             .lse = lse.cvec(),
             .v_modulo = s.v_modulo,
-            .scale = s.scale()};
+            .scale = s.scale(),
+            .mask = mask()};
   }
   void run_fwd() { cpu::attention_fwd<T>({}, fwd()); }
   void run_bwd() { cpu::attention_bwd<T>({}, bwd()); }
@@ -176,10 +232,11 @@ class Definition {
 
   void row(AttentionCase<T>& c, int64_t b, int64_t h, int64_t i) {
     const Shape& s = c.s;
-    const int64_t g = s.k_head(h), w = s.v_head(h), channel = h % s.Hp, seen = s.start + i + 1;
+    const int64_t g = s.k_head(h), w = s.v_head(h), channel = h % s.Hp;
+    const int64_t from = s.first(b, s.start + i), seen = s.start + i + 1 - from;
     const int64_t q_row = (b * s.T + i) * s.H + h, y_row = (b * s.T + i) * s.Hp + channel;
-    const auto k_row = [&](int64_t j) { return (b * s.keys() + j) * s.Gk + g; };
-    const auto v_row = [&](int64_t j) { return (b * s.keys() + j) * s.Gv + w; };
+    const auto k_row = [&](int64_t j) { return (b * s.keys() + from + j) * s.Gk + g; };
+    const auto v_row = [&](int64_t j) { return (b * s.keys() + from + j) * s.Gv + w; };
     const double share = double(s.Hp) / double(s.H), sharing = double(s.T * s.H);
     const T *q = c.Q().at(b, i, h), *dy = c.DY().at(b, i, channel);
     const Heads<T> k = c.K(), v = c.V();
@@ -189,7 +246,7 @@ class Definition {
     for (int64_t j = 0; j < seen; ++j) {
       double sizes = 0;
       for (int64_t e = 0; e < s.E; ++e) {
-        const double product = s.scale() * double(q[e]) * double(k.at(b, j, g)[e]);
+        const double product = s.scale() * double(q[e]) * double(k.at(b, from + j, g)[e]);
         p[size_t(j)] += product, sizes += std::abs(product);
       }
       top = std::max(top, p[size_t(j)]), size = std::max(size, sizes);
@@ -203,7 +260,7 @@ class Definition {
     for (int64_t d = 0; d < s.D; ++d) {
       const double grad = share * double(dy[d]);
       for (int64_t j = 0; j < seen; ++j) {
-        const double value = double(v.at(b, j, w)[d]), p_j = p[size_t(j)];
+        const double value = double(v.at(b, from + j, w)[d]), p_j = p[size_t(j)];
         o.add(q_row, d, p_j * value, p_j * std::abs(value) * (r + double(seen) * u));
         dv.add(v_row(j), d, p_j * grad, p_j * std::abs(grad) * (r + (sharing + 4) * u));
         dp[size_t(j)] += grad * value, dp_error[size_t(j)] += double(s.D + 4) * u * std::abs(grad * value);
@@ -216,7 +273,7 @@ class Definition {
       const double p_j = s.scale() * p[size_t(j)], slope = dp[size_t(j)] - delta, ds = p_j * slope;
       const double ds_error = p_j * ((r + 4 * u) * std::abs(slope) + dp_error[size_t(j)] + delta_error);
       for (int64_t e = 0; e < s.E; ++e) {
-        const double k_e = double(k.at(b, j, g)[e]), q_e = double(q[e]);
+        const double k_e = double(k.at(b, from + j, g)[e]), q_e = double(q[e]);
         dq.add(q_row, e, ds * k_e, std::abs(k_e) * (ds_error + double(seen) * u * std::abs(ds)));
         dk.add(k_row(j), e, ds * q_e, std::abs(q_e) * (ds_error + sharing * u * std::abs(ds)));
       }
@@ -278,7 +335,8 @@ TYPED_TEST(Attention, BackwardByHand) {
 
 TYPED_TEST(Attention, ForwardIsItsDefinition) {
   std::vector<Shape> shapes = kShapes;
-  shapes.insert(shapes.end(), kCachedShapes.begin(), kCachedShapes.end());
+  for (const auto& more : {kCachedShapes, kMaskedShapes, kMaskedCachedShapes})
+    shapes.insert(shapes.end(), more.begin(), more.end());
   for (const Shape& shape : shapes) {
     SCOPED_TRACE(shape.name());
     AttentionCase<TypeParam> c(shape);
@@ -293,7 +351,9 @@ TYPED_TEST(Attention, ForwardIsItsDefinition) {
 }
 
 TYPED_TEST(Attention, BackwardIsItsDefinition) {
-  for (const Shape& shape : kShapes) {
+  std::vector<Shape> shapes = kShapes;
+  shapes.insert(shapes.end(), kMaskedShapes.begin(), kMaskedShapes.end());
+  for (const Shape& shape : shapes) {
     SCOPED_TRACE(shape.name());
     AttentionCase<TypeParam> c(shape);
     Definition<TypeParam> wanted(c);
@@ -314,6 +374,9 @@ TEST(AttentionBwd, IsTheSlopeOfForward) {
            {.B = 1, .T = 5, .H = 3, .Hp = 3, .Gk = 1, .Gv = 1, .E = 3, .D = 3},
            {.B = 1, .T = 5, .H = 6, .Hp = 2, .Gk = 6, .Gv = 1, .v_modulo = 2, .E = 2, .D = 2},
            {.B = 1, .T = 66, .E = 2, .D = 1},
+           {.B = 2, .T = 6, .H = 4, .Hp = 2, .Gk = 2, .Gv = 2, .E = 3, .D = 2, .window = 3},
+           {.B = 2, .T = 7, .H = 2, .Hp = 2, .E = 3, .D = 2, .documents = 2},
+           {.B = 1, .T = 130, .E = 2, .D = 1, .window = 50},
        }) {
     SCOPED_TRACE(shape.name());
     AttentionCase<double> c(shape);
@@ -338,7 +401,7 @@ TEST(AttentionBwd, IsTheSlopeOfForward) {
 }
 
 TYPED_TEST(Attention, OutputsAreOverwritten) {
-  for (const Shape& shape : {kShapes[5], kShapes[8], kShapes[10]}) {
+  for (const Shape& shape : {kShapes[5], kShapes[8], kShapes[10], kMaskedShapes[3], kMaskedShapes[13]}) {
     AttentionCase<TypeParam> once(shape), twice(shape);
     once.run_fwd(), once.run_bwd();
     twice.run_fwd(), twice.run_bwd(), twice.run_fwd(), twice.run_bwd();
@@ -350,7 +413,9 @@ TYPED_TEST(Attention, OutputsAreOverwritten) {
 }
 
 TYPED_TEST(Attention, BitsDoNotDependOnThreads) {
-  for (const Shape& shape : kShapes) {
+  std::vector<Shape> shapes = kShapes;
+  shapes.insert(shapes.end(), kMaskedShapes.begin(), kMaskedShapes.end());
+  for (const Shape& shape : shapes) {
     AttentionCase<TypeParam> one(shape), three(shape);
     test::with_threads(1, [&] { one.run_fwd(), one.run_bwd(); });
     test::with_threads(3, [&] { three.run_fwd(), three.run_bwd(); });
@@ -390,6 +455,67 @@ TYPED_TEST(Attention, LateQueriesAloneEqualTheirRowsOfTheWhole) {
                   << late << " late, row " << t;
           }
   }
+}
+
+// As wide as the sequence, or given as positions, it is another spelling of the same mask.
+TYPED_TEST(Attention, EverySpellingOfAMaskHasTheSameBits) {
+  const Shape plain{.B = 2, .T = 150, .H = 2, .Hp = 1, .Gk = 2, .Gv = 2, .E = 8, .D = 8};
+  Shape wide = plain, narrow = plain, spelled = plain;
+  wide.window = 150, narrow.window = spelled.window = 37, spelled.documents = 1000;
+  AttentionCase<TypeParam> a(plain), b(wide), c(narrow), d(spelled);
+  for (auto* x : {&a, &b, &c, &d}) x->run_fwd(), x->run_bwd();
+  for (auto x : {&AttentionCase<TypeParam>::y, &AttentionCase<TypeParam>::lse, &AttentionCase<TypeParam>::dq,
+                 &AttentionCase<TypeParam>::dk, &AttentionCase<TypeParam>::dv}) {
+    EXPECT_TRUE((a.*x).same_bits(b.*x));
+    EXPECT_TRUE((c.*x).same_bits(d.*x));
+    EXPECT_FALSE((a.*x).same_bits(c.*x));
+  }
+}
+
+// What lies beyond the window is not even read: numbers that are none would show.
+TYPED_TEST(Attention, KeysBeyondTheWindowAreNotRead) {
+  const int64_t T = 300, W = 20;
+  AttentionCase<TypeParam> c({.T = T, .E = 8, .D = 8, .window = W});
+  for (int64_t j = 0; j < 100; ++j)
+    for (int64_t d = 0; d < 8; ++d)
+      c.k[j * 8 + d] = c.v[j * 8 + d] = std::numeric_limits<TypeParam>::quiet_NaN();
+  c.run_fwd();
+  for (int64_t t = 99 + W + 64; t < T; ++t) EXPECT_TRUE(std::isfinite(c.o[8 * t])) << t;
+  for (int64_t t = 0; t < 99 + W; ++t) EXPECT_TRUE(std::isnan(c.o[8 * t])) << t;
+}
+
+TEST(AttentionMask, TilesPairsAndEndsAreThoseOfItsDefinition) {
+  for (const int64_t window : {1, 2, 5, 9, 40})
+    for (const int64_t documents : {0, 3}) {
+      const Shape s{.B = 2, .T = 20, .window = window, .documents = documents};
+      const AttentionCase<float> c(s);
+      double pairs = 0;
+      for (int64_t b = 0; b < s.B; ++b) {
+        const SequenceMask mask = c.mask().of(b, s.T);
+        const auto sees = [&](int64_t i, int64_t j) { return j <= i && j >= s.first(b, i); };
+        for (int64_t i = 0; i < s.T; ++i) {
+          EXPECT_EQ(mask.first(int(i)), s.first(b, i));
+          EXPECT_TRUE(sees(mask.last(int(i)), i));
+          EXPECT_TRUE(mask.last(int(i)) == s.T - 1 || !sees(mask.last(int(i)) + 1, i));
+          pairs += double(i - s.first(b, i)) + 0.5;
+        }
+        for (const int64_t queries : {1, 4, 7})
+          for (const int64_t keys : {1, 3, 8})
+            for (int64_t i = 0; i + queries <= s.T; ++i)
+              for (int64_t j = 0; j + keys <= s.T; ++j) {
+                int64_t visible = 0;
+                for (int64_t n = 0; n < queries * keys; ++n) visible += sees(i + n / keys, j + n % keys);
+                const TileMask wanted = visible == 0                ? TileMask::skipped
+                                        : visible == queries * keys ? TileMask::full
+                                                                    : TileMask::partial;
+                EXPECT_EQ(mask.tile(int(i), int(i + queries - 1), int(j), int(j + keys - 1)), wanted)
+                    << window << " " << i << " " << j;
+              }
+      }
+      EXPECT_EQ(c.mask().pairs(s.B, 0, s.T), pairs);
+    }
+  EXPECT_EQ(AttentionMask{}.pairs(3, 0, 10), 3 * 50);
+  EXPECT_EQ(AttentionMask{.window = 4}.pairs(1, 10, 2), 2 * 3.5);
 }
 
 TYPED_TEST(Attention, TheFutureDoesNotReachThePast) {
@@ -443,22 +569,30 @@ TEST(AttentionFwd, WrongShapesAreNamed) {
     change(args);
     test::expect_shape_error([&] { cpu::attention_fwd<float>({}, args); }, words);
   };
-  refused([](auto& a) { a.q = {}; }, {"attention_fwd", "q is absent"});
-  refused([](auto& a) { a.q.T = 0; }, {"q is (2, 0, 4, 6)"});
-  refused([](auto& a) { a.k.D = 7; }, {"k.D = 7", "wanted 6"});
-  refused([](auto& a) { a.k.H = 3; }, {"k.H = 3", "divisor of q.H = 4"});
-  refused([](auto& a) { a.v.H = 3; }, {"v.H = 3", "divisor of q.H = 4"});
-  refused([](auto& a) { a.v_modulo = 3; }, {"v_modulo = 3", "divisor of q.H = 4"});
-  refused([](auto& a) { a.v_modulo = -2; }, {"v_modulo = -2"});
-  refused([](auto& a) { a.v_modulo = 2; }, {"v.H = 4", "divisor of v_modulo = 2"});
-  refused([](auto& a) { a.start = 1; }, {"k.T = 3", "wanted 4"});
-  refused([](auto& a) { a.start = -1; }, {"start = -1"});
-  refused([](auto& a) { a.v.T = 2; }, {"v.T = 2", "wanted 3"});
-  refused([](auto& a) { a.o.D = 6; }, {"o.D = 6", "wanted 5"});
-  refused([](auto& a) { a.lse.size = 23; }, {"lse.size = 23", "wanted 24"});
-  refused([](auto& a) { a.lse = {}; }, {"lse is absent"});
-  refused([](auto& a) { a.y.H = 3; }, {"y.H = 3", "divisor of q.H = 4"});
-  refused([](auto& a) { a.scale = 0; }, {"scale = 0"});
+  refused([](auto& a) { a.q = {}; }, {"attention_fwd: q must be given, is absent"});
+  refused([](auto& a) { a.q.T = 0; }, {"q must be (2, 0, 4, 6) with no size below 1, is (2, 0, 4, 6)"});
+  refused([](auto& a) { a.k.D = 7; }, {"k must be (2, 3, 2, 6)", "is (2, 3, 2, 7)"});
+  refused([](auto& a) { a.k.H = 3; }, {"k.H must divide q.H = 4, is 3"});
+  refused([](auto& a) { a.v.H = 3; }, {"v.H must divide q.H = 4, is 3"});
+  refused([](auto& a) { a.v_modulo = 3; }, {"v_modulo must divide q.H = 4, is 3"});
+  refused([](auto& a) { a.v_modulo = -2; }, {"v_modulo must divide q.H = 4, is -2"});
+  refused([](auto& a) { a.v_modulo = 2; }, {"v.H must divide v_modulo = 2, is 4"});
+  refused([](auto& a) { a.start = 1; }, {"k must be (2, 4, 2, 6)", "is (2, 3, 2, 6)"});
+  refused([](auto& a) { a.start = -1; }, {"start must be at least 0, is -1"});
+  refused([](auto& a) { a.v.T = 2; }, {"v must be (2, 3, 4, 5)", "is (2, 2, 4, 5)"});
+  refused([](auto& a) { a.o.D = 6; }, {"o must be (2, 3, 4, 5)", "is (2, 3, 4, 6)"});
+  refused([](auto& a) { a.lse.size = 23; }, {"lse must have 24 elements, has 23"});
+  refused([](auto& a) { a.lse = {}; }, {"lse must be given, is absent"});
+  refused([](auto& a) { a.y.H = 3; }, {"y.H must divide q.H = 4, is 3"});
+  refused([](auto& a) { a.scale = 0; }, {"scale must be a positive number", "is 0"});
+  refused([](auto& a) { a.mask.window = 0; }, {"mask.window must be at least 1, is 0"});
+  const std::vector<int32_t> ends(6, 0);
+  refused([&](auto& a) { a.mask.first_of = {ends.data(), 2, 3, 3}; }, {"mask.last_of must be given"});
+  refused(
+      [&](auto& a) {
+        a.mask.first_of = a.mask.last_of = {ends.data(), 2, 2, 3};
+      },
+      {"mask.first_of must be (2, 3), is (2, 2)"});
 }
 
 TEST(AttentionBwd, WrongShapesAreNamed) {
@@ -468,12 +602,13 @@ TEST(AttentionBwd, WrongShapesAreNamed) {
     change(args);
     test::expect_shape_error([&] { cpu::attention_bwd<double>({}, args); }, words);
   };
-  refused([](auto& a) { a.dq.H = 2; }, {"attention_bwd", "dq.H = 2", "wanted 4"});
-  refused([](auto& a) { a.dk.T = 2; }, {"dk.T = 2", "wanted 3"});
-  refused([](auto& a) { a.dv = {}; }, {"dv is absent"});
-  refused([](auto& a) { a.dy.H = 3; }, {"dy.H = 3", "divisor of q.H = 4"});
-  refused([](auto& a) { a.k.T = 4; }, {"k.T = 4", "wanted 3"});
-  refused([](auto& a) { a.lse.size = 1; }, {"lse.size = 1", "wanted 24"});
+  refused([](auto& a) { a.dq.H = 2; }, {"attention_bwd: dq must be (2, 3, 4, 6)", "is (2, 3, 2, 6)"});
+  refused([](auto& a) { a.dk.T = 2; }, {"dk must be (2, 3, 2, 6)", "is (2, 2, 2, 6)"});
+  refused([](auto& a) { a.dv = {}; }, {"dv must be given, is absent"});
+  refused([](auto& a) { a.dy.H = 3; }, {"dy.H must divide q.H = 4, is 3"});
+  refused([](auto& a) { a.k.T = 4; }, {"k must be (2, 3, 2, 6)", "is (2, 4, 2, 6)"});
+  refused([](auto& a) { a.lse.size = 1; }, {"lse must have 24 elements, has 1"});
+  refused([](auto& a) { a.mask.window = -1; }, {"mask.window must be at least 1"});
 }
 
 }  // namespace

@@ -43,11 +43,9 @@ Engine<double> engine(bool poisons, Mode mode, Recompute recompute = Recompute::
 const std::vector<int32_t> kTokens = {3, 1, 4, 1, 5};
 const TokenBatch kTokenBatch{.B = 1, .T = kSeqLen, .inputs = kTokens.data(), .targets = kTokens.data()};
 
-std::vector<double> train(const Engine<double>& engine) {
-  engine.initialise(7);
-  engine.begin_step();
-  engine.add_loss_and_grads(kTokenBatch, 1);
-  const auto totals = engine.end_step();
+std::vector<double> train(Engine<double>& engine) {
+  engine.state().initialise(7);
+  const auto totals = engine.compute_gradients([](int64_t) { return kTokenBatch; });
   const Vec<double> gradients = engine.arena().gradients();
   std::vector<double> all(gradients.data, gradients.data + gradients.size);
   all.push_back(totals.loss);
@@ -63,8 +61,8 @@ int64_t count_nan(const Engine<double>& engine, Region region) {
 
 TEST(Poison, FillsAllThatIsDeadAfterACallAndChangesNoResult) {
   for (const Recompute recompute : {Recompute::none, Recompute::sim, Recompute::block}) {
-    const Engine<double> plain = engine(false, Mode::train, recompute),
-                         poisoned = engine(true, Mode::train, recompute);
+    Engine<double> plain = engine(false, Mode::train, recompute),
+                   poisoned = engine(true, Mode::train, recompute);
     const std::vector<double> wanted = train(plain);
     EXPECT_TRUE(std::all_of(wanted.begin(), wanted.end(), [](double x) { return std::isfinite(x); }));
     EXPECT_EQ(train(poisoned), wanted) << name_of(recompute);
@@ -76,10 +74,10 @@ TEST(Poison, FillsAllThatIsDeadAfterACallAndChangesNoResult) {
 }
 
 TEST(Poison, SparesTheCacheOfInference) {
-  const Engine<double> plain = engine(false, Mode::infer), poisoned = engine(true, Mode::infer);
+  Engine<double> plain = engine(false, Mode::infer), poisoned = engine(true, Mode::infer);
   std::vector<double> wanted, got;
-  for (const Engine<double>* one : {&plain, &poisoned}) {
-    one->initialise(7);
+  for (Engine<double>* one : {&plain, &poisoned}) {
+    one->state().initialise(7);
     for (int64_t t = 0; t < kSeqLen; ++t)
       one->model().next_logits(one->backend(), {.B = 1, .T = 1, .start = t, .inputs = kTokens.data() + t},
                                one == &plain ? wanted : got);

@@ -24,16 +24,28 @@ namespace {
 struct Shape {
   int64_t B = 1, T = 1, start = 0, H = 1, Hp = 1, Gk = 1, Gv = 1, v_modulo = 0, E = 8, D = 8;
   enum Layout { BTHD, BHTD, fused } layout = BTHD;  // fused: q, k and v of a token side by side, E = D
+  int64_t window = 0;                               // 0: none
+  int64_t documents = 0;  // the mask is given by positions: documents about so long; 0: it is not
 
   int64_t keys() const { return start + T; }
   int64_t k_head(int64_t h) const { return h / (H / Gk); }
   int64_t v_head(int64_t h) const { return v_modulo ? h % v_modulo / (v_modulo / Gv) : h / (H / Gv); }
   double scale() const { return 1 / std::sqrt(double(E)); }
+  // The first key that position i of sequence b sees.
+  int64_t first(int64_t b, int64_t i) const {
+    int64_t first = window > 0 && i >= window ? i - window + 1 : 0;
+    if (documents > 0)
+      for (int64_t begin = 0, n = b; begin <= i; ++n) {
+        first = std::max(first, begin);
+        begin += 1 + (n * 7 + 18 * documents - 9) % (2 * documents);
+      }
+    return first;
+  }
   std::string name() const {
     std::string text;
-    for (int64_t x : {B, T, start, H, Hp, Gk, Gv, v_modulo, E, D, int64_t(layout)})
+    for (int64_t x : {B, T, start, H, Hp, Gk, Gv, v_modulo, E, D, int64_t(layout), window, documents})
       text += " " + std::to_string(x);
-    return "B T start H Hp Gk Gv v_modulo E D layout =" + text;
+    return "B T start H Hp Gk Gv v_modulo E D layout window documents =" + text;
   }
 };
 
@@ -86,6 +98,7 @@ struct Case {
   Tensor<T> q, k, v, dq, dk, dv, dy, o, y;
   Tensor<float> lse;
   Twin<float> scratch;
+  Twin<int32_t> first_of, last_of;
 
   explicit Case(const Shape& shape)
       : s(shape),
@@ -107,8 +120,25 @@ struct Case {
                                           .Gv = s.Gv,
                                           .v_modulo = s.v_modulo,
                                           .E = s.E,
-                                          .D = s.D})) {
+                                          .D = s.D})),
+        first_of(s.B * s.keys()),
+        last_of(s.B * s.keys()) {
     q.twin.draw(1, 1.5), k.twin.draw(2, 1.5), v.twin.draw(3), dy.twin.draw(4);
+    for (int64_t n = 0; n < s.B * s.keys(); ++n) {
+      const int64_t b = n / s.keys(), at = n % s.keys();
+      int64_t last = at;
+      while (last + 1 < s.keys() && s.first(b, last + 1) <= at) ++last;
+      first_of[n] = int32_t(s.first(b, at)), last_of[n] = int32_t(last);
+    }
+  }
+
+  AttentionMask mask() {
+    AttentionMask mask;
+    if (s.window > 0) mask.window = int(s.window);
+    if (s.documents > 0)
+      mask.first_of = first_of.template mat<int32_t>(s.B, s.keys()),
+      mask.last_of = last_of.template mat<int32_t>(s.B, s.keys());
+    return mask;
   }
 
   template <class S>
@@ -130,7 +160,8 @@ struct Case {
             .v = V<S>(q, v),
             .v_modulo = s.v_modulo,
             .start = s.start,
-            .scale = s.scale()};
+            .scale = s.scale(),
+            .mask = mask()};
   }
   template <class S>
   AttentionBwd<S> bwd() {
@@ -151,7 +182,8 @@ struct Case {
             .lse = lse.twin.template vec<Accum<S>>(),
             .scratch = gradients(Accum<S>()),
             .v_modulo = s.v_modulo,
-            .scale = s.scale()};
+            .scale = s.scale(),
+            .mask = mask()};
   }
 
   void poison() {
@@ -176,9 +208,10 @@ void Case<T>::bound() {
     for (int64_t h = 0; h < s.H; ++h)
       for (int64_t i = 0; i < s.T; ++i) {
         const int64_t g = s.k_head(h), w = s.v_head(h), seen = s.start + i + 1;
+        const int64_t from = s.first(b, s.start + i);
         std::vector<double> scores(size_t(seen), 0);
         double S = 0, delta = 0, deltas = 0;
-        for (int64_t j = 0; j < seen; ++j) {
+        for (int64_t j = from; j < seen; ++j) {
           double sizes = 0;
           for (int64_t e = 0; e < s.E; ++e) {
             const double term = s.scale() * qs.at(b, i, h)[e] * ks.at(b, j, g)[e];
@@ -192,7 +225,7 @@ void Case<T>::bound() {
           const double term = share * dys.at(b, i, h % s.Hp)[d] * os.at(b, i, h)[d];
           delta += term, deltas += std::abs(term);
         }
-        for (int64_t j = 0; j < seen; ++j) {
+        for (int64_t j = from; j < seen; ++j) {
           const double p = std::exp(scores[size_t(j)] - *ls.at(b, i, h));
           double dp = 0, dps = 0;
           for (int64_t d = 0; d < s.D; ++d) {
@@ -355,6 +388,45 @@ TEST(SimtAttentionTiles, DealsOutUnits) {
     expect_twin<bf16>(s, one_schedule, backward);
 }
 
+// Windows and documents: the mask's left edge within a tile, at its border, and tiles away from the diagonal;
+// on every kernel, over shared heads, splits whose dq are added up, half the keys, and the cache.
+TYPED_TEST(SimtAttention, SeesWhatTheMaskShows) {
+  using S = Shape;
+  for (const Shape& s : std::vector<Shape>{
+           {.T = 70, .window = 1},
+           {.B = 2, .T = 67, .H = 2, .Hp = 1, .Gk = 1, .Gv = 2, .layout = S::BHTD, .window = 9},
+           {.T = 40, .window = 40},
+           {.T = 40, .window = 1000},
+           {.B = 2, .T = 75, .H = 2, .Hp = 2, .documents = 9},
+           {.B = 2, .T = 75, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .window = 20, .documents = 30},
+           {.B = 2, .T = 1, .start = 99, .H = 2, .Hp = 1, .Gk = 1, .Gv = 2, .window = 33},
+           {.T = 3, .start = 62, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .documents = 20},
+       })
+    expect_twin<TypeParam>(s, s.B == 2 && s.T > 1 ? one_schedule : every_schedule);
+}
+
+TEST(SimtAttentionTiles, SeesWhatTheMaskShowsOverManyTiles) {
+  expect_twin<bf16>({.T = 330, .E = 96, .D = 64, .layout = Shape::BHTD, .window = 130}, one_schedule);
+  expect_twin<bf16>({.T = 330, .H = 2, .Hp = 1, .E = 64, .D = 64, .window = 17}, one_schedule);
+  expect_twin<bf16>({.B = 2, .T = 330, .E = 64, .D = 64, .documents = 90}, one_schedule);
+  expect_twin<bf16>({.T = 140, .start = 270, .E = 64, .D = 64, .window = 100}, one_schedule);
+  expect_twin<float>({.T = 101, .E = 8, .D = 8, .window = 50}, one_schedule);
+}
+
+// Splits that the window keeps from a dq; half the keys a block; the widest tiles.
+TEST(SimtAttentionTiles, WindowsReachEveryTile) {
+  constexpr size_t k99 = 99 * 1024;
+  expect_twin<bf16>({.T = 600, .E = 64, .D = 64, .window = 70}, one_schedule, backward);
+  expect_twin<bf16>({.T = 520, .E = 96, .D = 64, .window = 300}, one_schedule, backward);
+  const int64_t pairs[][2] = {{96, 96}, {128, 128}, {192, 128}};
+  for (const auto& [E, D] : pairs) {
+    expect_twin<bf16>({.T = 200, .E = E, .D = D, .window = 45}, one_schedule);
+    expect_twin<bf16>({.T = 200, .E = E, .D = D, .documents = 60}, one_schedule, backward, k99);
+  }
+  expect_twin<bf16>({.T = 150, .E = 100, .D = 50, .window = 30}, one_schedule);
+  expect_twin<bf16>({.T = 70, .E = 7, .D = 5, .window = 30}, one_schedule);
+}
+
 // As models have them: sas at 12 channels of 36 heads, and sequences of 1024 and 2048.
 TEST(SimtAttentionTiles, DISABLED_LargeShapesAreTheirTwins) {
   expect_twin<bf16>({.B = 2, .T = 300, .H = 36, .Hp = 12, .Gk = 36, .Gv = 36, .E = 96, .D = 64});
@@ -436,8 +508,8 @@ TYPED_TEST(SimtAttention, NamesWhatIsWrong) {
   const auto says = [](const std::string& text, const char* part) {
     EXPECT_NE(text.find(part), std::string::npos) << "\"" << text << "\" does not say \"" << part << "\"";
   };
-  says(message([](auto& fwd, auto&) { fwd.k.T = 1; }), "attention_fwd: k.T = 1");
-  says(message([](auto&, auto& bwd) { bwd.dk.H = 1; }), "attention_bwd: dk.H = 1");
+  says(message([](auto& fwd, auto&) { fwd.k.T = 1; }), "attention_fwd: k must be (1, 2, 2, 8)");
+  says(message([](auto&, auto& bwd) { bwd.dk.H = 1; }), "attention_bwd: dk must be (1, 2, 2, 8)");
   says(message([](auto&, auto& bwd) { --bwd.scratch.size; }), "attention_bwd: scratch has");
   says(message([](auto&, auto& bwd) { ++bwd.scratch.data; }), "attention_bwd: scratch does not begin");
 }
