@@ -69,7 +69,7 @@ TEST(TokenSet, PatternsThatMatchNothingOrTheSameFileTwiceAreRefused) {
   std::filesystem::create_symlink(dir / "a.bin", dir / "link.bin");
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin", dir / "nothing_*"}, 100, 1), dir / "nothing_*");
   EXPECT_DATA_ERROR(TokenSet({dir / "a.bin", dir / "a*"}, 100, 1), "twice");
-  EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 100, 1), "link.bin: the same tokens");
+  EXPECT_DATA_ERROR(TokenSet({dir / "*.bin"}, 100, 1), "link.bin: the same shard");
   EXPECT_DATA_ERROR(TokenSet({}, 100, 1), "there is no shard");
 }
 

@@ -242,7 +242,7 @@ TEST(Tokenize, UnusableInputIsNamedAndLeavesNothing) {
   };
   EXPECT_DATA_ERROR(run({}), "no input");
   EXPECT_DATA_ERROR(run({dir / "good", dir / "absent"}), dir / "absent");
-  EXPECT_DATA_ERROR(run({dir / "good", dir.path()}), "is a directory");
+  EXPECT_DATA_ERROR(run({dir / "good", dir.path()}), "is a folder without text files");
   EXPECT_DATA_ERROR(run({dir / "empty"}), dir / "empty");
   EXPECT_TRUE(std::filesystem::is_empty(dir / "out"));
 }

@@ -83,7 +83,7 @@ TEST(TokenizerCopies, TwoTokenizersAreRefusedByBothTheirNames) {
   for (const std::string& note :
        {require_same_tokenizer(a, unknown, ""), require_same_tokenizer(unknown, a, "")}) {
     EXPECT_THAT(note, testing::HasSubstr("/a.json"));
-    EXPECT_THAT(note, testing::HasSubstr("the data was made with is not known"));
+    EXPECT_THAT(note, testing::HasSubstr("the data was made with is unknown"));
   }
 }
 
