@@ -51,6 +51,13 @@ struct MohConfig {
   bool operator==(const MohConfig&) const = default;
 };
 
+// A mask beside causality, per layer: a query sees the last `size` positions, its own among them.
+struct WindowConfig {
+  int64_t size = 0;           // W
+  std::string pattern = "S";  // layer i takes letter i mod length; S: the window, L: all positions before it
+  bool operator==(const WindowConfig&) const = default;
+};
+
 // Projections, one alternative per way to make q, k, v. Each bounds its sizes by d_model d, n_head H and
 // head_dim D, in double, which cannot overflow: weights() of a layer's attention linears, values() that a
 // token leaves behind in it.
@@ -115,7 +122,9 @@ struct AttentionConfig {
   ProjectionConfig projection;
   std::optional<SasConfig> sas;  // present for kind sas, absent for mha, optional under every other kind
   std::optional<MohConfig> moh;  // likewise for kind moh
+  std::optional<WindowConfig> window;
 
+  std::optional<int64_t> window_of(int64_t layer) const;  // none: the layer sees all positions before
   int64_t rotated_width() const;  // features of a head that rope turns: of a simulated head under SAS
   bool operator==(const AttentionConfig&) const = default;
 };

@@ -10,7 +10,7 @@ namespace {
 
 bool fits_gpt2(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
-  return a.kind == AttentionKind::mha && a.position == PositionKind::learned &&
+  return a.kind == AttentionKind::mha && !a.window && a.position == PositionKind::learned &&
          model.norm.kind == NormKind::layernorm && model.mlp.kind == MlpKind::gelu &&
          a.n_head * a.head_dim == model.d_model;
 }

@@ -29,7 +29,7 @@ bool fits_llama(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   const bool kind =
       a.kind == AttentionKind::mha || a.kind == AttentionKind::mqa || a.kind == AttentionKind::gqa;
-  return kind && !a.sas && !a.moh && a.position == PositionKind::rope &&
+  return kind && !a.sas && !a.moh && !a.window && a.position == PositionKind::rope &&
          model.norm.kind == NormKind::rmsnorm && model.mlp.kind == MlpKind::swiglu &&
          model.d_model % a.n_head == 0;  // which that class demands, though it knows head_dim
 }

@@ -5,7 +5,7 @@
 namespace saslm {
 
 template <class T>
-Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run,
+Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
                         const std::string& name, const RopeSlots<T>& rope) {
   const AttentionConfig& config = model.attention;
   const bool simulated = config.sas.has_value();
@@ -40,6 +40,7 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
 
   const int64_t H = config.n_head, Hs = qkv_.q.shape.H, Dv = qkv_.v.shape.D;
   scale_ = 1 / std::sqrt(double(qkv_.q.shape.D));
+  if (const auto window = config.window_of(layer)) mask_.window = int(*window);
   const auto heads = [&](Region region, const char* part, int64_t count) {
     return layout.heads_BTHD(region, name + part, run.batch, run.seq_len, count, Dv);
   };
@@ -70,7 +71,8 @@ Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunSh
 
 template <class T>
 double Attention<T>::macs(int64_t T_) const {
-  const double core = double(qkv_.q.shape.H * (qkv_.q.shape.D + qkv_.v.shape.D)) * double(T_) / 2;
+  const double pairs = double(qkv_.q.shape.H) * mask_.pairs(1, 0, T_) / double(T_);
+  const double core = attention_fwd_macs(pairs, qkv_.q.shape.D, qkv_.v.shape.D);
   return double(projection_->macs() + (moh_ ? moh_->macs() : 0) + out_.macs()) + simulation_macs() + core;
 }
 
@@ -93,7 +95,8 @@ void Attention<T>::fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<co
                                  .v = e.history_of(qkv_.v),
                                  .v_modulo = v_modulo_,
                                  .start = e.start,
-                                 .scale = scale_});
+                                 .scale = scale_,
+                                 .mask = mask_});
   if (moh_) moh_->fwd(e, core_out(), h);
   out_.fwd(e, x_out, e.flat(result()), x_in);
 }
@@ -114,7 +117,8 @@ void Attention<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T
                                  .lse = e.arena.at(lse_),
                                  .scratch = e.arena.at(core_scratch_),
                                  .v_modulo = v_modulo_,
-                                 .scale = scale_});
+                                 .scale = scale_,
+                                 .mask = mask_});
   if (sas_) sas_->bwd(e, projection_->out_grads(), projection_->out());
   projection_->bwd(e, dh, h);
   if (moh_) moh_->bwd_router(e, dh, h);

@@ -2,7 +2,7 @@
 //
 //   project   x -> q, k, v                          model/projection.h, one file per kind
 //   simulate  SAS: more heads, wider q and k        model/sas.h, over any projection
-//   core      causal softmax attention              kernels/attention.h
+//   core      causal softmax attention, or within a window of this layer      kernels/attention.h
 //   gate      MoH: every token weighs its heads     model/moh.h, after any of these
 //   out       W_O y; y is o, or with simulated heads the mean of its head groups (PEAA), so that W_O is
 //             applied once instead of once per group
@@ -25,10 +25,10 @@ namespace saslm {
 template <class T>
 class Attention {
  public:
-  Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-            const RopeSlots<T>& rope);
+  Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
+            const std::string& name, const RopeSlots<T>& rope);
 
-  // Multiply-adds per token, forward, the causal half of T positions counted.
+  // Multiply-adds per token, forward, those pairs of T positions counted that the mask leaves.
   double macs(int64_t T_) const;
   double simulation_macs() const;  // of which SAS
 
@@ -55,6 +55,7 @@ class Attention {
   bool resimulates_ = false;          // Recompute::sim: qkv_ is scratch, and made again by bwd
   int64_t v_modulo_ = 0;
   double scale_ = 0;
+  AttentionMask mask_;
 };
 
 }  // namespace saslm

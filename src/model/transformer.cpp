@@ -10,8 +10,9 @@ Slot<Mat<T>> Block<T>::buffer(Layout<T>& layout, Region region, const std::strin
 }
 
 template <class T>
-Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-                const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in, const Slot<Mat<T>>& x_out)
+Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
+                const std::string& name, const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in,
+                const Slot<Mat<T>>& x_out)
     : x_in_(x_in),
       x_mid_(layout.training() ? buffer(layout, Region::activations, name + "x_mid") : x_in),
       x_out_(x_out),
@@ -20,7 +21,7 @@ Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run
       dh_(layout.training() ? buffer(layout, Region::scratch, name + "dh") : Slot<Mat<T>>{}),
       attn_norm_(layout, model, run, name + "attn_norm"),
       mlp_norm_(layout, model, run, name + "mlp_norm"),
-      attention_(layout, model, run, name + "attn.", rope),
+      attention_(layout, model, run, layer, name + "attn.", rope),
       ffn_(layout, model, run, name + "mlp.") {}
 
 template <class T>
@@ -84,7 +85,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
     layout.rewind(Region::scratch, scratch);
     if (shared) layout.rewind(Region::activations, kept);
     begins_.push_back(layout.param_elements());
-    blocks_.emplace_back(layout, model, run, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
+    blocks_.emplace_back(layout, model, run, i, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
   }
   layout.rewind(Region::scratch, scratch);
   if (!training) layout.rewind(Region::activations, kept);  // else the last block's are for backward
@@ -180,15 +181,15 @@ void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& ba
 
 template <class T>
 typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
-  const double layers = double(model_.n_layer);
-  const Attention<T>& attention = blocks_[0].attention();
-  const Ffn<T>& ffn = blocks_[0].ffn();
-  Macs macs{.attention = layers * attention.macs(T_),
-            .mlp = layers * double(ffn.macs()),
-            .head = double(head_->macs())};
-  if (run_.recompute == Recompute::sim) macs.recomputed = layers * attention.simulation_macs();
-  if (run_.recompute == Recompute::block)
-    macs.recomputed = (layers - 1) * (attention.macs(T_) + double(ffn.hidden_macs()));
+  Macs macs{.head = double(head_->macs())};
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const double attention = blocks_[i].attention().macs(T_);
+    macs.attention += attention;
+    macs.mlp += double(blocks_[i].ffn().macs());
+    if (run_.recompute == Recompute::sim) macs.recomputed += blocks_[i].attention().simulation_macs();
+    if (run_.recompute == Recompute::block && i + 1 < blocks_.size())
+      macs.recomputed += attention + double(blocks_[i].ffn().hidden_macs());
+  }
   return macs;
 }
 
