@@ -139,7 +139,7 @@ function(saslm_simt_mutations test)
              COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/mutate_kernels.py ${kernel} ${test} ${MUTATIONS_OR}
                      --build-dir ${PROJECT_BINARY_DIR} --filter=${MUTATIONS_FILTER}
              WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
-    set_tests_properties(${test}_mutants_of_${base} PROPERTIES LABELS simt TIMEOUT 600)
+    set_tests_properties(${test}_mutants_of_${base} PROPERTIES LABELS "simt;nightly" TIMEOUT 600)
   endforeach()
 endfunction()
 

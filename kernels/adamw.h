@@ -8,6 +8,7 @@
 // Types    master, m, v, grad in Accum<T>. `param` is the model's own copy in T; on the CPU it is the master.
 // Writes   master, m, v (and param) in place.
 // Repeats  Bit for bit: element by element; sum adds fixed chunks in order, in double.
+// Errors   ShapeError before any work.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"

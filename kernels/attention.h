@@ -7,10 +7,12 @@
 // q has H heads. k has Gk heads, v has Gv; which one head h reads, k(h) and v(h): attention_heads.h. Which
 // keys a query sees: attention_mask.h.
 //
-// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq). E != Dv is
-// fine. Types    T storage; softmax, lse and all sums in Accum<T>. Writes   o, lse, y are set (=). dq, dk, dv
-// are set (=). Repeats  Bit for bit: sums in a fixed order, whatever the number of threads. Errors ShapeError
-// before any work.
+// Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq).
+//          E != Dv is fine.
+// Types    T storage; softmax, lse and all sums in Accum<T>.
+// Writes   o, lse, y are set (=). dq, dk, dv are set (=).
+// Repeats  Bit for bit: sums in a fixed order, whatever the number of threads.
+// Errors   ShapeError before any work.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"

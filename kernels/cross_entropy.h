@@ -5,8 +5,10 @@
 //   loss[n] = log sum_v e^z[n,v] - z[n,target[n]]              nats
 //   dz[n,v] = scale * (softmax(z[n])[v] - [v == target[n]])
 //
-// Shapes   logits (N, V); target (N) in [0, V); loss (N).
-// Writes   loss is set (=). With scale != 0 the logits are overwritten by dz (=); with scale 0 they are kept.
+// Shapes   logits (N, V + pad); target (N) in [0, V); loss (N). The last `pad` columns of the logits are no
+//          token's: they make the width one that matrix products are fast at, and may hold anything.
+// Writes   loss is set (=). With scale != 0 the logits are overwritten by dz (=), pad columns by 0; with
+//          scale 0 they are kept.
 // Errors   ShapeError before any work. A non-finite logit gives a non-finite loss, never a crash.
 #pragma once
 #include "core/stream.h"
@@ -18,9 +20,12 @@ namespace saslm {
 template <class T>
 struct CrossEntropy {
   Vec<Accum<T>> loss;          // out (N)
-  Mat<T> logits;               // in/out (N, V)
+  Mat<T> logits;               // in/out (N, V + pad)
   Vec<const int32_t> targets;  // in  (N)
   double scale = 0;            // 1 / (targets of the whole step), or 0: loss only
+  int64_t pad = 0;             // columns behind the vocabulary's
+
+  int64_t vocab() const { return logits.cols - pad; }
   void check() const;
 };
 

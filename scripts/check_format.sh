@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether C++ and CUDA files are as .clang-format has them: exit 1 and the places where they are not. Other versions of
-# clang-format than 14 lay lines out differently: without it, exit 77 (skipped).
+# Checks that C++ and CUDA files are formatted as in .clang-format: exit 1 and the places that are not. Needs
+# clang-format 14, since other versions format differently: exit 77 (skipped) without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for format in clang-format-14 clang-format; do

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Lists kernels against their tests on the SIMT layer and against the rules for kernel authors.
 
-    scripts/check_kernels.py [ROOT]       exit 1 and a line per gap; it first shows to itself that it can fail
+    scripts/check_kernels.py [ROOT]       exit 1 and a line per gap; first a self-test that it can fail
 
 Every kernels/cuda/X*.cu must have a tests/simt/test_X.cpp, which makes its plain, sanitized and race tests; in every
 file of that folder that synchronises, dropping that must be tried by a saslm_simt_mutations(); and each must keep the
-rules of kernels/simt/README.md that a text search can see.
+rules of kernels/simt/README.md that a text search can see. In every kernels/X.h the labels of the contract (Shapes, Types,
+Writes ...) must begin their lines, where clang-format leaves them only if no line is too long; one that declares a
+check() has at least Shapes, Writes and Errors.
 """
 import pathlib
 import re
@@ -22,7 +24,14 @@ RULES = [
     (re.compile(r"\b__(?:syncthreads\w*|syncwarp|shfl\w*|ballot_sync|any_sync|all_sync)\b"), "use the layer's primitives"),
     (re.compile(r"#\s*include\s*[<\"]cuda"), "include kernels/simt/simt.h, not CUDA's headers"),
     (re.compile(r"#\s*define\s+__noinline__"), "never define __noinline__"),
+    (re.compile(r"\btemplate\s*<[^>]*>\s*using\s+\w+\s*=[^;]*\]\s*;"),
+     "no alias template for arrays: nvcc 12.0 ends in an internal error"),
 ]
+LABELS = ("Shapes", "Types", "Writes", "Repeats", "Memory", "Errors", "Cost")
+WANTED = ("Shapes", "Writes", "Errors")  # of every operation
+LABEL_LINE = re.compile(rf"// ({'|'.join(LABELS)})( +)\S")
+LABEL_WITHIN = re.compile(rf"// .*(?:[.;:]\s+({'|'.join(LABELS)})\s|\s({'|'.join(LABELS)})\s\s)")
+LABEL_WIDTH = 9  # the text of all of them begins in one column
 
 
 def tests_of(kernel, tests):
@@ -42,12 +51,40 @@ def broken_rules(name, text):
             yield f"{name}:{code.count(chr(10), 0, m.start()) + 1}: {m.group().strip()}: {why}"
 
 
+def broken_contract(name, text):
+    """What clang-format, or an author, has done to the block of labels at the head of a header."""
+    head = text.split("#pragma once")[0].splitlines()
+    found = set()
+    for number, line in enumerate(head, 1):
+        label = LABEL_LINE.match(line)
+        if label:
+            found.add(label[1])
+            if len(label[1] + label[2]) != LABEL_WIDTH:
+                yield f"{name}:{number}: the text of {label[1]} begins in another column than that of the other labels"
+        within = LABEL_WITHIN.match(line)
+        if within:
+            yield f"{name}:{number}: {within[1] or within[2]} does not begin its line: shorten the line before it"
+    if "void check() const" in text:
+        for label in WANTED:
+            if label not in found:
+                yield f"{name}: its contract has no line that begins with {label}"
+
+
 def self_test():
     assert tests_of("a_fwd.cu", ["a", "b"]) == ["a"] and not tests_of("c.cu", ["a"])
     cmake = ["saslm_simt_mutations(simt_a ${dir}/a.cu FILTER *.B)  # ${dir}/b.cu"]
     assert mutations_of(cmake, "a.cu") == ["simt_a"] and not mutations_of(cmake, "b.cu")
     assert len(list(broken_rules("x.cu", "// asm\nk<<<1, 2>>>(); asm(\"x\"); __syncthreads();"))) == 3
+    assert len(list(broken_rules("x.cu", "template <int M, int N>\nusing Sums = float[M][N][4];"))) == 1
     assert not list(broken_rules("x.cu", "SIMT_SHARED(float, s); simt::block_sync();"))
+    sound = ["// y = x", "//", "// Shapes   y, x (size). Rows of x.", "// Writes   y is set (=).", "// Errors   ShapeError."]
+    operation = "\n#pragma once\nvoid check() const;\n"
+    contract = lambda lines: list(broken_contract("x.h", "\n".join(lines) + operation))
+    assert not contract(sound)
+    assert len(contract(sound[:2] + [" ".join([sound[2]] + [line[3:] for line in sound[3:]])])) == 3  # joined: 2 are missing
+    assert len(contract(sound[:4] + ["// y. Errors ShapeError."])) == 2  # within its line, so not found
+    assert len(contract(sound[:4] + ["// Errors  ShapeError."])) == 1  # another column
+    assert len(contract(sound[:4])) == 1  # missing
 
 
 def main():
@@ -58,6 +95,8 @@ def main():
     names = [p.stem.removeprefix("test_") for p in sorted((root / "tests" / "simt").glob("test_*.cpp"))]
     cmake = [p.read_text() for p in sorted((root / "tests").rglob("CMakeLists.txt"))]
     gaps = [line for p in files for line in broken_rules(f"kernels/cuda/{p.name}", p.read_text())]
+    for p in sorted((root / "kernels").glob("*.h")):
+        gaps += broken_contract(f"kernels/{p.name}", p.read_text())
     for p in files:
         tests, mutations = tests_of(p.stem, names), mutations_of(cmake, p.name)
         synchronises = bool(mutate_kernels.switched(p.read_text())[1])

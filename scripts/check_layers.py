@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that layers point one way: every #include of a project header must follow the table below.
+"""Checks the dependencies between layers: every #include of a project header must be allowed by the table below.
 
     scripts/check_layers.py [ROOT]        exit 1 and a line per offence; --self-test shows that it can fail
 """
@@ -37,7 +37,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
 def room_of(path):
-    """Of a file, or of what is included, by its path from the root or from src/."""
+    """The room of a file or an included header, from its path from the root or from src/."""
     parts = path.parts[1:] if path.parts[0] == "src" else path.parts
     folders = parts[:-1]
     return "/".join(folders[:2] if folders[0] == "kernels" else folders[:1]) if folders else ""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that all which people read is printed where names from elsewhere cannot act on a terminal: by print(), std::cout
-and std::cerr, which src/app/terminal.h guards, or by the Console. Only src/app prints at all.
+"""Checks that all output is safe for terminals, whatever names it contains: it must go through print(), std::cout and
+std::cerr, which src/app/terminal.h filters, or the Console. Only src/app may print.
 
     scripts/check_terminal.py [ROOT]        exit 1 and a line per offence
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that CMakeLists.txt, CITATION.cff and the newest entry of CHANGELOG.md name one version, the last two one date.
 
-    scripts/check_versions.py [ROOT]        exit 1 and what each file says; it first shows to itself that it can fail
+    scripts/check_versions.py [ROOT]        exit 1 and what each file says; first a self-test that it can fail
 """
 import pathlib
 import re
@@ -20,7 +20,7 @@ PLACES = {
 
 
 def offences(texts):
-    """texts: {file: text}. Yields a line for what is not found and for each thing on which the files differ."""
+    """texts: {file: text}. Yields a line for each missing item and each difference between the files."""
     for what in ("version", "date"):
         said = {}
         for (file, kind), pattern in PLACES.items():

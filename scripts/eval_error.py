@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How far an evaluation of n sequences is from one of all of them: for the mean, and for the difference of two models.
+"""The error of evaluating only n sequences instead of all: for the mean loss, and for the difference of two models.
 
     saslm eval --checkpoint A --data '...' --losses a.jsonl      # all sequences, one by one
     saslm eval --checkpoint B --data '...' --losses b.jsonl
@@ -31,7 +31,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("losses", nargs="+", help="one file, or two of the same samples")
     parser.add_argument("--error", type=float, default=0.003, help="wanted standard error in nats (0.003)")
-    parser.add_argument("--draws", type=int, default=400, help="spread samples drawn for each n (400)")
+    parser.add_argument("--draws", type=int, default=400, help="number of spread samples per n (400)")
     args = parser.parse_args()
     losses = [read(path) for path in args.losses]
     samples = sorted(losses[0])

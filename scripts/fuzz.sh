@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Feeds the parsers, all or those named, with what nobody meant to write: libFuzzer, AddressSanitizer, UBSan.
+# Fuzzes all parsers, or those named, with libFuzzer, AddressSanitizer and UBSan.
 #   scripts/fuzz.sh [--seconds N | --runs N] [PARSER...]      each; 30 seconds without either
-# Needs clang and its runtimes (libclang-rt). build-fuzz/corpus/PARSER is what the next run starts from; an input that
-# breaks a promise is left in build-fuzz/found/PARSER: it goes to tests/fuzz/found/PARSER together with the fix.
+# Needs clang and its runtimes (libclang-rt). The next run starts from build-fuzz/corpus/PARSER; an input that finds a
+# bug is left in build-fuzz/found/PARSER; copy it to tests/fuzz/found/PARSER together with the fix.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -51,8 +51,8 @@ class Check(gpu_parts.Parts):
         return self.part_ends - time.monotonic()
 
     def call(self, command, limit=600, env=None, fatal=True):
-        """Runs `command` with its output appended to the log; returns (exit code, output). The code is None when the clock
-        cut it off. Who says nothing for --silence seconds hangs, which is a failure."""
+        """Runs `command` with its output appended to the log; returns (exit code, output). The code is None if the time
+        limit ended it. A program without output for --silence seconds counts as hung, which is a failure."""
         with open(self.log, "a") as stream:
             print("$", *command, file=stream, flush=True)
             start = self.log.stat().st_size
@@ -136,15 +136,15 @@ def read_earlier(path, results):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build_gpu", help="where gpu_check.sh built")
-    parser.add_argument("--build-seconds", type=float, default=0, help="how long that took: it counts")
+    parser.add_argument("--build-seconds", type=float, default=0, help="how long the build took, counted towards --minutes")
     parser.add_argument("--out", default="build_gpu/results", help="where results go")
-    parser.add_argument("--minutes", type=float, default=9, help="of this call, the build included")
-    parser.add_argument("--silence", type=float, default=180, help="seconds without a word after which a program hangs")
+    parser.add_argument("--minutes", type=float, default=9, help="time limit of this call, including the build")
+    parser.add_argument("--silence", type=float, default=180, help="seconds without output after which a program counts as hung")
     parser.add_argument("--text", help="a folder with train.txt and val.txt; default: scripts/sample_text.sh makes it")
     parser.add_argument("--baseline", help="a PyTorch program taking --device cuda --json FILE")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
-    parser.add_argument("--list", action="store_true", help="print the parts, and do nothing")
-    parser.add_argument("--programs", action="store_true", help="print what the parts run besides saslm, and do nothing")
+    parser.add_argument("--list", action="store_true", help="only print the parts")
+    parser.add_argument("--programs", action="store_true", help="only print the programs that the parts run besides saslm")
     options = parser.parse_args()
     for name in options.only.split(","):
         if name not in PARTS:

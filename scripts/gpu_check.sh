@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds saslm for this machine's GPU and checks it there: scripts/gpu_check.py says what, and takes the same options. It
-# builds what the parts that --only names need, for 8 minutes at most; the same command goes on from there.
-# Needs CUDA (nvcc, cuBLASLt), CMake and Python. The other libraries come from the system (scripts/setup.sh) or, where
-# nothing can be installed, from a folder made by scripts/stage_deps.sh on another machine:
+# Builds saslm for this machine's GPU and tests it there; see scripts/gpu_check.py for the tests and options. Builds
+# only what the parts named by --only need, for at most 8 minutes; the same command continues from there. Needs CUDA
+# (nvcc, cuBLASLt), CMake and Python. The other libraries come from the system (scripts/setup.sh) or, if nothing can be
+# installed, from a folder made by scripts/stage_deps.sh on another machine:
 #   scripts/gpu_check.sh [--deps FOLDER] [--build FOLDER] [options of gpu_check.py]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,10 +54,10 @@ targets=(saslm)
 for program in $programs; do
   [ "$program" = gpu_ranks ] && ! grep -q 'NCCL: training' "$build/build.log" || targets+=("$program")
 done
-# What does not build is a part that fails; the others are still worth their time.
+# A part that does not build fails; the others still run.
 code=0
 timeout --kill-after=5 480 cmake --build "$build" --target "${targets[@]}" -- -k 0 >>"$build/build.log" 2>&1 || code=$?
 [ $code -eq 0 ] || tail -n 60 "$build/build.log"
 [ $code -ne 124 ] && [ $code -ne 137 ] ||
-  { echo "not built within 8 minutes; nothing was checked; the same command goes on from here"; exit 1; }
+  { echo "not built within 8 minutes; nothing was checked; the same command continues from here"; exit 1; }
 exec python3 scripts/gpu_check.py --build "$build" --build-seconds $((SECONDS - started)) ${deps:+--text "$deps/text"} "$@"

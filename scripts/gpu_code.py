@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""For which GPUs a program or object file has machine code and PTX, read from the file itself.
+"""Lists the GPUs for which a program or object file has machine code or PTX, read from the file itself.
 
-  scripts/gpu_code.py FILE                        prints what there is, and how often
+  scripts/gpu_code.py FILE                        prints what it contains, and how often
   scripts/gpu_code.py FILE sm_80 compute_80 ...   exit 1 unless every unit that nvcc compiled has exactly this
 
 nvcc puts a "fat binary" for each source into the section .nv_fatbin: a header of 16 bytes (magic 0xBA55ED50, version,

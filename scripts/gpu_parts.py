@@ -151,7 +151,7 @@ class Parts:
     # --- what is tuned first
 
     def head(self):
-        """The head's product at 50257 rows beside 50304: what an odd vocabulary costs."""
+        """The head's products for 50257 tokens, padded to 50304, beside those for 50304: the same, if the pad works."""
         found = {}
         for rows in (50257, 50304):
             config = self.bench_config("124m_mha", f"124m_mha_of_{rows}", vocab_size=rows)

@@ -111,8 +111,9 @@ def parameter_shapes(m):
                 add(f"{at}sas.{name}.proj1", [sas.sim_head_dim, width], True)
                 add(f"{at}sas.{name}.proj2", [sas.sim_head_dim, sas.sim_head_dim], True)
         add(at + "o", [d, a.n_head * width], m.bias and project.biases)  # width: v's
-        if a.moh:
-            add(at + "moh.router", VARIANTS["moh"]["router_shape"](m), False)
+        for stage in stages_after_core(a):
+            for tensor, shape in stage["shapes"](m).items():
+                add(at + tensor, shape, False)
         add_norm(f"layers.{i}.mlp_norm")
         for name in ("gate", "up") if m.mlp.kind == "swiglu" else ("up",):
             add(mlp + name, [hidden, d], m.bias)
@@ -179,7 +180,7 @@ def write_shard(path, tokens):
 def read_samples(config, patterns):
     """All samples in file order: [n, T + 1]. Sample i of a shard is tokens[i*T .. i*T+T]; the tail is dropped."""
     if config.data.get("shuffle", True):
-        sys.exit(f"{config.folder}: data.shuffle: this reference reads in file order and wants false")
+        sys.exit(f"{config.folder}: data.shuffle: this reference reads in file order and needs false")
     T, samples = config.train.seq_len, []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         for path in sorted(glob.glob(str(config.folder / pattern))):
@@ -270,12 +271,18 @@ class Grouped:
         return turn(q), turn(k), v
 
 
-# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases;
-# moh is a stage: it has router_shape and gate instead.
+# Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases.
+# A stage after the core is one with shapes, after_core and CASES; it is named after its key in the attention block.
 VARIANTS = {path.stem: vars(importlib.import_module(f"golden.{path.stem}"))
             for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
 PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "moh": Grouped,
                **{kind: SimpleNamespace(biases=False, **v) for kind, v in VARIANTS.items() if "project" in v}}
+BEFORE_CORE = ["sas"]  # in attention(), below
+AFTER_CORE = ["moh"]  # in their order
+
+
+def stages_after_core(a):
+    return [VARIANTS[name] for name in AFTER_CORE if getattr(a, name, None)]
 
 
 def attention(p, m, i, x, aux_losses):
@@ -310,9 +317,9 @@ def attention(p, m, i, x, aux_losses):
     weight = score.masked_fill(hidden, -math.inf).softmax(-1)
     out = torch.einsum("bhts,bshd->bthd", weight, v)
     out = out.unflatten(2, (heads // H, H)).mean(2)  # PEAA: head g*H + h belongs to group g
-    if a.moh:
-        out, aux = VARIANTS["moh"]["gate"](p, m, at, x, out)
-        aux_losses.append(aux)
+    for stage in stages_after_core(a):
+        out, aux = stage["after_core"](p, m, at, x, out)
+        aux_losses += [] if aux is None else [aux]
     return linear(p, at + "o", out.flatten(2))
 
 
@@ -381,7 +388,7 @@ def run(config, params, dtype):
     samples = read_samples(config, config.data["train"])
     val = read_samples(config, config.data["val"]) if config.data.get("val") else None
     if val is not None and 0 < config.eval.max_sequences < len(val):
-        sys.exit("eval.max_sequences: this reference evaluates all sequences and wants 0")
+        sys.exit("eval.max_sequences: this reference evaluates all sequences and needs 0")
     result = {"steps": [], "evals": [], "first_grad_norms": {}, "n_parameters": sum(p.numel() for p in params.values())}
 
     def evaluate(step):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drops each synchronisation of a kernel, one at a time, and wants the race build of a test to turn red.
+"""Removes each synchronisation of a kernel, one at a time, and checks that the race build of a test fails.
 
     scripts/mutate_kernels.py KERNEL TEST... [--build-dir build] [--filter GTEST_FILTER] [--list]
 
@@ -107,7 +107,7 @@ def build(text, source, build_dir, target, folder):
 
 
 def verdict(programs, mutant, args):
-    """Of the first program that the mutant turns red."""
+    """The verdict of the first program that fails with the mutant."""
     for program in programs:
         run = [str(program), "--gtest_brief=1", "--gtest_fail_fast=1"]
         run += [f"--gtest_filter={args.filter}"] if args.filter else []

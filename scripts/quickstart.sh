@@ -3,7 +3,7 @@
 # of equal size under the same tokens, with three seeds. The last screen is the verdict, and what to do next.
 #   scripts/quickstart.sh           on the King James Bible (Debian's bible-kjv, public domain, 4.1 MB)
 #   scripts/quickstart.sh TEXT      on a text of your own, UTF-8, 300 kB at least; its last sixteenth is for validation
-# What is there already is kept: a second call shows the result again, one that was stopped goes on.
+# Finished work is kept: a second call shows the result again, and a stopped one continues.
 set -euo pipefail
 text=${1:+$(realpath "$1")}
 [ -z "$text" ] || [ -f "$text" ] || { echo "$1: there is no such file" >&2; exit 2; }
@@ -22,7 +22,7 @@ built=$SECONDS
 if [ -n "$text" ]; then  # what is kept is this text's
   now=$(cksum <"$text")
   if [ -e "$work" ] && [ "$(cat "$work/cksum" 2>/dev/null)" != "$now" ]; then
-    echo "== $work is of another text of this name, and is made anew"
+    echo "== $work belongs to another text of this name; starting again"
     rm -r "$work"
   fi
   mkdir -p "$work"
@@ -47,7 +47,7 @@ fi
 echo "== configs/compare_quickstart.json: two variants, three seeds, the same tokens for all"
 $saslm compare configs/compare_quickstart.json --run-dir "$work/compare" --set "data.train=$PWD/$work/data/train_*.bin" \
   --set "data.val=$PWD/$work/data/val_*.bin" >"$work/table.txt" ||
-  { code=$?; echo "to start anew: rm -r $work" >&2; exit $code; }
+  { code=$?; echo "to start again: rm -r $work" >&2; exit $code; }
 trained=$SECONDS
 prompt="And God said"
 [ -z "$text" ] || prompt=$(sed -n '2s/^\(.\{1,24\}\).*/\1/p' "$work/val.txt")

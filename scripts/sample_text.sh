@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real text that every machine has: the King James Bible (Debian's bible-kjv, public domain, 4.1 MB), references
+# Makes a sample text for every machine: the King James Bible (Debian's bible-kjv, public domain, 4.1 MB), references
 # stripped, as FOLDER/train.txt and FOLDER/val.txt; the last 240 kB are for validation.
 set -euo pipefail
 folder=${1:?usage: scripts/sample_text.sh FOLDER}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what saslm is built from, by name, from the distribution (Debian 12 or newer, Ubuntu 22.04 or newer).
-#   scripts/setup.sh [--program]      --program: without what only tests, or ranks under mpirun, need
+# Installs the packages that saslm needs from the distribution (Debian 12 or newer, Ubuntu 22.04 or newer).
+#   scripts/setup.sh [--program]      --program: without the packages for tests and for ranks under mpirun
 set -euo pipefail
 cd "$(dirname "$0")"
 

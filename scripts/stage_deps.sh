@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Gathers what a machine with a GPU but without a network or a package manager needs to build and check saslm there:
-# the libraries as the distribution's packages (30 MB, 20 of them ICU), and text to train on. Run here, copy FOLDER along, and there
-# scripts/gpu_check.sh --deps FOLDER unpacks and uses it. That machine's C library must be at least as new as this one's.
-# NCCL is not gathered (218 MB, 189 MB compressed): where CUDA or PyTorch brings it, gpu_check.sh finds it.
+# Collects what a GPU machine without network or package manager needs to build and test saslm: the libraries as the
+# distribution's packages (30 MB, 20 of them ICU), and text to train on. Run here, copy FOLDER along, and there
+# scripts/gpu_check.sh --deps FOLDER unpacks and uses it. That machine's C library must be at least as new as this
+# one's. NCCL is not included (218 MB, 189 MB compressed): where CUDA or PyTorch brings it, gpu_check.sh finds it.
 #   scripts/stage_deps.sh [FOLDER]    default: build_deps
 set -euo pipefail
 cd "$(dirname "$0")/.."

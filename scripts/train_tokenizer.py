@@ -4,7 +4,7 @@
     scripts/train_tokenizer.py --input book1.txt book2.txt --vocab-size 8192 --out tokenizer.json
 
 All 256 bytes are in its vocabulary, so any text comes back from its ids; <|endoftext|> has the highest id and stands
-between documents. Lines that are the separator alone are not trained on. Needs the pip package `tokenizers`.
+between documents. Lines that consist of the separator are not trained on. Needs the pip package `tokenizers`.
 """
 import argparse
 import sys
@@ -17,18 +17,18 @@ PATTERNS = {
               r"|\s*[\r\n]+|\s+(?!\S)|\s+",
 }
 BOUNDARY = "<|endoftext|>"
-CHUNK = 1 << 16  # characters handed to the trainer together; pieces across two chunks are cut
+CHUNK = 1 << 16  # characters passed to the trainer at once; pieces across two chunks are split
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input", nargs="+", required=True, type=Path, help="text files, UTF-8")
-    parser.add_argument("--vocab-size", type=int, default=8192, help="tokens in all (default %(default)s)")
+    parser.add_argument("--vocab-size", type=int, default=8192, help="size of the vocabulary (default %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("tokenizer.json"), help="default %(default)s")
-    parser.add_argument("--pattern", choices=PATTERNS, default="gpt2", help="how text is cut into pieces")
-    parser.add_argument("--separator", default=BOUNDARY, help="lines of this text alone are left out")
+    parser.add_argument("--pattern", choices=PATTERNS, default="gpt2", help="how text is split into pieces")
+    parser.add_argument("--separator", default=BOUNDARY, help="lines that consist of this text are omitted")
     parser.add_argument("--special", nargs="*", default=[], help="more special tokens, besides " + BOUNDARY)
-    parser.add_argument("--min-frequency", type=int, default=2, help="a rarer pair is not merged")
+    parser.add_argument("--min-frequency", type=int, default=2, help="rarer pairs are not merged")
     args = parser.parse_args()
     least = 256 + 1 + len(args.special)
     if args.vocab_size < least:

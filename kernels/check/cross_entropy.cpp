@@ -10,6 +10,9 @@ void CrossEntropy<T>::check() const {
   const ShapeCheck c("cross_entropy");
   c.mat("logits", logits, logits.rows, logits.cols);
   if (logits.cols <= 0) c.fail("logits", "have at least one column, has 0");
+  if (pad < 0 || pad >= logits.cols)
+    c.fail("pad",
+           "leave columns of the logits' " + std::to_string(logits.cols) + ", is " + std::to_string(pad));
   c.vec("targets", targets, logits.rows);
   c.vec("loss", loss, logits.rows);
 }

@@ -51,7 +51,7 @@ double exp_sum(T* z, int64_t V, T max) {
 
 template <class T>
 void row(const CrossEntropy<T>& a, int64_t n) {
-  const int64_t V = a.logits.cols;
+  const int64_t V = a.vocab();
   T* const z = a.logits[n];
   T& at_target = z[a.targets[n]];
   const double target_logit = double(at_target);
@@ -62,6 +62,7 @@ void row(const CrossEntropy<T>& a, int64_t n) {
   const T factor = T(a.scale / sum);
   each_vector<T>(V, [&](int64_t v, auto count) { store(z + v, load(z + v, count) * factor, count); });
   at_target -= T(a.scale);
+  std::fill(z + V, z + a.logits.cols, T(0));
 }
 
 }  // namespace

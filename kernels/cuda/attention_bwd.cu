@@ -82,10 +82,6 @@ struct Shared {
   } last;  // of the key block: the last query that sees all of it, and that sees the split's next block
 };
 
-// Fragments of a product over 16 keys a warp.
-template <int N>
-using Strip = float[1][N / 8][4];
-
 template <class T>
 __device__ __forceinline__ void load_queries(Shared<T>& shared, int stage, int first) {
   const Head& head = shared.head;
@@ -163,8 +159,8 @@ struct QueryGradient {
 // dk or dv of a warp's 16 keys: to `out`, or to this unit's partial, which its first head sets and others add
 // to.
 template <int N>
-__device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial, bool add, const Strip<N>& x,
-                                          int key, float factor) {
+__device__ __forceinline__ void put_strip(const Rows<bf16>& out, float* partial, bool add,
+                                          const float (&x)[1][N / 8][4], int key, float factor) {
   SIMT_UNROLL
   for (int half = 0; half < 2; ++half) {
     const int row = key + warp_of_block() * 16 + row_of(0, 2 * half);
@@ -205,8 +201,8 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
   load_tile<kKeys, D, T::kThreads>(shared.v, head.v, key, by_words);
   load_queries(shared, 0, key);
 
-  Strip<E> dk = {};
-  Strip<D> dv = {};
+  float dk[1][E / 8][4] = {};  // fragments of a product over 16 keys a warp
+  float dv[1][D / 8][4] = {};
   // Keys of the block that none of these queries sees any more: the first ones.
   const auto unseen = [&](int first) {
     return first <= shared.last.whole ? 0 : head.mask.first(first) - key;

@@ -112,7 +112,8 @@ __global__ void __launch_bounds__(kThreads, 2) cross_entropy_kernel(CrossEntropy
   ExpSum* const warps = simt::dyn_smem<ExpSum>();
   T* const kept = reinterpret_cast<T*>(warps + kWarps);
   T* const logits = a.logits[blockIdx.x];
-  const PackedRow<T> row(logits, int(a.logits.cols));
+  const int V = int(a.logits.cols - a.pad);
+  const PackedRow<T> row(logits, V);
   const int me = int(threadIdx.x), held = min(row.packs, capacity);
   const int target = a.targets[blockIdx.x];  // used when the packs have come: nothing waits before them
   T edge_logit{};
@@ -150,6 +151,7 @@ __global__ void __launch_bounds__(kThreads, 2) cross_entropy_kernel(CrossEntropy
   each_streamed(row, held, write);
   if (me < row.edges)
     logits[row.edge(me)] = T(factor * sum.share(edge[0]) - (row.edge(me) == target ? scale : 0.0f));
+  for (int v = V + me; v < int(a.logits.cols); v += kThreads) logits[v] = T(0.0f);
 }
 
 }  // namespace
@@ -158,7 +160,7 @@ template <class T>
 void cross_entropy(Stream stream, const CrossEntropy<T>& a) {
   a.check();
   if (a.logits.rows == 0) return;
-  const int capacity = int(min(a.logits.cols / kPack<T>, int64_t{kHeldBytes / 16}));
+  const int capacity = int(min(a.vocab() / kPack<T>, int64_t{kHeldBytes / 16}));
   simt::launch(cross_entropy_kernel<T>, a.logits.rows, kThreads, kTotalsBytes + size_t(capacity) * 16, stream,
                a, capacity);
 }

@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
         b.load(block_lines<B>(s, 2 * k) + line, block_lines<B>(s, 2 * k + 1) + line, B::Mid::kPitch, at.lane);
       });
       at.renew();
-      Sums<B::kTiles, B::kHeadBlocks> dz2 = {};
+      float dz2[B::kTiles][B::kHeadBlocks][4] = {};
       widths_back<D, B>(s, at, dz2);
       simt::block_sync();  // Z2 and dZ3 have been read
       store_lines<false>(s.z2[at.token()] + B::Mid::kFirst + at.position() * B::Mid::kPitch, B::Mid::kPitch,

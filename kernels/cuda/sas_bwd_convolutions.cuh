@@ -16,7 +16,7 @@ __device__ __forceinline__ constexpr int mirrored(int block) {
 // sum[positions][Mid] += conv2^T(dZ2)
 template <class D, class B>
 __device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Place<B>& at,
-                                           Sums<B::kTiles, B::kHeadBlocks>& sum) {
+                                           float (&sum)[B::kTiles][B::kHeadBlocks][4]) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
   const bf16* const lines = s.z2[at.token()] + at.position() * Mid::kPitch;
@@ -44,7 +44,7 @@ __device__ __forceinline__ void conv2_back(const typename B::Shared& s, const Pl
 template <class D, class B>
 __device__ __forceinline__ void lines_back(typename B::Shared& s, const Place<B>& at) {
   using Mid = typename B::Mid;
-  Sums<B::kTiles, B::kHeadBlocks> dz1 = {};
+  float dz1[B::kTiles][B::kHeadBlocks][4] = {};
   conv2_back<D, B>(s, at, dz1);
   const int here = Mid::kFirst + at.position() * Mid::kPitch;
   const int own = here + at.lane / 4 * Mid::kPitch + at.lane % 4 * 2;
@@ -76,7 +76,7 @@ __device__ __forceinline__ void conv1_back(typename B::Shared& s, const SasBwd<b
   using Span = typename Mid::Span;
   using InSpan = typename B::In::Span;
   constexpr int M = int(ceil_div(D::kIn, 16)), N = B::kTiles * 2;
-  Sums<M, N> dx = {};
+  float dx[M][N][4] = {};
   const bf16* const lines = s.dz1(at.token()) + at.position() * Mid::kPitch;
   SIMT_UNROLL
   for (int step = 0; step < Span::kSteps; ++step) {
@@ -114,7 +114,7 @@ struct UnitSums {
   static constexpr int kEach = B::Units::kEach, kColumns = B::kHeadBlocks;
 
   // sum += in^T d_out over all positions of the group.
-  static __device__ __forceinline__ void add(Sums<kEach, kColumns>& sum, int unit, const bf16* in,
+  static __device__ __forceinline__ void add(float (&sum)[kEach][kColumns][4], int unit, const bf16* in,
                                              const bf16* d_out, int lane) {
     int offset[kEach];
     SIMT_UNROLL
@@ -141,7 +141,7 @@ struct UnitSums {
       }
   }
 
-  static __device__ __forceinline__ void store(const Sums<kEach, kColumns>& sum, int unit, float* w,
+  static __device__ __forceinline__ void store(const float (&sum)[kEach][kColumns][4], int unit, float* w,
                                                float* bias, const SasShape& s, int64_t channels, int lane) {
     const int missing = (D::kTaps - int(s.K)) / 2;
     SIMT_UNROLL

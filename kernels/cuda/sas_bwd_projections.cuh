@@ -16,7 +16,7 @@ template <class D, class B>
 __device__ __forceinline__ void project(typename B::Shared& s, const Place<B>& at,
                                         uint32_t (&positive)[B::kRowTiles]) {
   using W = typename B::Weights;
-  Sums<B::kRowTiles, B::kColumns> z3;
+  float z3[B::kRowTiles][B::kColumns][4];
   start_sums(z3, s.w.proj1_b + at.column(), at.lane);
   SIMT_UNROLL
   for (int k = 0; k < D::kD; k += 16) {
@@ -52,7 +52,7 @@ __device__ __forceinline__ void project_back(const typename B::Shared& s, const 
   using W = typename B::Weights;
   SIMT_UNROLL
   for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
-    Sums<B::kTilesAtOnce, B::kColumns> branch = {};
+    float branch[B::kTilesAtOnce][B::kColumns][4] = {};
     SIMT_UNROLL
     for (int k = 0; k < D::kE; k += 16) {
       Columns<B::kColumns> b;
@@ -102,8 +102,8 @@ __device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>&
 
 // sum += d_out^T in over all rows; in(b, k) loads rows 16k .. 16k+15 of the inputs.
 template <class D, class B, int N, class In>
-__device__ __forceinline__ void add_linear(Sums<B::kOutTiles, N>& sum, const bf16* d_out, const Place<B>& at,
-                                           In in) {
+__device__ __forceinline__ void add_linear(float (&sum)[B::kOutTiles][N][4], const bf16* d_out,
+                                           const Place<B>& at, In in) {
   for (int k = 0; k < B::kRows / 16; ++k) {
     Columns<N> b;
     in(b, k);
@@ -122,7 +122,7 @@ __device__ __forceinline__ void add_linear(Sums<B::kOutTiles, N>& sum, const bf1
 // dZ2 = dZ3 W1, transposed: positions by heads, of this warp's token and positions.
 template <class D, class B>
 __device__ __forceinline__ void widths_back(const typename B::Shared& s, const Place<B>& at,
-                                            Sums<B::kTiles, B::kHeadBlocks>& dz2) {
+                                            float (&dz2)[B::kTiles][B::kHeadBlocks][4]) {
   using W = typename B::Weights;
   SIMT_UNROLL
   for (int k = 0; k < D::kE; k += 16) {

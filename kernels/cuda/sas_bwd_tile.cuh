@@ -82,9 +82,9 @@ struct Place {
 // What a thread sums over the whole partition.
 template <class D, class B>
 struct Partial {
-  Sums<B::Units::kEach, B::kHeadBlocks> conv = {};
-  Sums<B::kOutTiles, B::kColumns> proj2 = {};
-  Sums<B::kOutTiles, B::kInColumns> proj1 = {};
+  float conv[B::Units::kEach][B::kHeadBlocks][4] = {};
+  float proj2[B::kOutTiles][B::kColumns][4] = {};
+  float proj1[B::kOutTiles][B::kInColumns][4] = {};
   float proj1_b[B::kColumns][2] = {}, proj2_b[B::kColumns][2] = {};
 };
 
@@ -126,7 +126,7 @@ template <class D, class B>
 __device__ __forceinline__ void recompute(typename B::Shared& s, const Place<B>& at) {
   using In = typename B::In;
   using Mid = typename B::Mid;
-  Sums<B::kTiles, B::kHeadBlocks> z;
+  float z[B::kTiles][B::kHeadBlocks][4];
   start_sums(z, s.w.conv1_b, at.lane);
   convolve<In>(z, s.x[at.token()] + at.position() * In::kPitch, s.w.conv1, at.lane);
   const int here = Mid::kFirst + at.position() * Mid::kPitch;

@@ -3,8 +3,8 @@
 // A block is persistent, holds all weights in shared memory and has up to 8 warps. A warp takes two tokens
 // from x to y on its own, so that no warp waits for another: while one is in its epilogue another multiplies.
 //   convolutions   one token at a time; Z1 stays in registers in float and conv2 accumulates onto it
-//   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from the registers that Z3
-//   is in y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
+//   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from registers
+//   y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
 // x is copied ahead by cp.async while the two tokens before are computed.
 //
 // Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4 ns), 1680
@@ -59,7 +59,7 @@ __device__ __forceinline__ void convolutions(bf16* lines, const typename Forward
   using F = Forward<Dims>;
   const int lane =
       simt::launder(simt::lane_id());  // no registers are kept for addresses from one stage to the next
-  Sums<Dims::kD / 16, Dims::kMid / 8> sum;
+  float sum[Dims::kD / 16][Dims::kMid / 8][4];
   start_sums(sum, w.conv1_b, lane);
   convolve<typename F::In>(sum, lines, w.conv1, lane);
   simt::warp_sync();
@@ -93,7 +93,7 @@ __device__ __forceinline__ void projections(const SasFwd<bf16>& a, const typenam
   const auto block_lines = [&](int block) {
     return own.lines[block / F::kHeadBlocks] + F::Mid::kFirst + block % F::kHeadBlocks * 8;
   };
-  Sums<M, N> z3;
+  float z3[M][N][4];
   start_sums(z3, s.w.proj1_b, lane);
   SIMT_UNROLL
   for (int k = 0; k < Dims::kD; k += 16) {

@@ -6,8 +6,7 @@
 // stage is one small product in which a thread has 4 x 4 results. Weights are read from the caches. Bound by
 // shared memory and L2: some 20 times the time of the tensor-core kernels.
 //
-//   lines   [channel][pitch]   K/2 zeros, D features, K/2 zeros; the pitch is odd, so that neighbouring
-//   channels
+//   lines   [channel][pitch]   K/2 zeros, D features, K/2 zeros; the pitch is odd: then neighbouring channels
 //                              fall into different banks
 //   rows    [head][E | 1]      of `chunk` heads at a time
 #include "kernels/cuda/sas_general.h"

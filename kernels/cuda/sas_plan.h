@@ -73,13 +73,14 @@ constexpr bool sas_bwd_takes(const SasSize& z, int tokens) {
   return z.d / 16 % (8 / tokens) == 0;
 }
 
-// The tensor-core kernel for sizes of run time (sas_wide.cu): what lies where, in elements of bf16. Lines are
-// as in sas_tile.cuh; channels, positions and heads are padded to whole fragments of 16.
+// The tensor-core kernel for sizes of run time (sas_wide_fwd.cu): what lies where, in elements of bf16. Lines
+// are as in sas_tile.cuh; channels are padded to blocks of 8, what a product sums over (positions, heads) to
+// steps of 16.
 struct SasWideLayout {
   int H, D, Hs, E, K, halo;
   bool projections;
-  int in, mid, positions;  // channels of x's lines and of the others, which is also the heads of rows; D
-  int outputs;             // rows of the convolutions' weights: Hs, to a multiple of 8
+  int in, mid;           // channels of x's lines and of the others
+  int positions, heads;  // of lines and of rows: multiples of 16
   int x_pitch, pitch, conv1_pitch, conv2_pitch, proj1_pitch, row_pitch;
   int conv1, conv2, proj1, proj2, weights;  // where they begin; all of them
   int x, r1, z2, dy, r3, token;             // in a token; all of it. dZ1's lines take dy's place
@@ -89,6 +90,7 @@ struct SasWideLayout {
   constexpr static bool takes(const SasShape& s) {
     return s.convs && (!s.projections || s.E % 16 == 0) && s.tokens <= 1 << 30;
   }
+  constexpr static int conv_pitch(int channels, int taps) { return int(round_up(channels * taps, 16)) + 8; }
   constexpr SasWideLayout(const SasShape& s, bool backward)
       : H(int(s.H)),
         D(int(s.D)),
@@ -97,29 +99,29 @@ struct SasWideLayout {
         K(int(s.K)),
         halo(K / 2),
         projections(s.projections),
-        in(int(round_up(s.H, 16))),
-        mid(int(round_up(s.Hs, 16))),
+        in(int(round_up(s.H, 8))),
+        mid(int(round_up(s.Hs, 8))),
         positions(int(round_up(s.D, 16))),
-        outputs(int(round_up(s.Hs, 8))),
-        x_pitch(in + 8),
-        pitch(mid + 8),
-        conv1_pitch(K * in + 8),
-        conv2_pitch(K * mid + 8),
+        heads(int(round_up(s.Hs, 16))),
+        x_pitch(line_pitch(in)),
+        pitch(line_pitch(mid)),
+        conv1_pitch(conv_pitch(in, K)),
+        conv2_pitch(conv_pitch(mid, K)),
         proj1_pitch(positions + 8),
         row_pitch(E + 8),
         conv1(0),
-        conv2(outputs * conv1_pitch),
-        proj1(conv2 + outputs * conv2_pitch),
+        conv2(mid * conv1_pitch),
+        proj1(conv2 + mid * conv2_pitch),
         proj2(proj1 + (projections ? E * proj1_pitch : 0)),
         weights(proj2 + (projections ? E * row_pitch : 0)),
         x(0),
-        r1((positions + 2 * halo) * x_pitch),
+        r1((positions + 2 * halo) * x_pitch + 8),
         z2(r1 + lines()),
         dy(z2 + lines()),
         r3(dy + (backward ? std::max(rows(), lines()) : 0)),
         token(r3 + rows()) {}
-  constexpr int lines() const { return (positions + 2 * halo) * pitch; }
-  constexpr int rows() const { return projections ? mid * row_pitch : 0; }
+  constexpr int lines() const { return (positions + 2 * halo) * pitch + 8; }
+  constexpr int rows() const { return projections ? heads * row_pitch : 0; }
   constexpr int biases() const { return 2 * mid + (projections ? 2 * E : 0); }  // in float
   constexpr size_t bytes(int tokens) const {
     return size_t(2) * size_t(weights + tokens * token) + size_t(4) * size_t(biases());

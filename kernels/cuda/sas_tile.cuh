@@ -113,12 +113,11 @@ __device__ __forceinline__ void load_weights(SasWeights<Dims, InSpan, MidSpan>& 
   }
 }
 
-// Sums of a warp: M x N tiles of 16 x 8. Lane 4g+t has rows g and g+8, columns 2t and 2t+1 of each.
-template <int M, int N>
-using Sums = float[M][N][4];
+// Sums of a warp, float[M][N][4]: M x N tiles of 16 x 8. Lane 4g+t has rows g and g+8, columns 2t and 2t+1 of
+// each. They have no name of their own: nvcc 12.0 ends in an internal error at an alias template for arrays.
 
 template <int M, int N>
-__device__ __forceinline__ void start_sums(Sums<M, N>& sum, const float* column_bias, int lane) {
+__device__ __forceinline__ void start_sums(float (&sum)[M][N][4], const float* column_bias, int lane) {
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) {
     const float2 b = simt::ldv<float2>(column_bias + n * 8 + lane % 4 * 2);
@@ -131,7 +130,7 @@ __device__ __forceinline__ void start_sums(Sums<M, N>& sum, const float* column_
 }
 
 template <int M, int N>
-__device__ __forceinline__ void add_bias(Sums<M, N>& sum, const float* column_bias, int lane) {
+__device__ __forceinline__ void add_bias(float (&sum)[M][N][4], const float* column_bias, int lane) {
   SIMT_UNROLL
   for (int n = 0; n < N; ++n) {
     const float2 b = simt::ldv<float2>(column_bias + n * 8 + lane % 4 * 2);
@@ -206,7 +205,7 @@ __device__ __forceinline__ void multiply(float (*sum)[4], const uint32_t (&a)[4]
 // sum[positions of m tiles][Out channels] += conv(lines); `lines` is the row of the first position's first
 // tap.
 template <class Lines, int M, int N>
-__device__ __forceinline__ void convolve(Sums<M, N>& sum, const bf16* lines, const bf16* w, int lane) {
+__device__ __forceinline__ void convolve(float (&sum)[M][N][4], const bf16* lines, const bf16* w, int lane) {
   using Span = typename Lines::Span;
   SIMT_UNROLL
   for (int step = 0; step < Span::kSteps; ++step) {
@@ -234,7 +233,7 @@ __device__ __forceinline__ void store_tile(bf16* rows, int pitch, const float (&
   }
 }
 template <bool Relu, int M, int N>
-__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const Sums<M, N>& sum, int lane) {
+__device__ __forceinline__ void store_lines(bf16* lines, int pitch, const float (&sum)[M][N][4], int lane) {
   SIMT_UNROLL
   for (int m = 0; m < M; ++m) store_tile<Relu>(lines + m * 16 * pitch, pitch, sum[m], lane);
 }

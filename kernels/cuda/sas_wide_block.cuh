@@ -1,137 +1,49 @@
-// Products of a block over matrices in its shared memory whose sizes are those of run time: a warp takes
-// units of up to 2 x 4 fragments (16 x 8 each), and gives each pair of neighbouring results to whoever asked.
+// A block of the SAS kernel for sizes of run time: what lies where in its shared memory, and the stages that
+// forward and backward share.
 #pragma once
 #include "kernels/cuda/sas_plan.h"
-#include "kernels/cuda/sas_tile.cuh"
+#include "kernels/cuda/sas_wide_product.cuh"
 
 namespace saslm::cuda::wide {
 
-constexpr int kWarps = 8, kThreads = kWarps * kWarp;
-constexpr int kDown = 2, kAcross = 4;  // fragments of a unit
-
-struct Unit {
-  float sum[kDown][kAcross][4] = {};
-  int m, down;      // first tile of 16 rows, and how many
-  int n[kAcross];   // tiles of 8 columns
-  unsigned across;  // a bit for each that is there
+// Which rows in global memory can be read and written by words: two features, or a whole vector of eight.
+struct Access {
+  bool x_words, y_words, y_vectors, rope_words;
 };
 
-// k goes `outer` times over `inner` steps of 16; what lies between them in a and in b. At step `half` of the
-// inner ones the upper 8 rows of a transposed b are not there: a has zeros for them.
-struct Steps {
-  int outer = 1, inner = 1, a_outer = 0, a_inner = 0, b_outer = 0, b_inner = 0, half = -1;
+// Rows of two features, or of so many, can be read as one value.
+template <int kFeatures, class X>
+bool rows_of(const Heads<X>& x) {
+  const auto whole = [](int64_t n) { return n % kFeatures == 0; };
+  return reinterpret_cast<uintptr_t>(x.data) % (2 * kFeatures) == 0 && whole(x.D) && whole(x.b_stride) &&
+         whole(x.t_stride) && whole(x.h_stride);
+}
+template <int kFeatures>
+bool rows_of(const RopeTable<const bf16>& rope) {
+  const auto one = [](const Mat<const bf16>& m) {
+    return reinterpret_cast<uintptr_t>(m.data) % (2 * kFeatures) == 0 && m.stride % kFeatures == 0;
+  };
+  return !rope.cos || (one(rope.cos) && one(rope.sin));
+}
+template <class X, class Y>
+Access access_of(const Heads<X>& x, const Heads<Y>& y, const RopeTable<const bf16>& rope) {
+  return {.x_words = rows_of<2>(x),
+          .y_words = rows_of<2>(y),
+          .y_vectors = rows_of<8>(y) && rows_of<8>(rope),
+          .rope_words = rows_of<2>(rope)};
+}
+
+// Tokens one after the other as (batch, position) of T positions.
+struct TokenPlace {
+  int b, position;
+
+  __device__ __forceinline__ TokenPlace(int token, int T) : b(token / T), position(token % T) {}
 };
 
-template <bool kA, bool kB, bool kFull>
-__device__ __forceinline__ void add_steps(Unit& u, const bf16* const (&from_a)[kDown],
-                                          const bf16* const (&from_b)[kAcross / 2], int upper,
-                                          const Steps& steps) {
-  SIMT_ROLLED
-  for (int o = 0; o < steps.outer; ++o) {
-    int at_a = o * steps.a_outer, at_b = o * steps.b_outer;
-    SIMT_ROLLED
-    for (int i = 0; i < steps.inner; ++i, at_a += steps.a_inner, at_b += steps.b_inner) {
-      uint32_t a[kDown][4];
-      SIMT_UNROLL
-      for (int m = 0; m < kDown; ++m) {
-        if (!kFull && m >= u.down) continue;
-        if constexpr (kA)
-          simt::ldmatrix_x4_trans(a[m], from_a[m] + at_a);
-        else
-          simt::ldmatrix_x4(a[m], from_a[m] + at_a);
-      }
-      const int of_b = at_b + (kB && i == steps.half ? 0 : upper);
-      SIMT_UNROLL
-      for (int n = 0; n < kAcross; n += 2) {
-        if (!kFull && (u.across >> n & 1) == 0) continue;
-        uint32_t b[4];
-        if constexpr (kB)
-          simt::ldmatrix_x4_trans(b, from_b[n / 2] + of_b);
-        else
-          simt::ldmatrix_x4(b, from_b[n / 2] + of_b);
-        SIMT_UNROLL
-        for (int m = 0; m < kDown; ++m) {
-          if (!kFull && m >= u.down) continue;
-          simt::mma_m16n8k16(u.sum[m][n], a[m], b[0], b[1]);
-          if (kFull || (u.across >> n & 2) != 0) simt::mma_m16n8k16(u.sum[m][n + 1], a[m], b[2], b[3]);
-        }
-      }
-    }
-  }
-}
-
-// u.sum += a b. A fragment of a is stored [m][k], or [k][m] (kA), from a(tile) on; of b [n][k], or [k][n]
-// (kB), from b(tile) on.
-template <bool kA, bool kB, class A, class B>
-__device__ __forceinline__ void add(Unit& u, A a, int a_pitch, B b, int b_pitch, const Steps& steps) {
-  const int lane = simt::lane_id();
-  const int in_a =
-      kA ? lane / 8 % 2 * 8 + (lane / 16 * 8 + lane % 8) * a_pitch : lane % 16 * a_pitch + lane / 16 * 8;
-  const int in_b = lane % 8 * b_pitch + (kB ? 0 : lane / 8 % 2 * 8),
-            upper = kB ? lane / 8 % 2 * 8 * b_pitch : 0;
-  const bf16 *from_a[kDown], *from_b[kAcross / 2];  // of b two tiles, one by each half of the warp
-  SIMT_UNROLL
-  for (int m = 0; m < kDown; ++m) from_a[m] = a(m < u.down ? u.m + m : u.m) + in_a;
-  SIMT_UNROLL
-  for (int n = 0; n < kAcross; n += 2) {
-    const int low = (u.across >> n & 1) != 0 ? u.n[n] : u.n[0];
-    from_b[n / 2] = b(lane >= 16 && (u.across >> n & 2) != 0 ? u.n[n + 1] : low) + in_b;
-  }
-  if (u.down == kDown && u.across == (1u << kAcross) - 1)
-    add_steps<kA, kB, true>(u, from_a, from_b, upper, steps);
-  else
-    add_steps<kA, kB, false>(u, from_a, from_b, upper, steps);
-}
-
-// f(unit) for every unit of so many tiles, dealt to the warps: the same always to the same.
-template <class F>
-__device__ __forceinline__ void each_unit(int m_tiles, int n_tiles, F f) {
-  const int across = int(ceil_div(n_tiles, kAcross)), units = int(ceil_div(m_tiles, kDown)) * across;
-  SIMT_ROLLED
-  for (int i = simt::warp_id(); i < units; i += kWarps) {
-    Unit u;
-    u.m = i / across * kDown, u.down = min(kDown, m_tiles - u.m);
-    const int n = i % across * kAcross;
-    SIMT_UNROLL
-    for (int k = 0; k < kAcross; ++k) u.n[k] = n + k;
-    u.across = (1u << min(kAcross, n_tiles - n)) - 1;
-    f(u);
-  }
-}
-// The same where tile n and tile n + n_tiles, which rope turns together, are to be in one unit: two of each.
-template <class F>
-__device__ __forceinline__ void each_unit_of_halves(int m_tiles, int n_tiles, F f) {
-  const int across = int(ceil_div(n_tiles, 2)), units = int(ceil_div(m_tiles, kDown)) * across;
-  SIMT_ROLLED
-  for (int i = simt::warp_id(); i < units; i += kWarps) {
-    Unit u;
-    u.m = i / across * kDown, u.down = min(kDown, m_tiles - u.m);
-    const int n = i % across * 2;
-    SIMT_UNROLL
-    for (int k = 0; k < kAcross; ++k) u.n[k] = n + k % 2 + k / 2 * n_tiles;
-    u.across = n + 1 < n_tiles ? 15 : 5;
-    f(u);
-  }
-}
-
-// give(tile of rows, row in it, tile of columns, column in it, and two results: this column and the next).
-template <class Give>
-__device__ __forceinline__ void each_result(const Unit& u, Give give) {
-  const int row = simt::lane_id() / 4, column = simt::lane_id() % 4 * 2;
-  SIMT_UNROLL
-  for (int m = 0; m < kDown; ++m) SIMT_UNROLL
-  for (int n = 0; n < kAcross; ++n) {
-    if (m >= u.down || (u.across >> n & 1) == 0) continue;
-    give(u.m + m, row, u.n[n], column, u.sum[m][n][0], u.sum[m][n][1]);
-    give(u.m + m, row + 8, u.n[n], column, u.sum[m][n][2], u.sum[m][n][3]);
-  }
-}
-
-// What a block has in shared memory: weights, biases, then its tokens.
 struct Block {
   const SasWideLayout& at;
   bf16* weights;
-  float* biases;  // conv1, conv2, proj1, proj2
+  float* biases;  // conv1, conv1 + conv2, proj1, proj1 + proj2: each as it is added to sums
   bf16* tokens;
 
   __device__ __forceinline__ explicit Block(const SasWideLayout& layout)
@@ -139,15 +51,20 @@ struct Block {
         weights(simt::dyn_smem<bf16>()),
         biases(reinterpret_cast<float*>(weights + layout.weights)),
         tokens(reinterpret_cast<bf16*>(biases + layout.biases())) {}
-  __device__ __forceinline__ float conv1_b(int o) const { return biases[o]; }
-  __device__ __forceinline__ float conv2_b(int o) const { return biases[at.mid + o]; }
-  __device__ __forceinline__ float proj1_b(int e) const { return biases[2 * at.mid + e]; }
-  __device__ __forceinline__ float proj2_b(int e) const { return biases[2 * at.mid + at.E + e]; }
-  __device__ __forceinline__ int position_tiles() const { return at.positions / 16; }
-  __device__ __forceinline__ int head_tiles() const { return at.mid / 16; }
-  // The pair of channels `c` of position `p` of a token's lines.
+  __device__ __forceinline__ const float* conv1_b() const { return biases; }
+  __device__ __forceinline__ const float* both_conv_b() const { return biases + at.mid; }
+  __device__ __forceinline__ const float* proj1_b() const { return biases + 2 * at.mid; }
+  __device__ __forceinline__ const float* both_proj_b() const { return biases + 2 * at.mid + at.E; }
+  __device__ __forceinline__ int position_blocks() const { return int(ceil_div(at.D, 8)); }
+  __device__ __forceinline__ int head_blocks() const { return at.mid / 8; }
+  __device__ __forceinline__ int position_steps() const { return at.positions / 16; }
+  __device__ __forceinline__ int head_steps() const { return at.heads / 16; }
+  // Channel c of position p of a token's lines.
   __device__ __forceinline__ bf16* line(int token, int lines, int p, int c) const {
     return tokens + token * at.token + lines + (p + at.halo) * at.pitch + c;
+  }
+  __device__ __forceinline__ bf16* row(int token, int rows, int head) const {
+    return tokens + token * at.token + rows + head * at.row_pitch;
   }
 
   // A barrier must pass before they are read.
@@ -156,13 +73,11 @@ struct Block {
     simt::block_sync();
     load_conv(weights + at.conv1, at.conv1_pitch, w.conv1_w, at.H, at.in);
     load_conv(weights + at.conv2, at.conv2_pitch, w.conv2_w, at.Hs, at.mid);
-    load_bias(biases, w.conv1_b, at.mid);
-    load_bias(biases + at.mid, w.conv2_b, at.mid);
+    load_biases(biases, at.mid, w.conv1_b, w.conv2_b);
     if (at.projections) {
       load_linear(weights + at.proj1, at.proj1_pitch, w.proj1_w);
       load_linear(weights + at.proj2, at.row_pitch, w.proj2_w);
-      load_bias(biases + 2 * at.mid, w.proj1_b, at.E);
-      load_bias(biases + 2 * at.mid + at.E, w.proj2_b, at.E);
+      load_biases(biases + 2 * at.mid, at.E, w.proj1_b, w.proj2_b);
     }
   }
   // w[o][i*K + j] to [o][(j, i)].
@@ -177,25 +92,59 @@ struct Block {
     for (int i = int(threadIdx.x); i < int(w.rows * w.cols); i += kThreads)
       to[i / int(w.cols) * to_pitch + i % int(w.cols)] = w[i / int(w.cols)][i % int(w.cols)];
   }
+  __device__ __forceinline__ void load_biases(float* to, int size, const Vec<const bf16>& first,
+                                              const Vec<const bf16>& second) const {
+    for (int i = int(threadIdx.x); i < int(first.size); i += kThreads)
+      to[i] = float(first[i]), to[size + i] = float(first[i]) + float(second[i]);
+  }
 
   // Heads of x, or of dy where nothing follows the convolutions, to lines; zeros for tokens that are not
   // there.
   __device__ __forceinline__ void load_lines(int lines, int line_pitch, const Heads<const bf16>& from,
-                                             const RopeTable<const bf16>& rope, int first, int count,
-                                             int end) const {
+                                             const RopeTable<const bf16>& rope, int first, int count, int end,
+                                             bool by_words) const {
+    if (by_words && !rope.cos)
+      load_lines_by_words(lines, line_pitch, from, first, count, end);
+    else
+      load_lines_singly(lines, line_pitch, from, rope, first, count, end);
+  }
+  // Two positions of two heads at a time.
+  __device__ __forceinline__ void load_lines_by_words(int lines, int line_pitch,
+                                                      const Heads<const bf16>& from, int first, int count,
+                                                      int end) const {
+    const int pairs = (int(from.H) + 1) / 2, heads = int(from.H);
+    for (int row = simt::warp_id(); row < count * pairs; row += kWarps) {
+      const int t = row / pairs, h = row % pairs * 2, token = first + t;
+      const TokenPlace place(token, int(from.T));
+      const bf16* const low = from.at(place.b, place.position, h);
+      const bf16* const high = low + from.h_stride;
+      const bool one = token < end, two = one && h + 1 < heads;
+      bf16* const to = tokens + t * at.token + lines + at.halo * line_pitch + h;
+      for (int d = simt::lane_id() * 2; d < at.D; d += kWarp * 2) {
+        const uint32_t a = one ? simt::ldv<uint32_t>(low + d) : 0,
+                       b = two ? simt::ldv<uint32_t>(high + d) : 0;
+        bf16* const line = to + d * line_pitch;
+        simt::stv(line, (a & 0xffff) | b << 16);
+        simt::stv(line + line_pitch, a >> 16 | (b & 0xffff0000));
+      }
+    }
+  }
+  __device__ __forceinline__ void load_lines_singly(int lines, int line_pitch, const Heads<const bf16>& from,
+                                                    const RopeTable<const bf16>& rope, int first, int count,
+                                                    int end) const {
     const int heads = int(from.H), half = rope.cos ? int(from.D) / 2 : int(from.D);
     for (int row = simt::warp_id(); row < count * heads; row += kWarps) {
       const int t = row / heads, h = row % heads, token = first + t;
-      const int b = token / int(from.T), position = token % int(from.T);
+      const TokenPlace place(token, int(from.T));
       bf16* const to = tokens + t * at.token + lines + at.halo * line_pitch + h;
-      const bf16* const source = token < end ? from.at(b, position, h) : nullptr;
+      const bf16* const source = token < end ? from.at(place.b, place.position, h) : nullptr;
       for (int d = simt::lane_id(); d < half; d += kWarp) {
         const bf16 low = source ? source[d] : bf16(0.0f);
         if (!rope.cos) {
           to[d * line_pitch] = low;
           continue;
         }
-        const float2 turned = turn_back(source, rope, position, d, half);
+        const float2 turned = turn_back(source, rope, place.position, d, half);
         to[d * line_pitch] = bf16(turned.x), to[(d + half) * line_pitch] = bf16(turned.y);
       }
     }
@@ -209,69 +158,73 @@ struct Block {
     return {low * c + high * s, high * c - low * s};
   }
 
-  // u.sum += the convolution of lines, at `tile` of all tokens' positions.
-  __device__ __forceinline__ void convolve(Unit& u, int lines, int line_pitch, const bf16* w, int w_pitch,
+  // u.sum += the convolution of lines, at the unit's positions.
+  template <class U>
+  __device__ __forceinline__ void convolve(U& u, int lines, int line_pitch, const bf16* w, int w_pitch,
                                            int channels) const {
-    const int tiles = position_tiles();
+    const Steps whole{.outer = at.K,
+                      .inner = channels / 16,
+                      .a_outer = line_pitch,
+                      .a_inner = 16,
+                      .b_outer = channels,
+                      .b_inner = 16};
+    const Steps span{.inner = int(ceil_div(at.K * channels, 16)), .a_inner = 16, .b_inner = 16};
     add<false, false>(
-        u, [&](int m) { return tokens + m / tiles * at.token + lines + m % tiles * 16 * line_pitch; },
-        line_pitch, [&](int n) { return w + n * 8 * w_pitch; }, w_pitch,
-        {.outer = at.K,
-         .inner = channels / 16,
-         .a_outer = line_pitch,
-         .a_inner = 16,
-         .b_outer = channels,
-         .b_inner = 16});
+        u, [&](int t, int block) { return tokens + t * at.token + lines + block * 8 * line_pitch; },
+        line_pitch, [&](int n) { return w + n * 8 * w_pitch; }, w_pitch, channels % 16 == 0 ? whole : span);
   }
-  __device__ __forceinline__ void conv1(Unit& u) const {
+  template <class U>
+  __device__ __forceinline__ void conv1(U& u) const {
     convolve(u, at.x, at.x_pitch, weights + at.conv1, at.conv1_pitch, at.in);
   }
   // relu(Z1) of all tokens; zeros behind the last position, where conv2 finds its padding.
   __device__ __forceinline__ void relu_z1(int count) const {
-    const int tiles = position_tiles();
-    each_unit(count * tiles, at.outputs / 8, [&](Unit& u) {
+    struct To {
+      bf16* data;
+      bool there;
+    };
+    each_unit(count, position_blocks(), at.mid / 8, [&](auto& u) {
+      u.start(conv1_b());
       conv1(u);
-      each_result(u, [&](int m, int row, int n, int column, float x, float y) {
-        const int o = n * 8 + column, p = m % tiles * 16 + row;
-        const bool there = p < at.D;
-        simt::stv(line(m / tiles, at.r1, p, o), simt::pack_bf16(there ? relu(x + conv1_b(o)) : 0.0f,
-                                                                there ? relu(y + conv1_b(o + 1)) : 0.0f));
-      });
+      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+      each_result(
+          u,
+          [&](int t, int p) {
+            return To{line(t, at.r1, p, column), p < at.D};
+          },
+          [&](const To& to, int c, float x, float y) {
+            simt::stv(to.data + c, to.there ? simt::pack_relu_bf16(x, y) : 0);
+          });
     });
   }
   // Z2 = Z1 + conv2(relu(Z1)). Z1 is computed once more: it is a quarter of conv2, and is nowhere rounded.
   __device__ __forceinline__ void z2(int count) const {
-    const int tiles = position_tiles();
-    each_unit(count * tiles, at.outputs / 8, [&](Unit& u) {
+    each_unit(count, position_blocks(), at.mid / 8, [&](auto& u) {
+      u.start(both_conv_b());
       conv1(u);
       convolve(u, at.r1, at.pitch, weights + at.conv2, at.conv2_pitch, at.mid);
-      each_result(u, [&](int m, int row, int n, int column, float x, float y) {
-        const int o = n * 8 + column;
-        simt::stv(line(m / tiles, at.z2, m % tiles * 16 + row, o),
-                  simt::pack_bf16(x + conv1_b(o) + conv2_b(o), y + conv1_b(o + 1) + conv2_b(o + 1)));
-      });
+      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+      each_result(
+          u, [&](int t, int p) { return line(t, at.z2, p, column); },
+          [&](bf16* to, int c, float x, float y) { simt::stv(to + c, simt::pack_bf16(x, y)); });
     });
   }
   // u.sum += Z2 proj1^T; rows are heads.
-  __device__ __forceinline__ void proj1(Unit& u) const {
-    const int tiles = head_tiles();
+  template <class U>
+  __device__ __forceinline__ void proj1(U& u) const {
     add<true, false>(
-        u, [&](int m) { return line(m / tiles, at.z2, 0, m % tiles * 16); }, at.pitch,
+        u, [&](int t, int block) { return line(t, at.z2, 0, block * 8); }, at.pitch,
         [&](int n) { return weights + at.proj1 + n * 8 * at.proj1_pitch; }, at.proj1_pitch,
-        {.inner = position_tiles(), .a_inner = 16 * at.pitch, .b_inner = 16});
-  }
-  __device__ __forceinline__ bf16* row(int token, int rows, int head) const {
-    return tokens + token * at.token + rows + head * at.row_pitch;
+        {.inner = position_steps(), .a_inner = 16 * at.pitch, .b_inner = 16});
   }
   __device__ __forceinline__ void relu_z3(int count) const {
-    const int tiles = head_tiles();
-    each_unit(count * tiles, at.E / 8, [&](Unit& u) {
+    each_unit(count, head_blocks(), at.E / 8, [&](auto& u) {
+      u.start(proj1_b());
       proj1(u);
-      each_result(u, [&](int m, int r, int n, int column, float x, float y) {
-        const int e = n * 8 + column;
-        simt::stv(row(m / tiles, at.r3, m % tiles * 16 + r) + e,
-                  simt::pack_bf16(relu(x + proj1_b(e)), relu(y + proj1_b(e + 1))));
-      });
+      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+      each_result(
+          u, [&](int t, int h) { return row(t, at.r3, h) + column; },
+          [&](bf16* to, int c, float x, float y) { simt::stv(to + c, simt::pack_relu_bf16(x, y)); });
     });
   }
 };

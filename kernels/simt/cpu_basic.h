@@ -99,6 +99,9 @@ void stv_global(T* p, const V& v, CallSite at = CallSite::here()) {
 inline uint32_t pack_bf16(float low, float high) {
   return bf16(low).bits | uint32_t{bf16(high).bits} << 16;
 }
+inline uint32_t pack_relu_bf16(float low, float high) {
+  return pack_bf16(low < 0 ? 0.0f : low, high < 0 ? 0.0f : high);
+}
 inline float2 unpack_bf16(uint32_t packed) {
   return {std::bit_cast<float>(packed << 16), std::bit_cast<float>(packed & 0xffff0000u)};
 }

@@ -26,6 +26,28 @@ inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, CallSite at = C
   load_matrices(r, row, 2, true, at);
 }
 
+// The address a lane gives to ldmatrix, advanced in bytes.
+struct MatrixRows {
+  const unsigned char* address;
+
+  MatrixRows operator+(int bytes) const { return {address + bytes}; }
+};
+inline MatrixRows matrix_rows(const void* row) {
+  return {static_cast<const unsigned char*>(row)};
+}
+inline void ldmatrix_x4(uint32_t (&r)[4], MatrixRows row, CallSite at = CallSite::here()) {
+  load_matrices(r, row.address, 4, false, at);
+}
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], MatrixRows row, CallSite at = CallSite::here()) {
+  load_matrices(r, row.address, 4, true, at);
+}
+inline void ldmatrix_x2(uint32_t (&r)[2], MatrixRows row, CallSite at = CallSite::here()) {
+  load_matrices(r, row.address, 2, false, at);
+}
+inline void ldmatrix_x2_trans(uint32_t (&r)[2], MatrixRows row, CallSite at = CallSite::here()) {
+  load_matrices(r, row.address, 2, true, at);
+}
+
 // d (16 x 8, float) += a (16 x 16, bf16) b (16 x 8, bf16)
 void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                   CallSite at = CallSite::here());

@@ -5,29 +5,54 @@
 
 namespace saslm::simt {
 
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+// Where the rows of matrices lie in shared memory: the address a lane gives to ldmatrix, in one register,
+// which a loop that is not unrolled advances in bytes.
+struct MatrixRows {
+  uint32_t address;
+
+  __device__ __forceinline__ MatrixRows operator+(int bytes) const {
+    return {address + static_cast<uint32_t>(bytes)};
+  }
+};
+__device__ __forceinline__ MatrixRows matrix_rows(const void* row) {
+  return {static_cast<uint32_t>(launder(static_cast<int>(shared_address(row))))};
+}
+
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], MatrixRows row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
+               : "r"(row.address)
                : "memory");
 }
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], MatrixRows row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
+               : "r"(row.address)
                : "memory");
 }
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], MatrixRows row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
+               : "r"(row.address)
                : "memory");
 }
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], MatrixRows row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
+               : "r"(row.address)
                : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+  ldmatrix_x4(r, MatrixRows{shared_address(row)});
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
+  ldmatrix_x4_trans(r, MatrixRows{shared_address(row)});
+}
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
+  ldmatrix_x2(r, MatrixRows{shared_address(row)});
+}
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
+  ldmatrix_x2_trans(r, MatrixRows{shared_address(row)});
 }
 
 // d (16 x 8, float) += a (16 x 16, bf16) b (16 x 8, bf16)

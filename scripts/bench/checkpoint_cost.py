@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a checkpoint costs the training that goes on beside it: runs without, with checkpoints in the background, and with
-training standing still, in turn, on tokens drawn at random.
+"""Measures what checkpoints cost training: alternating runs without checkpoints, with background checkpoints, and with
+training waiting, on random tokens.
 
   scripts/bench/checkpoint_cost.py build/saslm configs/bench_cpu_small_mha.json [--steps 120] [--every 10] [--rounds 3]
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The yardstick: full training steps of saslm configs in PyTorch, as a good PyTorch user would write them.
+"""The baseline: full training steps of saslm configs in PyTorch, as a good PyTorch user would write them.
 
     torch_step.py CONFIG... [--device auto|cpu|cuda] [--modes eager,compile] [--forms authors,mean-first]
                   [--precision fp32|autocast|bf16,...] [--seq-len T] [--micro-batch N] [--steps 20] [--json]

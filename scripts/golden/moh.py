@@ -7,12 +7,12 @@ import torch
 MARGIN = 1e-4  # of the last score chosen over the first left out; in a fixture's steps fp32 strays from float64 by up to 1.2e-5
 
 
-def router_shape(m):
-    return [m.attention.n_head + (2 if m.attention.moh["n_shared_head"] else 0), m.d_model]
+def shapes(m):
+    return {"moh.router": [m.attention.n_head + (2 if m.attention.moh["n_shared_head"] else 0), m.d_model]}
 
 
-def gate(p, m, at, x, heads):
-    """heads [B, T, H, D] -> the same, weighed; and the layer's term of the loss."""
+def after_core(p, m, at, x, heads):
+    """heads [B, T, H, D] -> the same, weighed; and the layer's term of the loss (None: there is none)."""
     H, moh = m.attention.n_head, m.attention.moh
     S, k, unit = moh["n_shared_head"], moh["top_k"], moh.get("gates", "authors") == "authors"
     scores = x @ p[at + "moh.router.weight"].T

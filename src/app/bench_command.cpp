@@ -105,7 +105,7 @@ int bench_step(const BenchStepArguments& o) {
 
 void add_bench_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<BenchStepArguments>();
-  CLI::App* bench = app.add_subcommand("bench", "Time training steps, operations or sums over ranks");
+  CLI::App* bench = app.add_subcommand("bench", "Time training steps, operations or gradient all-reduces");
   bench->group("Measure this machine");
   bench->require_subcommand(1);
   CLI::App* sub =
@@ -120,12 +120,12 @@ void add_bench_command(CLI::App& app, RunCommand& run) {
       "  saslm bench step my.json\n"
       "  saslm bench kernels my.json --only attention_fwd,attention_bwd\n"
       "  saslm bench ranks --ranks 2\n");
-  sub->add_option("CONFIG", o->configs, "JSON file of a run; several are timed one after another")
+  sub->add_option("CONFIG", o->configs, "JSON file of a run; several files are timed one after another")
       ->type_name("FILE")
       ->required();
   add_set_option(*sub, o->set);
   sub->add_option("--steps", o->steps, "Steps to time")->check(integer_in(1))->capture_default_str();
-  sub->add_option("--warmup", o->warmup, "Steps before them, which are not timed")
+  sub->add_option("--warmup", o->warmup, "Warmup steps, which are not timed")
       ->check(integer_in(0))
       ->capture_default_str();
   add_json_flag(*sub, o->json);

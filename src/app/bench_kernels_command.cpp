@@ -26,7 +26,7 @@ struct BenchKernelsArguments {
   bool json = false;
 };
 
-// One line: a call, its time, and how close that is to the least it could be.
+// One line: a call, its time, and its ratio to the least possible time.
 struct Line {
   std::string op, shape;
   double flops, bytes, floor_ms;
@@ -43,7 +43,7 @@ struct Table {
   int64_t seq_len, tokens;
   std::vector<Line> lines;
 
-  // Milliseconds of a whole step of the config: every call as often as it is made.
+  // Milliseconds of a config's step: the sum of all calls with their repeats.
   double step_ms(size_t config) const {
     double sum = 0;
     for (const Line& line : lines) sum += double(line.repeats[config]) * line.time.ms;
@@ -75,7 +75,7 @@ Table time_table(const BenchKernelsArguments& o, const std::vector<Config>& conf
          .time = time_kernel(call, ops, o.timing)});
   }
   if (table.lines.empty())
-    throw ConfigError("--only: a training step of these configs calls none of these operations");
+    throw ConfigError("--only: a training step of these configs calls none of the operations listed");
   return table;
 }
 
@@ -189,14 +189,14 @@ int bench_kernels(const BenchKernelsArguments& o) {
   return kDone;
 }
 
-// --device and --precision are short for keys of the config.
+// --device and --precision are shorthands for config keys.
 CLI::Option* add_runtime_option(CLI::App& sub, BenchKernelsArguments& o, const std::string& key,
                                 const std::vector<std::string>& values) {
   return sub
       .add_option_function<std::string>(
           "--" + key,
           [&o, key](const std::string& value) { o.set.push_back("runtime." + key + "=" + value); },
-          "Value of runtime." + key + ", in place of the config's")
+          "Overrides runtime." + key + " of the config")
       ->check(CLI::IsMember(values));
 }
 
@@ -206,9 +206,9 @@ void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
   auto o = std::make_shared<BenchKernelsArguments>();
   CLI::App* sub = bench.add_subcommand(
       "kernels",
-      "Time each operation that training calls, at its shapes\n\n"
-      "An operation is compared with the least time it could take, by its FLOPs and bytes.");
-  sub->add_option("CONFIG", o->configs, "JSON file of a run; what several have in common is timed once")
+      "Time each operation of a training step, at the shapes of a config\n\nEach time is compared with the "
+      "least time possible on this machine, by the operation's FLOPs and bytes.");
+  sub->add_option("CONFIG", o->configs, "JSON file of a run; calls that several files share are timed once")
       ->type_name("FILE")
       ->required();
   add_set_option(*sub, o->set);
@@ -218,30 +218,30 @@ void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
       ->delimiter(',')
       ->check(integer_in(1, 1 << 24))
       ->type_name("N,N,...")
-      ->default_str("that of the first config");
+      ->default_str("the first config's");
   sub->add_option("--tokens", o->tokens, "Tokens of a micro-batch")
       ->check(integer_in(1, int64_t(1) << 32))
-      ->default_str("those of the first config on a GPU, 1024 on the CPU");
+      ->default_str("the first config's on a GPU, 1024 on the CPU");
   sub->add_option("--only", o->only, "Operations to time, such as attention_fwd")
       ->delimiter(',')
       ->type_name("NAME,NAME,...")
       ->default_str("all");
-  sub->add_option("--samples", o->timing.samples, "Samples of each; their median is printed")
+  sub->add_option("--samples", o->timing.samples, "Samples per call; their median is printed")
       ->check(integer_in(1))
       ->capture_default_str();
   sub->add_option("--sample-ms", o->timing.sample_ms,
-                  "Milliseconds that the launches of a sample take together")
+                  "Milliseconds per sample, filled with repeated launches")
       ->check(number_from(0))
       ->type_name("MS")
       ->capture_default_str();
-  sub->add_option("--peak-tflops", o->peak_tflops, "TFLOP/s to compare with")
+  sub->add_option("--peak-tflops", o->peak_tflops, "Peak TFLOP/s to compare with")
       ->check(number_from(0))
       ->type_name("TFLOP/S")
-      ->default_str("those of a large matrix product, measured");
-  sub->add_option("--peak-gb", o->peak_gb_per_s, "GB/s to compare with")
+      ->default_str("measured on a large matrix multiplication");
+  sub->add_option("--peak-gb", o->peak_gb_per_s, "Peak memory bandwidth to compare with")
       ->check(number_from(0))
       ->type_name("GB/S")
-      ->default_str("those of a large copy, measured");
+      ->default_str("measured on a large copy");
   add_json_flag(*sub, o->json);
   sub->footer(
       "Examples:\n"

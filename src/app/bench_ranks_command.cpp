@@ -17,7 +17,7 @@ namespace saslm {
 namespace {
 
 struct BenchRanksArguments {
-  int64_t ranks = 0, samples = 20;  // ranks 0: as many as a launcher started
+  int64_t ranks = 0, samples = 20;  // ranks 0: the launcher's
   std::vector<int64_t> mib = {1, 4, 64};
   std::string device = "auto";
   bool json = false;
@@ -32,11 +32,12 @@ nlohmann::ordered_json as_json(const RanksTime& time, const SumTime& sum) {
 }
 
 void print_sums(const std::string& device, const Communicator& comm, const std::vector<RanksTime>& times) {
+  const nlohmann::ordered_json null;  // JSON on both sides of ?:, for its 3.10 (Ubuntu 22.04)
   nlohmann::ordered_json sums = nlohmann::ordered_json::array();
   for (const RanksTime& time : times)
     sums.push_back({{"bytes", time.bytes},
                     {"tree", as_json(time, time.tree)},
-                    {"library", time.has_library ? as_json(time, time.library) : nullptr}});
+                    {"library", time.has_library ? as_json(time, time.library) : null}});
   print_json(nlohmann::ordered_json{{"device", device}, {"ranks", comm.size()}, {"sums", sums}});
 }
 
@@ -64,7 +65,7 @@ int bench_ranks(const BenchRanksArguments& o) {
   if (o.ranks > 0) check_not_launched_twice(launched, o.ranks, "--ranks");
   if (launched.size < 2)
     throw ConfigError(
-        "bench ranks: wanted several ranks, there is one; give --ranks 2, or start it under a launcher");
+        "bench ranks: wanted two ranks or more, got one; give --ranks 2, or use a launcher such as torchrun");
   RuntimeConfig runtime;
   runtime.device = o.device == "cpu"    ? DeviceKind::cpu
                    : o.device == "cuda" ? DeviceKind::cuda
@@ -84,21 +85,20 @@ int bench_ranks(const BenchRanksArguments& o) {
 
 void add_bench_ranks_command(CLI::App& bench, RunCommand& run) {
   auto o = std::make_shared<BenchRanksArguments>();
-  CLI::App* sub = bench.add_subcommand("ranks",
-                                       "Time sums of gradients over ranks\n\n"
-                                       "Two sums are timed: that of the fixed tree, whose bits do not depend "
-                                       "on the number of ranks, and a library's "
-                                       "all-reduce, where there is one.");
-  sub->add_option("--ranks", o->ranks, "Processes on this machine; a power of two")
+  CLI::App* sub = bench.add_subcommand(
+      "ranks",
+      "Time the all-reduce of gradients over ranks\n\nTwo are timed: saslm's fixed tree, bit-identical for "
+      "any number of ranks, and the all-reduce of MPI or NCCL if one of them joins the ranks.");
+  sub->add_option("--ranks", o->ranks, "Number of processes on this machine; a power of two")
       ->check(integer_in(2, 1024))
-      ->default_str("those of a launcher");
+      ->default_str("the launcher's");
   sub->add_option("--mib", o->mib, "Sizes of the gradients, in MiB")
       ->delimiter(',')
       ->check(integer_in(1, 1 << 16))
       ->type_name("MIB,MIB,...")
       ->capture_default_str();
   add_device_option(*sub, o->device);
-  sub->add_option("--samples", o->samples, "Sums of each kind; their median is printed")
+  sub->add_option("--samples", o->samples, "Samples of each all-reduce; their median is printed")
       ->check(integer_in(1))
       ->capture_default_str();
   add_json_flag(*sub, o->json);

@@ -1,5 +1,5 @@
-// A subcommand is a file with one add_*_command: it declares its options and, when chosen on the command
-// line, leaves the work to be done in `run`, whose result is the exit code.
+// A subcommand is a file with one add_*_command, which declares its options. If the command is chosen, it
+// sets `run` to the work to do, which returns the exit code.
 #pragma once
 #include <exception>
 #include <functional>
@@ -17,7 +17,7 @@ constexpr int kDone = 0;
 constexpr int kDiffers = 4;  // diff, verify
 constexpr int kStoppedToResume = 75;
 
-// Says what was wrong, on standard error, ends the other ranks with this one, and returns the exit code.
+// Prints an error on standard error, ends the other ranks, and returns the exit code.
 int report(const std::exception& error);
 
 void add_tokenize_command(CLI::App& app, RunCommand& run);

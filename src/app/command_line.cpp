@@ -9,13 +9,13 @@
 namespace saslm {
 namespace {
 
-// What follows the lists of commands and options.
+// The help after the lists of commands and options.
 std::string footer() {
   const std::vector<Topic> all = topics();
   std::vector<Row> rows;
   for (const Topic& topic : all) rows.emplace_back(topic.name, topic.summary);
   return "Topics (saslm help TOPIC):\n" + in_columns(rows, first_column_of(rows), help_width()) +
-         "\nHelp on a command, or on a key of a config: saslm help train, saslm help optim.lr\n"
+         "\nHelp on a command or on a config key: saslm help train, saslm help optim.lr\n"
          "\nExamples:\n"
          "  saslm tokenize --input book1.txt --out data/mine --prefix train\n"
          "  saslm tokenize --input book2.txt --out data/mine --prefix val\n"
@@ -30,7 +30,7 @@ std::string footer() {
 void build_command_line(CLI::App& app, RunCommand& run) {
   app.name("saslm");
   app.description(
-      "saslm pretrains Transformer language models and compares attention variants, SAS above all");
+      "saslm pretrains Transformer language models and compares attention variants, especially SAS");
   app.formatter(help_formatter());
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.set_version_flag("--version", std::string("saslm ") + SASLM_VERSION, "Print the version and exit");

@@ -1,4 +1,4 @@
-// All commands and options of the program.
+// Builds all commands and options of the program.
 #pragma once
 #include "app/command.h"
 

@@ -24,11 +24,11 @@ namespace {
 struct CompareArguments {
   std::string config, run_dir, device;
   std::vector<std::string> set;
-  int64_t ranks = 0;  // 0: as many as a launcher started
+  int64_t ranks = 0;  // 0: the launcher's
   bool json = false, report_only = false, dry_run = false, no_plots = false;
 };
 
-// A run among many: its saves are not worth a line each.
+// Console of one of many runs: saves are not printed.
 class RunConsole : public Console {
  public:
   using Console::Console;
@@ -49,7 +49,7 @@ class CompareConsole : public CompareObserver {
   Console console_{0};
 };
 
-// The ranks but the first, which says it all.
+// For all ranks except rank 0, which prints everything.
 class SilentObserver : public CompareObserver {};
 
 void show(const CompareResults& results, const std::string& dir, const CompareArguments& o,
@@ -90,7 +90,7 @@ int dry_run(const CompareArguments& o, const CompareFile& file, const CompareOpt
 int end_of(const CompareOutcome& outcome, const std::string& dir, const CompareArguments& o,
            CompareConsole& console) {
   if (outcome.end == TrainEnd::stopped) {
-    console.note("stopped and saved; the same command goes on: " + dir);
+    console.note("stopped and saved; the same command continues: " + dir);
     return kStoppedToResume;
   }
   console.note("results: " + dir + "/results.{json,csv,md}");
@@ -106,7 +106,7 @@ int compare(const CompareArguments& o) {
   if (o.report_only) return report_only(o, dir);
   LaunchedAs launched = launched_as();
   launched.shared_dir = dir;
-  if (o.ranks > 1 && !launched.launched) {  // a mistake is told once
+  if (o.ranks > 1 && !launched.launched) {  // so that errors are printed once
     const CompareFile file = load(o, o.ranks);
     const Device device = intended_device(variant_config(file, file.variants[file.baseline]).runtime);
     if (o.dry_run) return dry_run(o, file, {.dir = dir, .local_ranks = int(o.ranks)}, device);
@@ -115,7 +115,7 @@ int compare(const CompareArguments& o) {
   if (o.ranks > 0) check_not_launched_twice(launched, o.ranks, "--ranks");
   if (!o.dry_run) watch_stop_signals();
   const CompareFile file = load(o, launched.size);
-  // All variants have the same runtime block, which planning sees to.
+  // All variants have the same runtime block, as planning has checked.
   const RuntimeConfig runtime = variant_config(file, file.variants[file.baseline]).runtime;
   CompareOptions options = {.dir = dir, .stop = stop_requested, .local_ranks = launched.local_size};
   if (o.dry_run) return dry_run(o, file, options, choose_device(runtime, launched));
@@ -136,7 +136,7 @@ int compare(const CompareArguments& o) {
   });
   gather_numbers(comm, {}, "end of the comparison");  // the last thing with a time limit
   return comm.first() ? end_of(outcome, dir, o, console)
-                      : kDone;  // launchers end all when one ends otherwise
+                      : kDone;  // launchers end all ranks if one ends with another code
 }
 
 }  // namespace
@@ -145,9 +145,9 @@ void add_compare_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<CompareArguments>();
   CLI::App* sub = app.add_subcommand(
       "compare",
-      "Train variants with several seeds under one budget, and compare them\n\n"
-      "The result is the difference of each variant to the baseline with its 95 % interval, in results.json, "
-      "results.csv, results.md and report.html. The same command continues an interrupted comparison.");
+      "Train variants with several seeds under one budget, and compare them\n\nThe result is each variant's "
+      "difference from the baseline with its 95 % interval, in results.json, results.csv, results.md and "
+      "report.html. The same command continues an interrupted comparison.");
   sub->group("Train and compare");
   sub->add_option("CONFIG", o->config, "JSON file of the comparison: base, variants, seeds, budget")
       ->type_name("FILE")
@@ -157,14 +157,15 @@ void add_compare_command(CLI::App& app, RunCommand& run) {
       ->default_str("runs/NAME-OF-CONFIG");
   add_set_option(*sub, o->set);
   add_device_option(*sub, o->device);
-  sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step; a power of two")
+  sub->add_option("--ranks", o->ranks,
+                  "Number of processes on this machine that share each step; a power of two")
       ->check(integer_in(1, 1024))
       ->default_str("1");
   CLI::Option* dry = sub->add_flag("--dry-run", o->dry_run,
-                                   "Check everything and print what each variant needs; write nothing");
-  sub->add_flag("--report-only", o->report_only, "Write the results of what there is so far; train nothing")
+                                   "Check everything and print what each variant needs; nothing is written");
+  sub->add_flag("--report-only", o->report_only, "Write the results of the runs so far; nothing is trained")
       ->excludes(dry);
-  sub->add_flag("--no-plots", o->no_plots, "Leave out report.html (it needs python3 with matplotlib)");
+  sub->add_flag("--no-plots", o->no_plots, "Do not write report.html (it needs python3 with matplotlib)");
   add_json_flag(*sub, o->json);
   sub->footer(
       "Examples:\n"

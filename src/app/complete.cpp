@@ -18,7 +18,7 @@ std::string line_of(const std::string& word, const std::string& what) {
   return word + "\t" + text;
 }
 
-// KEY, then KEY=VALUE where its values are few.
+// Completes KEY, then KEY=VALUE if there are few values.
 Words settings(const std::string& begin) {
   Words lines;
   const size_t equals = begin.find('=');
@@ -51,15 +51,15 @@ Words values_of(const CLI::Option& option, const CLI::App& program, const std::s
   return name == "FOLDER" ? Words{":folders"} : Words{};
 }
 
-// The words before the one that is completed, as far as they were understood.
+// What the words before the completed one mean.
 struct Place {
   const CLI::App* command;
   const CLI::Option* awaiting = nullptr;  // an option whose value comes next
-  size_t arguments = 0;                   // that stand there already
+  size_t arguments = 0;                   // already given
   bool options_over = false;              // by "--"
 };
 
-// None where a "--" ended options.
+// None after "--".
 Words options_lines(const Place& place) {
   Words lines;
   if (place.options_over) return lines;

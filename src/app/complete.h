@@ -1,9 +1,8 @@
-// What may stand next on a command line, for the shells' completion (completions/saslm.bash and so on), which
-// call `saslm __complete WORD...` with the words after the program's name, the last being the one that is
-// completed.
+// Shell completion. The shells' scripts (completions/saslm.bash and so on) call `saslm __complete WORD...`
+// with the words after the program's name; the last is the one to complete.
 //
-// One line for each: the word, and after a tab what it is. A word that ends in '=' goes on. A line ":files"
-// or ":folders" asks the shell for its own names of those.
+// Each output line is a word, a tab and a description. A word that ends in '=' continues without a space. A
+// line ":files" or ":folders" tells the shell to complete file or folder names.
 #pragma once
 #include <string>
 #include <vector>

@@ -10,17 +10,15 @@ extern const char *const kBashCompletion, *const kZshCompletion, *const kFishCom
 
 void add_completion_command(CLI::App& app, RunCommand& run) {
   auto shell = std::make_shared<std::string>();
-  CLI::App* sub = app.add_subcommand(
-      "completion",
-      "Print a script that completes saslm's command lines in a shell\n\n"
-      "The script asks the program itself for commands, options, values and keys of the config, so that it "
-      "fits every version.");
+  CLI::App* sub = app.add_subcommand("completion",
+                                     "Print a script for shell completion\n\nThe script asks saslm for "
+                                     "commands, options, values and config keys, so it fits every version.");
   sub->group("Help");
   sub->add_option("SHELL", *shell, "The shell: bash, zsh or fish")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   sub->footer(
-      "Where the script goes:\n"
+      "To install:\n"
       "  bash    source <(saslm completion bash)    in ~/.bashrc\n"
       "  zsh     source <(saslm completion zsh)     in ~/.zshrc, after compinit\n"
       "  fish    saslm completion fish | source     in ~/.config/fish/config.fish\n"

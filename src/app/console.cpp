@@ -76,7 +76,7 @@ void Console::show(const std::string& line) {
   live_ = true;
 }
 
-// Until one evaluation has been timed, its share of the FLOPs stands for its time.
+// Before the first evaluation is timed, its time is estimated from its FLOPs.
 std::optional<double> Console::eta_s() const {
   const auto training = timer_.seconds_for(progress_.steps - progress_.step), step = timer_.seconds_for(1);
   if (!training) return {};
@@ -88,7 +88,7 @@ void Console::evaluating(const EvalProgress& progress) {
   evaluating("step " + std::to_string(progress.step), progress.done, progress.sequences);
 }
 
-// Short ones pass without a line where lines stay.
+// Without a live line, short evaluations print nothing.
 void Console::evaluating(const std::string& what, int64_t done, int64_t sequences) {
   if (done == 0) eval_began_ = Clock::now();
   const bool due = line_is_due(terminal_ ? Clock::time_point{} : eval_began_);
@@ -113,7 +113,7 @@ void Console::checkpoint(const CheckpointRecord& record) {
 }
 
 void note_aside(const std::string& line) {
-  if (isatty(STDERR_FILENO) == 1) clear_line();  // over a live line, which comes again
+  if (isatty(STDERR_FILENO) == 1) clear_line();  // erases the live line, which is printed again
   Console(0).note(line);
 }
 

@@ -1,4 +1,4 @@
-// What a person sees while training: log lines and, on a terminal, one live line. All on stderr.
+// Output during training: log lines and, on a terminal, one live line. All on stderr.
 #pragma once
 #include <chrono>
 
@@ -21,30 +21,30 @@ class Console : public TrainObserver {
   void eval(const EvalRecord& record) override;
   void checkpoint(const CheckpointRecord& record) override;
 
-  // The same line outside of training: `what` is evaluated.
+  // The live line while `what` is evaluated outside of training.
   void evaluating(const std::string& what, int64_t done, int64_t sequences);
   void clear_live_line();
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  // So long after the last line, and after `since`, that one is due; it then counts as shown.
+  // Whether enough time has passed since the last line, and since `since`; if so, the line counts as shown.
   bool line_is_due(Clock::time_point since = {});
-  void show(const std::string& line);  // live on a terminal, else one more line
+  void show(const std::string& line);  // live on a terminal, else a new line
   std::optional<double> eta_s() const;
 
   bool terminal_, live_ = false;
   Progress progress_;
   StepTimer timer_;
   EvalSchedule evaluations_;
-  std::optional<double> eval_s_;  // what the last evaluation took
+  std::optional<double> eval_s_;  // duration of the last evaluation
   Clock::time_point last_line_{}, eval_began_{};
 };
 
-// A line from wherever there is no console at hand.
+// Prints a line without a console.
 void note_aside(const std::string& line);
 
-// Which newer checkpoints are damaged, and why.
+// Warns of newer checkpoints that are damaged, with the reason.
 void warn_of_skipped(const SavedModel& model);
 
 }  // namespace saslm

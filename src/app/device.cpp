@@ -25,7 +25,7 @@ void use_short_spinning(char** argv) {
   std::error_code unknown;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", unknown);  // keeps our name in `ps`
   if (!unknown) execv(program.c_str(), argv);
-  // Where that is not possible, the run is only slower.
+  // If this fails, the run is only slower.
 }
 
 Device intended_device(const RuntimeConfig& runtime) {
@@ -43,24 +43,24 @@ Gpu gpu_for(const LaunchedAs& launched) {
 }
 
 constexpr int kMaxThreads = 1024;  // as runtime.threads
-constexpr int kFewThreads = 4;     // so many on one CPU cost little
+constexpr int kFewThreads = 4;     // this many on one CPU cost little
 
 namespace {
 
-// Threads that have no CPU of their own wait for each other at every loop's end: a hundred on two CPUs take
-// 70 times as long as two. Results do not depend on their number, so those that can only do harm are left
-// out.
+// Threads without their own CPU wait for each other at the end of every loop: a hundred on two CPUs take 70
+// times as long as two. Results do not depend on the number, so far too many are reduced.
 void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   const char* const number = std::getenv("OMP_NUM_THREADS");
   const bool said = runtime.threads > 0 || (number != nullptr && *number != '\0');
-  const int ranks_here = !said || launched.listener >= 0 ? launched.local_size : 1;  // that share the CPUs
+  const int ranks_here =
+      !said || launched.listener >= 0 ? launched.local_size : 1;  // ranks that share the CPUs
   const int cpus = std::max(1, usable_cpus() / ranks_here), limit = omp_get_thread_limit();
   const int useful = std::min(cpus, limit);
   if (!said && (launched.local_size > 1 || omp_get_max_threads() > useful)) omp_set_num_threads(useful);
   if (runtime.threads > 0) omp_set_num_threads(int(runtime.threads));
   const int wanted = omp_get_max_threads();
   if (wanted > kMaxThreads)
-    throw ConfigError("OMP_NUM_THREADS asks for " + std::to_string(wanted) + " threads; wanted 1 to " +
+    throw ConfigError("OMP_NUM_THREADS requests " + std::to_string(wanted) + " threads; wanted 1 to " +
                       std::to_string(kMaxThreads));
   if (wanted <= useful) return;
   const bool fewer = wanted > limit || wanted > std::max(kFewThreads, 2 * useful);
@@ -73,19 +73,19 @@ void choose_threads(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   std::cerr << std::string("warning: ") +
                    (runtime.threads > 0 ? "runtime.threads is " : "OMP_NUM_THREADS is ") +
                    std::to_string(wanted) + ", but " + why + ": " +
-                   (fewer ? "it computes with " + std::to_string(useful) : "more threads are slower") +
+                   (fewer ? std::to_string(useful) + " are used" : "more threads are slower") +
                    "; results are the same\n";
 }
 
-// A run that computes on the CPU beside a GPU, where nobody asked for that, is mostly a mistake of the
-// installation.
+// If a run uses the CPU although there is a GPU, and nobody requested that, the installation is probably
+// wrong.
 void warn_of_idle_gpu(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   if (launched.rank != 0 || runtime.device != DeviceKind::automatic || gpus_are_hidden()) return;
   const auto found = find_gpu();
   const auto* const why = std::get_if<std::string>(&found);
   if (why != nullptr && nvidia_driver().gpu_present)
-    std::cerr << "warning: this machine has an NVIDIA GPU, but it computes on the CPU: " << *why
-              << " (runtime.device=cpu says that it is meant)\n";
+    std::cerr << "warning: this machine has an NVIDIA GPU, but the run uses the CPU: " << *why
+              << " (set runtime.device=cpu to silence this)\n";
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ Device choose_device(const RuntimeConfig& runtime, const LaunchedAs& launched) {
   }
   warn_of_idle_gpu(runtime, launched);
   if (runtime.precision == Precision::bf16)
-    throw ConfigError("runtime.precision is bf16, which the CPU does not compute in; say fp32 or auto");
+    throw ConfigError("runtime.precision is bf16, which the CPU does not support; set it to fp32 or auto");
   device.description = "cpu, fp32, " + std::to_string(omp_get_max_threads()) + " threads";
   return device;
 }

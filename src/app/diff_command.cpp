@@ -15,13 +15,13 @@ void add_diff_command(CLI::App& app, RunCommand& run) {
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("diff",
-                                     "Print where two runs or two checkpoints begin to differ\n\n"
-                                     "It names the first step and the first tensor. The exit code is 4 when "
-                                     "they differ, 0 when they do not.");
+  CLI::App* sub = app.add_subcommand(
+      "diff",
+      "Print where two runs or two checkpoints first differ\n\nThe output names the first step and the first "
+      "tensor. The exit code is 4 if they differ and 0 if they are bit-identical.");
   sub->group("Look at models and runs");
   sub->add_option("A", o->a, "A run directory or a checkpoint")->required()->check(folder());
-  sub->add_option("B", o->b, "Another one, of the same kind")->required()->check(folder());
+  sub->add_option("B", o->b, "The run or checkpoint to compare with")->required()->check(folder());
   add_json_flag(*sub, o->json);
   sub->footer(
       "Examples:\n"

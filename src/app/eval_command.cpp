@@ -27,7 +27,7 @@ struct EvalArguments {
   bool json = false;
 };
 
-// What one evaluation was of, and what it found.
+// The input and result of an evaluation.
 struct EvalReport {
   std::string checkpoint;
   int64_t seq_len = 0;
@@ -41,8 +41,8 @@ void note(const std::vector<std::string>& lines) {
     if (!line.empty()) note_aside(line);
 }
 
-// What counts the bytes of the text: --tokenizer, else the model's own copy, else what the data names; each
-// compared with the others.
+// The tokenizer that counts the bytes of the text: --tokenizer, else the model's copy, else the one the data
+// names; known ones are compared.
 TextTokenizer tokenizer_of_data(const EvalArguments& o, const SavedModel& model, const TokenSet& set) {
   std::vector<std::string> notes;
   TextTokenizer text;
@@ -108,7 +108,7 @@ void print_as_text(const EvalReport& report) {
     print("  no bits per byte: %s (--tokenizer gives one)\n", printable(report.no_bits_per_byte).c_str());
 }
 
-// Every sequence's own loss, a line of JSON each, in the order of the samples.
+// The loss of every sequence, as JSON lines in sample order.
 class LossList {
  public:
   void add(int64_t sample, double nats_per_target) { lines_[sample] = nats_per_target; }
@@ -164,10 +164,9 @@ int eval(const EvalArguments& o) {
 
 void add_eval_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<EvalArguments>();
-  CLI::App* sub =
-      app.add_subcommand("eval",
-                         "Print a model's loss, perplexity and bits per byte\n\n"
-                         "Each pattern of --data has a line of its own; the last line is of all of them.");
+  CLI::App* sub = app.add_subcommand("eval",
+                                     "Print a model's loss, perplexity and bits per byte\n\nEach pattern of "
+                                     "--data gets its own line; the last line covers all of them.");
   sub->group("Look at models and runs");
   add_checkpoint_option(*sub, o->checkpoint);
   sub->add_option("--data", o->data, "Token shards: paths or glob patterns")
@@ -177,14 +176,13 @@ void add_eval_command(CLI::App& app, RunCommand& run) {
       ->check(integer_in(1))
       ->default_str("as in training");
   sub->add_option("--max-sequences", o->max_sequences,
-                  "Sequences to read, spread evenly over the shards, the same each time; 0 for all")
+                  "Number of sequences, spread evenly over the shards and the same each time; 0 for all")
       ->check(integer_in(0, 2147483647))
       ->capture_default_str();
-  sub->add_option("--tokenizer", o->tokenizer,
-                  "Tokenizer that made the data; it counts the bytes of the text")
+  sub->add_option("--tokenizer", o->tokenizer, "Tokenizer that made the data, to count the bytes of the text")
       ->type_name("FILE")
-      ->default_str("the model's, or what the data names");
-  sub->add_option("--losses", o->losses, "File for the loss of each sequence, as JSON lines")
+      ->default_str("the model's, or the one the data names");
+  sub->add_option("--losses", o->losses, "File to write each sequence's loss to, as JSON lines")
       ->type_name("FILE");
   add_device_option(*sub, o->device);
   add_json_flag(*sub, o->json);

@@ -24,7 +24,7 @@ struct ExportArguments {
   bool no_tokenizer = false, json = false;
 };
 
-// The tokenizer to write, as make_tokenizer takes it: there, and the model's; "" for none.
+// The tokenizer to write, checked to exist and to be the model's, as for make_tokenizer; "" for none.
 std::string tokenizer_of(const SavedModel& model, const ExportArguments& o) {
   if (o.no_tokenizer) return "";
   try {
@@ -32,7 +32,7 @@ std::string tokenizer_of(const SavedModel& model, const ExportArguments& o) {
     make_tokenizer(tokenizer_for(model, o.tokenizer, notes));
     for (const std::string& note : notes) std::cerr << "note: " << note << "\n";
   } catch (const UserError& error) {
-    throw ConfigError(error.what() + std::string("; or say --no-tokenizer"));
+    throw ConfigError(error.what() + std::string("; or give --no-tokenizer"));
   }
   return o.tokenizer.empty() ? model.tokenizer : o.tokenizer;
 }
@@ -43,10 +43,9 @@ int export_command(const ExportArguments& o) {
   warn_of_skipped(model);
   const std::string tokenizer = tokenizer_of(model, o);
   const auto engine = load_for_inference(model, {.batch = 1, .seq_len = 1}, cpu_ops<float>());
-  const auto named = engine->fetch(Region::masters);
-  const std::vector<ConstNamedTensor> weights(named.begin(), named.end());
+  const StateTensors state = engine->state().fetch();
   const ExportResult done = export_model({.model = model.config,
-                                          .weights = weights,
+                                          .weights = state.weights,
                                           .tokenizer = tokenizer,
                                           .type = o.dtype == "bf16" ? TensorType::bf16 : TensorType::f32,
                                           .out = o.out});
@@ -64,8 +63,9 @@ int export_command(const ExportArguments& o) {
                                       {"warnings", done.warnings}});
     return kDone;
   }
-  print("%s\n  from %s: %s of %s numbers, %s\n", printable(done.out).c_str(), printable(model.path).c_str(),
-        done.architecture.c_str(), human_count(double(done.parameters)).c_str(), o.dtype.c_str());
+  print("%s\n  from %s: %s with %s parameters, %s\n", printable(done.out).c_str(),
+        printable(model.path).c_str(), done.architecture.c_str(),
+        human_count(double(done.parameters)).c_str(), o.dtype.c_str());
   return kDone;
 }
 
@@ -73,19 +73,18 @@ int export_command(const ExportArguments& o) {
 
 void add_export_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<ExportArguments>();
-  CLI::App* sub =
-      app.add_subcommand("export",
-                         "Write a model as a folder that transformers loads\n\n"
-                         "transformers computes the same logits from it. Models that the classes of Llama or "
-                         "GPT-2 compute exactly get "
-                         "those; others bring their own class, which needs trust_remote_code=True.");
+  CLI::App* sub = app.add_subcommand(
+      "export",
+      "Write a model as a folder that transformers loads\n\ntransformers computes the same logits from it. "
+      "The model becomes a Llama or GPT-2 if one of these classes computes it exactly; otherwise the folder "
+      "contains its own class, which needs trust_remote_code=True.");
   sub->group("Exchange with Hugging Face's transformers");
   add_checkpoint_option(*sub, o->checkpoint);
   sub->add_option("--out", o->out, "Folder to write; it must be empty or new")->check(folder())->required();
-  sub->add_option("--format", o->format, "Form of the folder; hf is that of Hugging Face's transformers")
+  sub->add_option("--format", o->format, "Format of the folder; hf is Hugging Face's transformers")
       ->check(CLI::IsMember({"hf"}))
       ->capture_default_str();
-  sub->add_option("--dtype", o->dtype, "Type of the weights in the file")
+  sub->add_option("--dtype", o->dtype, "Number format of the weights")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   add_tokenizer_option(*sub, o->tokenizer);

@@ -32,7 +32,7 @@ int generate_text(const GenerateArguments& o) {
   const auto tokenizer = make_tokenizer(copy);
   if (tokenizer->vocab_size() > model.config.vocab_size)
     throw ConfigError("the tokenizer " + copy.name + " has " + std::to_string(tokenizer->vocab_size()) +
-                      " tokens, the model only " + std::to_string(model.config.vocab_size));
+                      " tokens, but the model has only " + std::to_string(model.config.vocab_size));
   std::vector<int32_t> prompt = tokenizer->encode(o.prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->boundary());
 
@@ -44,7 +44,7 @@ int generate_text(const GenerateArguments& o) {
   on_device(device, [&](const auto& ops) {
     const auto engine = load_for_inference(model, {1, seq_len}, ops);
     generate(*engine, prompt, o.sampling, seq_len, [&](int32_t token) {
-      // A model may have more rows than the tokenizer has words; such a token stands for nothing.
+      // The model's vocabulary may be larger than the tokenizer's; such tokens have no text.
       const std::string piece = token < tokenizer->vocab_size() ? tokenizer->word(token) : "";
       text += piece;
       if (!o.json) shown.add(piece);
@@ -70,17 +70,17 @@ void add_generate_command(CLI::App& app, RunCommand& run) {
   sub->group("Look at models and runs");
   add_checkpoint_option(*sub, o->checkpoint);
   sub->add_option("--prompt", o->prompt, "Text to continue")->default_str("the beginning of a document");
-  sub->add_option("--tokens", o->sampling.tokens, "Tokens to draw")
+  sub->add_option("--tokens", o->sampling.tokens, "Number of tokens to generate")
       ->check(integer_in(0))
       ->capture_default_str();
   sub->add_option("--temperature", o->sampling.temperature,
-                  "Divisor of the logits; 0 takes the likeliest token")
+                  "Sampling temperature; 0 takes the most likely token")
       ->check(number_from(0))
       ->capture_default_str();
-  sub->add_option("--top-k", o->sampling.top_k, "Number of likeliest tokens to draw from; 0 for all")
+  sub->add_option("--top-k", o->sampling.top_k, "Sample from this many of the most likely tokens; 0 for all")
       ->check(integer_in(0))
       ->capture_default_str();
-  sub->add_option("--seed", o->sampling.seed, "Seed of the drawing; the same seed gives the same text")
+  sub->add_option("--seed", o->sampling.seed, "Seed of the sampling; the same seed gives the same text")
       ->check(integer_in(0))
       ->capture_default_str();
   add_tokenizer_option(*sub, o->tokenizer);

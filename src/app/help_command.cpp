@@ -13,9 +13,10 @@
 namespace saslm {
 namespace {
 
-constexpr std::string_view kOfConfig = "config.";  // tells a block of the config from a command of its name
+constexpr std::string_view kOfConfig =
+    "config.";  // distinguishes a config block from a command of the same name
 
-// The command that these words name; nullptr: none.
+// The command with this name; nullptr if there is none.
 const CLI::App* command_named(const CLI::App& program, const std::vector<std::string>& words) {
   const CLI::App* command = &program;
   for (const std::string& word : words) {
@@ -45,7 +46,7 @@ std::optional<ConfigKey> key_named(const std::string& word) {
   }
   const std::optional<std::string> meant = nearest(what, there);
   throw ConfigError("there is no help on " + what + (meant ? "; did you mean " + *meant + "?" : ".") +
-                    " `saslm --help` lists commands and topics, `saslm schema` the keys of a config");
+                    " `saslm --help` lists commands and topics, `saslm schema` the config keys");
 }
 
 int help(const CLI::App& program, const std::vector<std::string>& words) {
@@ -55,7 +56,7 @@ int help(const CLI::App& program, const std::vector<std::string>& words) {
   if (const CLI::App* command = command_named(program, words)) {
     std::cout << help_of(*command);
     if (!what.empty() && config_key(what))
-      std::cout << "\nThe config's block of this name: saslm help " << kOfConfig << what << "\n";
+      std::cout << "\nThe config block of this name: saslm help " << kOfConfig << what << "\n";
   } else if (const Topic* topic = find_topic(all, what)) {
     std::cout << topic->text;
   } else if (const auto key = key_named(what)) {
@@ -70,9 +71,10 @@ int help(const CLI::App& program, const std::vector<std::string>& words) {
 
 void add_help_command(CLI::App& app, RunCommand& run) {
   auto words = std::make_shared<std::vector<std::string>>();
-  CLI::App* sub = app.add_subcommand("help", "Explain a command, a topic or a key of the config");
+  CLI::App* sub = app.add_subcommand("help", "Explain a command, a topic or a config key");
   sub->group("Help");
-  sub->add_option("WHAT", *words, "A command, a topic (see `saslm --help`) or a key (such as optim.lr)")
+  sub->add_option("WHAT", *words,
+                  "A command, a topic (see `saslm --help`) or a config key (such as optim.lr)")
       ->type_name("TOPIC");
   sub->footer(
       "Examples:\n"

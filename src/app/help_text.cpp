@@ -31,7 +31,7 @@ std::string without_brackets(const std::string& list) {
   return list.starts_with("[") && list.ends_with("]") ? list.substr(1, list.size() - 2) : list;
 }
 
-// Short ones stay on one line.
+// Short remarks are not broken.
 std::string remark(std::string text) {
   if (constexpr size_t kShort = 40; text.size() <= kShort)
     std::replace(text.begin(), text.end(), ' ', kNoBreak);
@@ -52,7 +52,7 @@ std::vector<Row> rows_of(const std::vector<const CLI::Option*>& options) {
   return rows;
 }
 
-// Without an end of line; the first paragraph alone, or those that follow it.
+// The first paragraph, or the following ones; without a final newline.
 std::string first_paragraph(const std::string& text) {
   return text.substr(0, text.find("\n\n"));
 }
@@ -122,7 +122,8 @@ std::string called(const CLI::App& command) {
   return parent == nullptr ? command.get_name() : called(*parent) + " " + command.get_name();
 }
 
-// CLI11 knows "TEXT:FOLDER", a type and what is checked: the check says more, and a name that we gave most.
+// CLI11's type name may be "TEXT:FOLDER", type and check. Use a name that we set, else the check's, else the
+// type.
 std::string value_name(const CLI::Option& option) {
   if (option.get_items_expected_max() == 0) return "";
   const std::string name = option.get_type_name();

@@ -1,8 +1,8 @@
-// The help of the program and of each command, and the words of its parts. All of it is made from what the
-// commands declare, by us and not by CLI11, whose own form depends on its version.
+// Help texts of the program and its commands, made from their declarations. We format them ourselves, because
+// CLI11's format depends on its version.
 //
-// A command's description is one line, which also stands in the list of commands; paragraphs that follow it,
-// after an empty line, stand in the command's own help alone. Its footer is shown as it is.
+// A command's description is one line, also used in the list of commands; paragraphs after an empty line
+// appear only in the command's own help. The footer is shown unchanged.
 #pragma once
 #include <memory>
 #include <string>
@@ -24,16 +24,16 @@ std::string help_of(const CLI::App& command);
 // "saslm bench step"
 std::string called(const CLI::App& command);
 
-// What a value of the option is called: "FOLDER", "N", "auto|cpu|cuda"; "" for a flag.
+// The placeholder of an option's value: "FOLDER", "N", "auto|cpu|cuda"; "" for a flag.
 std::string value_name(const CLI::Option& option);
 
-// The values that there are, when the option lists them.
+// The allowed values, if the option lists them.
 std::vector<std::string> choices_of(const CLI::Option& option);
 
-// Whether further words than the first belong to the option, too.
+// Whether the option takes several words.
 bool takes_several(const CLI::Option& option);
 
-// Commands of a command that are shown, and options or arguments that are, in the order of their declaration.
+// The visible subcommands, options and arguments of a command, in order of declaration.
 std::vector<const CLI::App*> commands_of(const CLI::App& command);
 std::vector<const CLI::Option*> options_of(const CLI::App& command);
 std::vector<const CLI::Option*> arguments_of(const CLI::App& command);

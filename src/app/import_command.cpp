@@ -37,8 +37,8 @@ int import_command(const ImportArguments& o) {
                                {"notes", done.notes}});
     return kDone;
   }
-  print("%s\n  from %s: %s of %s numbers, fp32\n", printable(done.out).c_str(), printable(o.from).c_str(),
-        done.architecture.c_str(), human_count(double(done.parameters)).c_str());
+  print("%s\n  from %s: %s with %s parameters, fp32\n", printable(done.out).c_str(),
+        printable(o.from).c_str(), done.architecture.c_str(), human_count(double(done.parameters)).c_str());
   return kDone;
 }
 
@@ -48,16 +48,15 @@ void add_import_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<ImportArguments>();
   CLI::App* sub =
       app.add_subcommand("import",
-                         "Turn a model of transformers into one of saslm's\n\n"
-                         "It must be of the class of Llama or GPT-2, and one that saslm computes exactly; "
-                         "all others are refused. "
-                         "eval, generate, export and train --init-from take the folder that is written.");
+                         "Convert a transformers model into a saslm model\n\nThe model must be a Llama or "
+                         "GPT-2 that saslm computes exactly; all others are refused. eval, generate, export "
+                         "and train --init-from take the folder that is written.");
   sub->group("Exchange with Hugging Face's transformers");
-  sub->add_option("--from", o->from, "Folder of the model: config.json and safetensors")
+  sub->add_option("--from", o->from, "Folder with the model's config.json and safetensors files")
       ->check(folder())
       ->required();
   sub->add_option("--out", o->out, "Folder to write; it must be empty or new")->check(folder())->required();
-  sub->add_option("--max-seq-len", o->max_seq_len, "Shorter context, for models with rotary positions")
+  sub->add_option("--max-seq-len", o->max_seq_len, "Shorter context length, for models with rotary positions")
       ->check(integer_in(1))
       ->default_str("the model's");
   add_json_flag(*sub, o->json);

@@ -28,7 +28,7 @@ struct InspectArguments {
   bool json = false;
 };
 
-// What was found, as JSON; "problem" is null when the thing is whole.
+// Findings as JSON; "problem" is null if everything is intact.
 ordered_json inspect_shard(const std::string& path) {
   const ShardDescription d = describe_shard(path);
   ordered_json j = {{"what", "token shard"}, {"path", path}, {"problem", nullptr}};
@@ -74,7 +74,7 @@ ordered_json inspect_checkpoint(const std::string& path) {
   return j;
 }
 
-// The run has a validation set, as far as its newest checkpoint says.
+// Whether the run has a validation set, according to its newest checkpoint.
 bool evaluates(const std::vector<Checkpoint>& whole) {
   if (whole.empty()) return true;
   const auto config = nlohmann::json::parse(whole.back().config_json(), nullptr, false);
@@ -82,7 +82,7 @@ bool evaluates(const std::vector<Checkpoint>& whole) {
   return config.contains(key) && !config[key].empty();
 }
 
-// What a run's record lacks, a line for each thing; `whole` are its checkpoints that are.
+// Problems of a run's record, one line each; `whole`: its intact checkpoints.
 std::vector<std::string> problems_of_record(const std::string& run, const std::vector<Checkpoint>& whole,
                                             ordered_json& j) {
   const std::string path = run + "/metrics.jsonl";
@@ -93,24 +93,23 @@ std::vector<std::string> problems_of_record(const std::string& run, const std::v
   if (const auto missing = survey.missing(end); !missing.empty()) {
     j["metrics"]["missing_steps"] = to_text(missing);
     problems.push_back(path +
-                       (path_exists(path) ? " has no record of the steps " : " is missing, with the steps ") +
+                       (path_exists(path) ? " lacks the steps " : " is missing, and with it the steps ") +
                        to_text(missing));
   }
   if (survey.repeated > 0)
-    problems.push_back(path + " has " + std::to_string(survey.repeated) + " steps on record twice");
+    problems.push_back(path + " has " + std::to_string(survey.repeated) + " steps recorded twice");
   if (survey.unreadable > 0)
-    problems.push_back(path + " has " + std::to_string(survey.unreadable) + " lines that are no events");
+    problems.push_back(path + " has " + std::to_string(survey.unreadable) + " lines that are not events");
   if (survey.lacks_last_eval() && evaluates(whole))
-    problems.push_back(path + " lacks the evaluation of the run's end, step " +
-                       std::to_string(*survey.end_step) +
-                       "; `saslm train` with the run's config evaluates again");
+    problems.push_back(path + " lacks the final evaluation, at step " + std::to_string(*survey.end_step) +
+                       "; run `saslm train` with the run's config to evaluate again");
   for (const Checkpoint& checkpoint : whole) {
     const auto on_record = survey.state_hashes.find(checkpoint.step());
     const std::string hash = state_hash(checkpoint.files());
     if (on_record != survey.state_hashes.end() && on_record->second != hash)
-      problems.push_back(path + " says that the state of step " + std::to_string(checkpoint.step()) +
-                         " has the hash " + on_record->second + ", " + checkpoint.path() + " has " + hash +
-                         ": they are of two runs");
+      problems.push_back(path + " records the state of step " + std::to_string(checkpoint.step()) +
+                         " with the hash " + on_record->second + ", " + checkpoint.path() + " has " + hash +
+                         ": they belong to two different runs");
   }
   return problems;
 }
@@ -144,15 +143,14 @@ ordered_json inspect_run(const std::string& path) {
 
 ordered_json inspect_any(const std::string& path) {
   namespace fs = std::filesystem;
-  if (!path_exists(path)) throw DataError(path + ": there is nothing here to inspect");
+  if (!path_exists(path)) throw DataError(path + ": nothing to inspect here");
   const auto what_else = [&](const std::string& advice) {
-    return DataError(path + ": no shard, safetensors file, checkpoint or run; " + advice);
+    return DataError(path + ": not a shard, safetensors file, checkpoint or run; " + advice);
   };
   if (!fs::is_directory(path)) {
     if (const std::string what = foreign_model_at(path); !what.empty() && !path.ends_with(".safetensors"))
       throw what_else("it is " + what + "; " + how_to_import());
-    if (path.ends_with(".json") || path.ends_with(".jsonl"))
-      throw what_else("it is text, which any editor shows");
+    if (path.ends_with(".json") || path.ends_with(".jsonl")) throw what_else("it is a text file");
     return path.ends_with(".safetensors") ? inspect_safetensors(path) : inspect_shard(path);
   }
   if (path_exists(path + "/manifest.json")) return inspect_checkpoint(path);
@@ -164,7 +162,7 @@ ordered_json inspect_any(const std::string& path) {
   if (path_exists(path + "/comparison.json")) throw what_else("its runs are in " + path + "/runs");
   if (!path_exists(path + "/state.json") && !path_exists(path + "/model.safetensors") &&
       !fs::path(path).filename().string().starts_with("step_"))
-    throw what_else("give a file, a checkpoint's folder or a run's");
+    throw what_else("give a file, a checkpoint folder or a run directory");
   return inspect_checkpoint(path);
 }
 
@@ -188,7 +186,7 @@ void print_text(const ordered_json& j) {
           t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str());
     total += t["count"].get<int64_t>();
   }
-  print("  %zu tensors, %s numbers\n", j["tensors"].size(), human_count(double(total)).c_str());
+  print("  %zu tensors, %s elements\n", j["tensors"].size(), human_count(double(total)).c_str());
 }
 
 int inspect(const InspectArguments& o) {
@@ -206,8 +204,8 @@ void add_inspect_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<InspectArguments>();
   CLI::App* sub = app.add_subcommand(
       "inspect",
-      "Print what a run, checkpoint, safetensors file or shard is\n\n"
-      "Each byte is checked against the checksums there are. What is damaged is named, with exit code 2.");
+      "Describe a run, checkpoint, safetensors file or shard, and check it\n\nEvery byte is checked against "
+      "the stored checksums. Damaged files are named, with exit code 2.");
   sub->group("Look at models and runs");
   sub->add_option("PATH", o->path, "A run directory, a checkpoint, or a file")->type_name("PATH")->required();
   add_json_flag(*sub, o->json);

@@ -1,6 +1,6 @@
-// The ranks are told who they are as torchrun tells it (comm/launched_as.cpp). The port at which they meet is
-// listened at before the first of them begins, and rank 0 inherits that: no other program can take it. And
-// they get a secret, without which nobody else who connects there is taken for one of them.
+// The ranks get torchrun's environment variables (comm/launched_as.cpp). The parent listens at the meeting
+// port before it starts the ranks, and rank 0 inherits the socket, so no other program can take the port. The
+// ranks also get a secret, so no other program can pass as a rank.
 #include "app/launch_ranks.h"
 
 #include <fcntl.h>
@@ -30,7 +30,7 @@ namespace {
 
 constexpr int kNotStarted = 127;
 constexpr const char* kHere = "127.0.0.1";
-constexpr std::chrono::seconds kGrace(2);  // less than a rank holds its tongue for (main.cpp)
+constexpr std::chrono::seconds kGrace(2);  // less than a rank delays its error message (main.cpp)
 
 // This process's own command line.
 std::vector<std::string> own_arguments() {
@@ -55,7 +55,9 @@ class Launch {
     argv.push_back(nullptr);
     for (int rank = 0; rank < count; ++rank) {
       const pid_t parent = getpid(), child = fork();
-      if (child < 0) throw MachineError("fork failed: no memory or no processes left for the ranks");
+      if (child < 0)
+        throw MachineError(
+            "fork failed: there is no memory for the ranks, or the process limit is reached (ulimit -u)");
       if (child == 0) become(rank, count, parent, listener, program.c_str(), argv.data());
       ranks_.push_back(child);
     }
@@ -69,7 +71,7 @@ class Launch {
       if (number > 0 && number != SIGCHLD) pass_on(number);
       if (ending_ && Clock::now() > kill_at_) send(SIGKILL);
     }
-    if (second_signal_ != 0) {  // as a single process ends
+    if (second_signal_ != 0) {  // ends like a single process
       signal(second_signal_, SIG_DFL);
       sigprocmask(SIG_SETMASK, &before_, nullptr);
       raise(second_signal_);
@@ -80,17 +82,17 @@ class Launch {
  private:
   static constexpr pid_t kEnded = 0;
 
-  // The child's part. A stop signal that comes before the rank waits for it stays pending, since it is born
-  // with them blocked.
+  // Runs in the child. A stop signal that arrives before the rank handles it stays pending, since signals are
+  // blocked at its start.
   [[noreturn]] void become(int rank, int count, pid_t parent, const Socket& listener, const char* program,
                            char** argv) const {
     sigset_t child_ended;
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_UNBLOCK, &child_ended, nullptr);
-    setpgid(0, 0);                     // a Ctrl-C on the terminal comes through the parent alone,
+    setpgid(0, 0);                     // Ctrl-C on the terminal reaches it only through the parent,
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // and if that is killed, so are the ranks
-    signal(SIGTTOU, SIG_IGN);          // which for the terminal are in the background, and may write there
+    signal(SIGTTOU, SIG_IGN);          // background processes may then write to the terminal
     const std::pair<const char*, std::string> variables[] = {
         {"RANK", std::to_string(rank)},
         {"LOCAL_RANK", std::to_string(rank)},
@@ -113,14 +115,14 @@ class Launch {
       if (pid != kEnded) kill(pid, number);
   }
 
-  // A rank that is stopped (SIGSTOP) hears of it when it goes on, and all others wait for it.
+  // A stopped rank (SIGSTOP) gets the signal only when it continues, and all others wait for it.
   void pass_on(int number) {
     if (!stopping_) {
       stopping_ = true;
       send(number);
       return send(SIGCONT);
     }
-    if (number == SIGXCPU) return;  // which comes every second
+    if (number == SIGXCPU) return;  // it arrives every second
     second_signal_ = number;
     ending_ = true;
     kill_at_ = Clock::now();
@@ -144,11 +146,11 @@ class Launch {
 
   static void tell_of_stopped(int rank, pid_t pid, int number) {
     std::cerr << "rank " + std::to_string(rank) + " was stopped by signal " + std::to_string(number) + " (" +
-                     strsignal(number) + "), and the others wait for it: kill -CONT " + std::to_string(pid) +
-                     " lets it go on\n";
+                     strsignal(number) + "), and the others are waiting for it; to continue: kill -CONT " +
+                     std::to_string(pid) + "\n";
   }
 
-  // The first rank that fails ends all: what the others would still say follows from it.
+  // The first rank that fails ends all others, whose errors would only be consequences.
   void take(int rank, int status) {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
     if (rank == 0) code_ = code;
@@ -156,12 +158,13 @@ class Launch {
     ending_ = true;
     code_ = code == kNotStarted ? 1 : code;
     kill_at_ = Clock::now() + kGrace;
-    if (code == kStoppedToResume && stopping_) return;  // while joining: the others end so by themselves
+    if (code == kStoppedToResume && stopping_)
+      return;  // while joining: the others end in the same way by themselves
     const std::string who = "saslm: rank " + std::to_string(rank);
     if (WIFSIGNALED(status))
       std::cerr << who + " was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
                        strsignal(WTERMSIG(status)) +
-                       "), and the run with it; the same command goes on from the newest checkpoint\n";
+                       "), which ends the run; the same command continues from the newest checkpoint\n";
     else if (code == kNotStarted)
       std::cerr << who + " could not be started: exec failed\n";
     send(SIGTERM);
@@ -185,10 +188,10 @@ int launch_ranks(int count) {
 void check_not_launched_twice(const LaunchedAs& launched, int64_t ranks, const std::string& option) {
   const bool by_us = launched.listener >= 0;
   if (ranks == launched.size && (by_us || !launched.launched)) return;
-  throw ConfigError(option + " is " + std::to_string(ranks) + ", but a launcher started " +
-                    std::to_string(launched.size) + ", as is said by " + launched.said_by +
-                    " in the environment; leave " + option +
-                    " out under a launcher. Where that is left over, " + "unset " + launched.to_unset);
+  throw ConfigError(
+      option + " is " + std::to_string(ranks) + ", but a launcher started " + std::to_string(launched.size) +
+      ", according to " + launched.said_by + " in the environment; leave " + option +
+      " out under a launcher. If these variables are left over, " + "unset " + launched.to_unset);
 }
 
 Waiting waiting_of(const LaunchedAs& launched) {

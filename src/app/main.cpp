@@ -28,37 +28,36 @@ namespace {
 saslm::LaunchedAs launched_if_known() {
   try {
     return saslm::launched_as();
-  } catch (const saslm::ConfigError&) {  // which may be what is to be told
+  } catch (const saslm::ConfigError&) {  // this may be the error to be reported
     return {};
   }
 }
 
-// Until this process is killed, or asked to stop, by the end of another rank.
+// Waits for this process to be killed or stopped because another rank ended.
 bool ended_within(std::chrono::seconds limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
-  const bool before = saslm::stop_requested();  // then the next signal ends the process by itself
+  const bool before = saslm::stop_requested();  // then the next signal ends the process anyway
   while (saslm::stop_requested() == before && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   return saslm::stop_requested() != before;
 }
 
-// What the standard library says too briefly.
+// Better messages for standard exceptions.
 std::string message_of(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error)) return "out of memory";
   const auto* system = dynamic_cast<const std::system_error*>(&error);
   if (system && system->code() == std::errc::resource_unavailable_try_again)
-    return "no further thread can be started: there is no memory for it, or too many run (ulimit -u)";
+    return "cannot start another thread: out of memory, or the thread limit is reached (ulimit -u)";
   return error.what();
 }
 
-// A rank that fails ends the others with it. What is wrong with all of them rank 0 says, before the others'
-// turn comes.
+// A failing rank ends the others. If all ranks have the same error, rank 0 reports it before the others may.
 int fail(int code, const std::string& message, const std::string& hint = "") {
   const saslm::LaunchedAs launched = launched_if_known();
   if (launched.rank > 0 && ended_within(std::chrono::seconds(3))) return code;
   const std::string who = launched.size > 1 ? "rank " + std::to_string(launched.rank) + ": " : "";
   std::cerr << "saslm: " + who + saslm::printable(message) + "\n" +
-                   hint;  // in one piece: others write to the same terminal
+                   hint;  // in one write, since others use the same terminal
   saslm::abort_ranks(code);
   return code;
 }
@@ -70,7 +69,8 @@ int saslm::report(const std::exception& error) {
     ended_within(std::chrono::seconds(10));
     return 1;
   }
-  if (dynamic_cast<const StoppedError*>(&error)) {  // of ranks that this program started, the first says so
+  if (dynamic_cast<const StoppedError*>(
+          &error)) {  // of ranks that this program started, only rank 0 prints it
     const LaunchedAs launched = launched_if_known();
     if (launched.rank == 0 || launched.listener < 0)
       std::cerr << std::string("saslm: ") + error.what() + "\n";
@@ -97,9 +97,9 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     const int code = run();
-    // What was asked for was printed, or it was not done.
+    // Unwritten output is a failure.
     if (!std::cout.flush() || std::fflush(stdout) != 0 || std::ferror(stdout))
-      return fail(1, "standard output cannot be written");
+      return fail(1, "cannot write to standard output");
     return code;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);
@@ -109,17 +109,17 @@ int run_command(int argc, char** argv) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     const UsageProblem problem = usage_problem(app, e, {argv + 1, argv + argc});
-    return fail(2, problem.message, "run `" + problem.where_help_is + "` for what there is\n");
+    return fail(2, problem.message, "run `" + problem.where_help_is + "` for a list\n");
   }
 }
 
 constexpr const char* kNoMemory = "saslm: out of memory\n";
 
-// Where an error can go no further, as out of a destructor: json's allocate.
+// For errors that cannot propagate, such as from destructors (JSON values allocate there).
 [[noreturn]] void end_here() {
   try {
     if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
-    // What std::filesystem does when it cannot allocate.
+    // std::filesystem ends like this if it cannot allocate.
     std::fputs("saslm: ended inside a library without an error, probably out of memory\n", stderr);
     std::_Exit(1);
   } catch (const std::bad_alloc&) {
@@ -135,18 +135,18 @@ constexpr const char* kNoMemory = "saslm: out of memory\n";
 
 int main(int argc, char** argv) {
   std::set_terminate(end_here);
-  for (int standard = 0; standard <= 2; ++standard)  // one that is closed would be the next file we open
+  for (int standard = 0; standard <= 2; ++standard)  // otherwise the next opened file would get its number
     if (::fcntl(standard, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
   const saslm::PrintableStreams printable_streams;
   void* frame = nullptr;
-  ::backtrace(&frame, 1);  // loads what glibc unwinds C's frames with: without memory it would abort instead
+  ::backtrace(&frame, 1);  // loads glibc's unwinder now: without memory it would abort later
   try {
     saslm::prepare_process(argv);
     return run_command(argc, argv);
   } catch (const std::exception& error) {
     try {
       return saslm::report(error);
-    } catch (const std::bad_alloc&) {  // not even for saying so, in full
+    } catch (const std::bad_alloc&) {  // no memory even for the full message
       std::fputs(kNoMemory, stderr);
       return 1;
     }

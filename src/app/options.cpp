@@ -32,7 +32,7 @@ CLI::Validator number_from(double min) {
     if (parse_whole(text, value) && std::isfinite(value) && value >= min) return std::string();
     std::ostringstream least;
     least << min;
-    return "wanted a finite number, at least " + least.str() + ", got " + text;
+    return "wanted a finite number of at least " + least.str() + ", got " + text;
   };
   return CLI::Validator(check, "NUMBER");
 }
@@ -40,7 +40,7 @@ CLI::Validator number_from(double min) {
 CLI::Validator folder() {
   const auto check = [](const std::string& path) {
     namespace fs = std::filesystem;
-    if (path.empty()) return std::string("wanted a folder, got an empty word");
+    if (path.empty()) return std::string("wanted a folder, got an empty string");
     for (fs::path at = fs::path(path).lexically_normal(); !at.empty(); at = at.parent_path()) {
       std::error_code unknown;
       const fs::file_status status = fs::status(at, unknown);
@@ -54,29 +54,28 @@ CLI::Validator folder() {
 }
 
 void add_set_option(CLI::App& sub, std::vector<std::string>& overrides) {
-  sub.add_option("--set", overrides, "Value for one key of the config; may be given several times")
+  sub.add_option("--set", overrides, "Override one config key; may be repeated")
       ->type_name("KEY=VALUE")
       ->take_all()
       ->allow_extra_args(false);
 }
 
 void add_device_option(CLI::App& sub, std::string& device) {
-  CLI::Option* option =
-      sub.add_option("--device", device, "Device that computes; auto is a GPU if there is one")
-          ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  device.empty() ? option->default_str("runtime.device of the config") : option->capture_default_str();
+  CLI::Option* option = sub.add_option("--device", device, "Where to compute; auto: a GPU if there is one")
+                            ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  device.empty() ? option->default_str("runtime.device from the config") : option->capture_default_str();
 }
 
 void add_checkpoint_option(CLI::App& sub, std::string& checkpoint) {
   sub.add_option("--checkpoint", checkpoint,
-                 "The model: a checkpoint, a run directory (its newest checkpoint), or a folder with "
+                 "Model: a checkpoint, a run directory (its newest checkpoint), or a folder with "
                  "model.safetensors and config.json")
       ->check(folder())
       ->required();
 }
 
 void add_tokenizer_option(CLI::App& sub, std::string& tokenizer) {
-  sub.add_option("--tokenizer", tokenizer, "The model's tokenizer, for a model without a copy of it")
+  sub.add_option("--tokenizer", tokenizer, "The model's tokenizer, for a model that was saved without one")
       ->type_name("FILE")
       ->default_str("the model's copy");
 }

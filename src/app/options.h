@@ -1,5 +1,4 @@
-// Checks of command-line values that CLI11's own conversions let pass: integers that overflow or wrap, NaN,
-// files where folders belong.
+// Checks of command-line values that CLI11 does not make: integer overflow, NaN, files instead of folders.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -17,15 +16,14 @@ namespace saslm {
 CLI::Validator integer_in(int64_t min, int64_t max = std::numeric_limits<int64_t>::max());
 // The whole text is a finite number >= min.
 CLI::Validator number_from(double min);
-// The path is a folder, or could become one: what exists of it are folders.
+// The path is a folder or can be created as one.
 CLI::Validator folder();
 
-// What several commands have, in the same words:
-// --set a.b=value, as often as one likes
+// Options that several commands share: --set a.b=value, repeatable
 void add_set_option(CLI::App& sub, std::vector<std::string>& overrides);
-// --device; "" where it is left out: what the config says
+// --device; "" if absent: the config decides
 void add_device_option(CLI::App& sub, std::string& device);
-// --checkpoint, which must be given
+// --checkpoint, required
 void add_checkpoint_option(CLI::App& sub, std::string& checkpoint);
 // --tokenizer of a model
 void add_tokenizer_option(CLI::App& sub, std::string& tokenizer);

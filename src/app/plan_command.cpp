@@ -82,7 +82,7 @@ class PlanTable {
     for (const Planned& p : plans_) cells.push_back(cell(p));
     line(name, cells);
   }
-  // A list of named numbers, of the names any config has.
+  // Rows for a list of named numbers: the union of all configs' names.
   template <class Show>
   void rows(std::vector<std::pair<std::string, int64_t>> Plan::*list, Show&& show) const {
     std::vector<std::string> order;
@@ -99,11 +99,11 @@ class PlanTable {
   void names() const {
     if (plans_.size() > 1) line("", names_);
   }
-  // Of several: how far each is from the first.
+  // For several configs: the difference from the first.
   template <class Number>
   void distance(Number Plan::*value) const {
     if (plans_.size() < 2) return;
-    row("against the first", [&](const Planned& p) {
+    row("relative to the first", [&](const Planned& p) {
       char text[32];
       const double ratio = double(p.plan.*value) / double(plans_[0].plan.*value);
       std::snprintf(text, sizeof text, "%+.2f %%", 100 * (ratio - 1));
@@ -148,7 +148,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   count("head", &Plan::flops_head);
   count("total", &Plan::flops_per_token);
   table.distance(&Plan::flops_per_token);
-  count("beside it, recomputed", &Plan::flops_recomputed);
+  count("in addition, recomputed", &Plan::flops_recomputed);
   table.heading("memory, in one allocation");
   table.row("runtime.recompute", [](const Planned& p) {
     const Recompute recompute = p.config.runtime.recompute;
@@ -156,7 +156,7 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
     return name_of(recompute) + std::string(idle ? " (no effect)" : "");
   });
   if (plans[0].config.train.ranks > 1) {
-    table.row("one of so many ranks", [](const Planned& p) { return std::to_string(p.config.train.ranks); });
+    table.row("ranks (this is one)", [](const Planned& p) { return std::to_string(p.config.train.ranks); });
     table.row("runtime.zero_stage",
               [](const Planned& p) { return std::to_string(p.config.runtime.zero_stage); });
   }
@@ -165,14 +165,14 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.row("total in bytes", [](const Planned& p) { return std::to_string(p.plan.arena_bytes); });
   table.distance(&Plan::arena_bytes);
   if (std::any_of(plans.begin(), plans.end(), [](const Planned& p) { return p.plan.headroom_bytes > 0; }))
-    table.row("beside it, left to CUDA", [](const Planned& p) { return human_bytes(p.plan.headroom_bytes); });
+    table.row("in addition, for CUDA", [](const Planned& p) { return human_bytes(p.plan.headroom_bytes); });
   if (plans[0].config.train.ranks > 1)
-    table.row("all ranks, on a CPU here", [](const Planned& p) {
+    table.row("all ranks on this CPU", [](const Planned& p) {
       const bool gpu = intended_device(p.config.runtime).gpu;
       return gpu ? "-" : human_bytes(p.plan.arena_bytes * p.config.train.ranks);
     });
   if (buffers) {
-    table.heading("memory by buffer; those that are not needed at once share it");
+    table.heading("memory by buffer (buffers with disjoint lifetimes overlap)");
     table.rows(&Plan::bytes_by_buffer, [](int64_t n) { return human_bytes(n); });
   }
   table.heading("run");
@@ -184,9 +184,9 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   });
   table.row("evaluations",
             [](const Planned& p) { return std::to_string(plan_evaluations(p.config).number); });
-  table.row("sequences of each",
+  table.row("sequences per evaluation",
             [](const Planned& p) { return plan_evaluations(p.config).sequences_text(); });
-  table.row("their part of all FLOPs",
+  table.row("evaluations' share of FLOPs",
             [](const Planned& p) { return plan_evaluations(p.config).share_text(); });
   table.row("one checkpoint", [](const Planned& p) { return human_bytes(p.plan.checkpoint_bytes); });
   print_kernels(plans);
@@ -198,7 +198,7 @@ Plan plan_for(const Config& config) {
 
 namespace {
 
-// Where the device is here, its memory is known. Nobody has said where the ranks will be: here, all of them.
+// Checks memory if the device is on this machine. All ranks are assumed to be on this machine.
 void check_fits(const Planned& p) {
   const Device device = intended_device(p.config.runtime);
   if (device.gpu && !std::holds_alternative<Gpu>(find_gpu())) return;
@@ -210,7 +210,7 @@ void check_fits(const Planned& p) {
 
 void check_can_start(const Planned& p, const PlanData& data) {
   if (!data.problem.empty())
-    throw DataError(p.path + ": " + data.problem + " (`saslm plan --no-data` plans without the data)");
+    throw DataError(p.path + ": " + data.problem + " (`saslm plan --no-data` does not need the data)");
   try {
     check_fits(p);
   } catch (const ConfigError& error) {
@@ -242,12 +242,12 @@ int plan(const PlanArguments& o) {
   const auto comparison = std::find_if(o.configs.begin(), o.configs.end(), is_compare_file);
   if (comparison != o.configs.end() && o.configs.size() == 1) {
     if (o.no_data)
-      throw ConfigError("--no-data is for runs' configs; a comparison is planned with its data, which " +
-                        *comparison + " must find");
+      throw ConfigError(
+          "--no-data is for the config of a run; a comparison is planned with its data, which " +
+          *comparison + " must find");
     return plan_comparison(*comparison, o);
   }
-  if (comparison != o.configs.end())
-    throw ConfigError(*comparison + " is a comparison, whose variants are shown side by side; give it alone");
+  if (comparison != o.configs.end()) throw ConfigError(*comparison + " is a comparison; plan it alone");
   std::vector<Planned> plans;
   std::vector<PlanData> data;  // of each
   for (const std::string& path : o.configs) {
@@ -277,24 +277,24 @@ int plan(const PlanArguments& o) {
 
 void add_plan_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<PlanArguments>();
-  CLI::App* sub = app.add_subcommand("plan",
-                                     "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
-                                     "Config and data are checked as train checks them; a run that could not "
-                                     "start is refused with exit code 2.");
+  CLI::App* sub = app.add_subcommand(
+      "plan",
+      "Print what a run needs: parameters, FLOPs, memory, disk\n\n"
+      "Config and data are checked as train checks them; the exit code is 2 if the run could not start.");
   sub->group("Train and compare");
-  sub->add_option(
-         "CONFIG", o->configs,
-         "JSON file of a run or of a comparison; several configs, and the variants of a comparison, are "
-         "shown side by side")
+  sub->add_option("CONFIG", o->configs,
+                  "JSON file of a run or of a comparison; several configs, or a comparison's variants, are "
+                  "shown side by side")
       ->type_name("FILE")
       ->required();
   add_set_option(*sub, o->set);
-  sub->add_option("--ranks", o->ranks,
-                  "Ranks that share each step; memory is then that of one rank and, on a CPU, of all")
+  sub->add_option(
+         "--ranks", o->ranks,
+         "Number of ranks that share each step; memory is printed for one rank and, on a CPU, for all")
       ->check(integer_in(1, 1024))
       ->default_str("1");
-  sub->add_flag("--buffers", o->buffers, "Print the size of each buffer, too");
-  sub->add_flag("--no-data", o->no_data, "Leave the data unread; it need not be on this machine");
+  sub->add_flag("--buffers", o->buffers, "Also print the size of each buffer");
+  sub->add_flag("--no-data", o->no_data, "Do not read the data, which need not be on this machine");
   add_json_flag(*sub, o->json);
   sub->footer(
       "Examples:\n"
@@ -305,11 +305,10 @@ void add_plan_command(CLI::App& app, RunCommand& run) {
 }
 
 void add_schema_command(CLI::App& app, RunCommand& run) {
-  CLI::App* sub =
-      app.add_subcommand("schema",
-                         "Print the JSON Schema of a config\n\n"
-                         "Editors use it to complete and check configs. It is the same for each run; "
-                         "a comparison's file has other keys (saslm help comparison).");
+  CLI::App* sub = app.add_subcommand("schema",
+                                     "Print the JSON Schema of a config\n\n"
+                                     "Editors use it to complete and check configs. The file of a comparison "
+                                     "has other keys (saslm help comparison).");
   sub->group("Help");
   sub->footer(
       "Examples:\n"

@@ -1,4 +1,4 @@
-// What `saslm plan` says of a run's evaluations.
+// A run's evaluations, for `saslm plan`.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -10,9 +10,9 @@ namespace saslm {
 
 struct PlannedEvaluations {
   int64_t number = 0;
-  std::optional<int64_t> sequences;  // of each; nothing: all of what is not there yet
-  std::optional<double> share;       // of all FLOPs of the run
-  bool at_most = false;              // data.val is not there yet: it may hold fewer sequences
+  std::optional<int64_t> sequences;  // per evaluation; nullopt: all of data that does not exist yet
+  std::optional<double> share;       // fraction of the run's FLOPs
+  bool at_most = false;              // data.val does not exist yet and may have fewer sequences
 
   std::string sequences_text() const;
   std::string share_text() const;

@@ -43,12 +43,12 @@ class Variant:
         self.runs = []  # by seed: {"seed", "status", ...}
 
     def scale(self, axis):
-        """What one step costs."""
+        """The cost of one step."""
         tokens = self.info["tokens_per_step"]
         return {"tokens": tokens, "flops": tokens * self.info["flops_per_token"], "seconds": self.step_s}[axis]
 
     def reading(self, axis):
-        """What the table says of this variant at equal tokens, FLOPs or time, and where that was read."""
+        """The table's entry of this variant at equal tokens, FLOPs or time, and where it was read."""
         return self.info["timing"]["at_equal_seconds"] if axis == "seconds" else self.info["at_equal_" + axis]
 
     def label(self):
@@ -70,7 +70,7 @@ def load(folder):
 
 
 def mean_curve(curves):
-    """The mean where every curve has a point at the same x."""
+    """The mean at each x where every curve has a point."""
     tables = [dict(curve) for curve in curves]
     shared = sorted(set(tables[0]).intersection(*tables[1:])) if tables else []
     return [(x, sum(table[x] / len(tables) for table in tables)) for x in shared]
@@ -79,7 +79,7 @@ def mean_curve(curves):
 # ---- Plots.
 
 def plot_lines(ax, variant, curves, scale):
-    """Each seed thin, their mean bold."""
+    """Each seed as a thin line, their mean bold."""
     style = variant.style
     for curve in curves:
         ax.plot([x * scale for x, _ in curve], [y for _, y in curve], color=style["color"], alpha=0.3, linewidth=0.8)
@@ -98,7 +98,7 @@ def dress(ax, axis, label, unit):
 
 
 def show_what_counts(ax, curves, from_share):
-    """The fall from a random model's loss would flatten all the rest, so a run's beginning may leave the picture."""
+    """Crops the start of the runs: the initial drop from a random model's loss would flatten the rest."""
     late = [y for curve in curves for x, y in curve if x >= from_share * curve[-1][0]]
     if late:
         margin = 0.06 * (max(late) - min(late)) or 0.1
@@ -132,7 +132,7 @@ def paired_differences(variant, baseline):
 
 
 def summary_figure(variants, budget):
-    """One picture to show: the curves under the budget, and what they come to with its interval."""
+    """One summary picture: the curves under the budget, and the final differences with their interval."""
     baseline = next(v for v in variants if v.info["baseline"])
     others = [v for v in variants if v is not baseline]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, max(3.6, 1.4 + 0.45 * len(others))),
@@ -268,7 +268,7 @@ def human(value, digits=3):
 
 
 def figure_text(value, digits, sign=""):
-    """JSON has no infinite number: what was too large is null there."""
+    """JSON has no infinity; numbers that were too large are null."""
     return "inf" if value is None else f"{value:{sign}.{digits}f}"
 
 
@@ -385,9 +385,9 @@ table. Curves at equal FLOPs or time compare different points of the learning ra
 
 
 def write(path, data):
-    """Whole or not at all, and to this folder, wherever a link of that name leads."""
+    """Writes atomically, and in this folder even if a link has that name."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)  # of a killed process; and what is a link would be written through
+    temporary.unlink(missing_ok=True)  # left by a killed process; a link would be written through
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -13,9 +13,8 @@
 namespace saslm {
 namespace {
 
-// Python as it is installed, by -I: nothing is imported from the folder one happens to be in, nor from what
-// PYTHONPATH names, which may be that folder, too (an empty part of it is). The user's own packages are,
-// last.
+// Python runs isolated (-I): it imports nothing from the current folder or PYTHONPATH (an empty part of which
+// also means the current folder). The user's own packages are added last.
 constexpr const char* kFindPackages = R"(
 import os, site, sys
 try:
@@ -26,18 +25,18 @@ except ImportError:
     import matplotlib
 )";
 
-// Exit status of a program that begins in the root folder, all it prints discarded or on stderr; -1 when it
-// cannot be started or was killed.
+// Runs a program in the root folder, with its output discarded or on stderr. Returns its exit status; -1 if
+// it cannot be started or was killed.
 int run_program(const std::vector<std::string>& arguments, bool quiet) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addchdir_np(&actions, "/");  // matplotlib takes settings from the folder it is in
+  posix_spawn_file_actions_addchdir_np(&actions, "/");  // matplotlib reads settings from the current folder
   if (quiet) posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);  // stdout is for results
-  posix_spawnattr_t attributes;  // nothing blocked: a comparison blocks its stop signals
+  posix_spawnattr_t attributes;  // unblock signals: a comparison blocks its stop signals
   posix_spawnattr_init(&attributes);
   sigset_t none;
   sigemptyset(&none);
@@ -54,7 +53,7 @@ int run_program(const std::vector<std::string>& arguments, bool quiet) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// The first python that has matplotlib: the user's own, or the distribution's; "" when neither.
+// The first python with matplotlib: the user's, or the distribution's; "" if neither has it.
 std::string find_python() {
   for (const char* python : {"python3", "/usr/bin/python3"})
     if (run_program({python, "-I", "-c", kFindPackages}, /*quiet=*/true) == 0) return python;
@@ -66,8 +65,8 @@ std::string find_python() {
 std::string plot_comparison(const std::string& dir) {
   const std::string python = find_python();
   if (python.empty())
-    return "no plots: they need python3 with matplotlib (Debian: python3-matplotlib); once there, the same "
-           "command with --report-only draws them";
+    return "no plots: they need python3 with matplotlib (Debian: python3-matplotlib); install it and repeat "
+           "the command with --report-only";
   const std::string folder = std::filesystem::absolute(dir).string();
   const int status =
       run_program({python, "-I", "-c", std::string(kFindPackages) + kPlotSource, folder}, /*quiet=*/false);

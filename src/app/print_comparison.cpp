@@ -11,12 +11,12 @@
 namespace saslm {
 namespace {
 
-// On the ranks that are asked for.
+// For the requested number of ranks.
 Planned planned(const VariantPlan& variant, const std::string& path) {
   return {path, variant.config, plan_for(variant.config), variant.name};
 }
 
-// Where seconds are budgeted and no speed is known yet, steps are the base's.
+// With a budget of seconds and no measured speed, steps are the base's.
 bool has_steps(const ComparePlan& plan, const VariantPlan& variant) {
   return plan.budget != Budget::seconds || variant.tokens_per_s > 0;
 }
@@ -56,7 +56,7 @@ void print_heading(const ComparePlan& plan) {
       print("note: %s\n", one_line(note).c_str());
   for (const VariantPlan& variant : plan.variants)
     if (!has_steps(plan, variant)) {
-      print("steps, tokens and FLOPs of a run are not known before speeds are measured, at the start\n");
+      print("steps, tokens and FLOPs per run depend on speeds, which are measured at the start\n");
       break;
     }
 }

@@ -8,7 +8,7 @@ namespace saslm {
 
 namespace {
 
-// The code point of what must be escaped at the text's beginning, and its bytes; 0 bytes when nothing must.
+// A character at the start of the text that must be escaped, and its size in bytes; 0 bytes if none must.
 struct Escaped {
   unsigned code = 0;
   size_t bytes = 0;

@@ -1,6 +1,5 @@
-// A command's result on standard output, as one JSON object. Paths need not be UTF-8, which JSON is: what is
-// not becomes U+FFFD, and what a terminal would obey is escaped as JSON has it, so that the text stays the
-// same object.
+// Prints a command's result on standard output as one JSON object. Bytes of paths that are not UTF-8 become
+// U+FFFD; control characters are escaped in JSON, so the object does not change.
 #pragma once
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -8,8 +7,8 @@
 
 namespace saslm {
 
-// The same JSON, with \u009b for what the library prints as it is: DEL, C1 and what turns the direction of
-// writing.
+// The same JSON with escapes such as \u009b for characters that the library prints unescaped: DEL, C1 and
+// bidirectional controls.
 std::string json_for_terminals(const std::string& json);
 
 template <class Json>

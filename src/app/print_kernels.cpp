@@ -36,10 +36,10 @@ void print_kernels(const std::vector<Planned>& plans) {
   std::set<std::string> said;
   for (const Planned& p : plans)
     for (const KernelPath& path : kernels_here(p.config)) {
-      if (said.empty()) print("kernels, of operations that have several\n");
+      if (said.empty()) print("kernels (operations with several implementations)\n");
       if (!said.insert(path.call).second) continue;
       print("  %s: %s\n", printable(path.call).c_str(), path.text.c_str());
-      if (!path.why_slow.empty()) print("  warning: that is slow: %s\n", path.why_slow.c_str());
+      if (!path.why_slow.empty()) print("  warning: slow kernel: %s\n", path.why_slow.c_str());
     }
 }
 

@@ -1,4 +1,4 @@
-// Which kernels the runs of a plan would get: nothing on a CPU, and where the GPU that they want is not here.
+// Prints the kernels that planned runs would use: nothing on a CPU, or if the GPU is not on this machine.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -6,9 +6,9 @@
 
 namespace saslm {
 
-// [{"call", "kernel", "text", "slow"}], null where nothing is known; "slow": reason and remedy, or null.
+// [{"call", "kernel", "text", "slow"}], null if unknown; "slow": reason and remedy, or null.
 nlohmann::ordered_json kernels_json(const Config& config);
-// A line a call, slow ones with a warning: those of the first config, and what the others have besides.
+// One line per call, slow ones with a warning: those of the first config, and additional ones of the others.
 void print_kernels(const std::vector<Planned>& plans);
 
 }  // namespace saslm

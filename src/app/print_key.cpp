@@ -10,13 +10,13 @@
 namespace saslm {
 namespace {
 
-// A string without its quotes, as --set takes it, unless it is empty.
+// The default as for --set: strings without quotes, unless empty.
 std::string default_of(const ConfigKey& key) {
   const std::string& value = key.default_value;
   return value.size() > 2 && value.front() == '"' ? value.substr(1, value.size() - 2) : value;
 }
 
-// What it is and, in brackets, what it may and need not be.
+// Help, and in brackets conditions and default.
 std::string summary(const ConfigKey& key) {
   std::string text = key.help;
   if (!key.conditions.empty()) text += " [" + key.conditions + "]";
@@ -30,7 +30,7 @@ std::string list(const std::vector<std::string>& words) {
   return text;
 }
 
-// Those that mean the same; a name that counts in another unit is not one.
+// Names with the same meaning; a name that uses another unit does not count.
 std::vector<std::string> names_elsewhere(const ConfigKey& key) {
   std::vector<std::string> names;
   for (const Synonym& one : synonyms())
@@ -38,7 +38,7 @@ std::vector<std::string> names_elsewhere(const ConfigKey& key) {
   return names;
 }
 
-// An example of --set, quoted where a shell would take it apart.
+// An example of --set, quoted if the shell requires it.
 std::string set_option(const ConfigKey& key) {
   const std::string value =
       key.default_value.empty() && !key.words.empty() ? key.words.front() : default_of(key);

@@ -14,10 +14,10 @@ struct Planned {
   std::string path;  // of its config
   Config config;
   Plan plan;
-  std::string name = {};  // of its column; empty: the file's
+  std::string name = {};  // of its column; empty: the file's name
 };
 
-// Plans are made for the device that the config asks for, also where it is missing.
+// Plans for the device in the config, even if it is missing on this machine.
 Plan plan_for(const Config& config);
 
 nlohmann::ordered_json as_json(const Planned& planned);

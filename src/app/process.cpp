@@ -23,7 +23,7 @@ std::string kib(int64_t bytes) {
   return std::to_string(bytes >> 10) + " KiB";
 }
 
-// The limit counts at once for this thread, but for others only from the program's start.
+// A new limit applies to this thread at once, but to others only after a restart of the program.
 void provide_stack(char** argv) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
@@ -32,17 +32,16 @@ void provide_stack(char** argv) {
   const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = std::min<rlim_t>(kUsualStack, limit.rlim_max);
   if (limit.rlim_cur < rlim_t(kStack) || ::setrlimit(RLIMIT_STACK, &limit) != 0)
-    throw ConfigError("the stack may have " + kib(int64_t(before)) + " (ulimit -s), wanted at least " +
+    throw ConfigError("the stack limit is " + kib(int64_t(before)) + " (ulimit -s), wanted at least " +
                       kib(kStack) + ": `ulimit -s " + std::to_string(kUsualStack >> 10) +
-                      "` before the command, or a higher hard limit");
+                      "` before the command, or raise the hard limit");
   std::error_code unknown;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", unknown);
   if (!unknown) ::execv(program.c_str(), argv);
-  throw MachineError("the program could not be started again with a stack of " + kib(kUsualStack) +
-                     " (ulimit -s)");
+  throw MachineError("cannot restart the program with a stack of " + kib(kUsualStack) + " (ulimit -s)");
 }
 
-// Bytes of a size as OpenMP writes it, "512", "512k", "4 M": in KiB where no unit is given; -1 if it is none.
+// Parses an OpenMP size such as "512", "512k", "4 M" (KiB without a unit) to bytes; -1 if it is not a size.
 int64_t openmp_size(const char* text) {
   char* end = nullptr;
   const long long count = std::strtoll(text, &end, 10);
@@ -69,9 +68,9 @@ void check_threads_stack() {
     const char* const text = std::getenv(variable);
     if (text == nullptr) continue;
     const int64_t bytes = openmp_size(text);
-    if (bytes >= 0 && bytes < kStack)  // what is no size OpenMP names and leaves alone
-      throw ConfigError("the environment's " + std::string(variable) + "=" + text + " gives every thread " +
-                        kib(bytes) + " of stack, wanted at least " + kib(kStack) + ": unset it");
+    if (bytes >= 0 && bytes < kStack)  // OpenMP reports and ignores malformed sizes
+      throw ConfigError("the environment's " + std::string(variable) + "=" + text + " gives each thread " +
+                        kib(bytes) + " of stack, but at least " + kib(kStack) + " is needed: unset it");
   }
 }
 
@@ -80,7 +79,7 @@ void raise_open_file_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough) return;
   limit.rlim_cur = std::min(limit.rlim_max, kEnough);
-  ::setrlimit(RLIMIT_NOFILE, &limit);  // where it is refused, fewer will do
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if this fails, fewer are enough
 }
 
 }  // namespace

@@ -1,17 +1,16 @@
-// What this program needs of the process it is started as, whatever it then does.
+// Prepares the process for any command.
 #pragma once
 
 namespace saslm {
 
-// To be called first of all; may start the program again, with other settings.
+// Call first; may restart the program with other settings.
 //
-//   SIGXFSZ        a file that grows beyond `ulimit -f` is an error as a full disk is one, not the end
-//   stack          raised to what is needed where `ulimit -s` is soft; ConfigError where it is not, and where
-//                  OMP_STACKSIZE gives threads less
-//   open files     as many as the process may ask for, up to 16384: the usual limit of 1024 is the softer of
-//                  two. Data sets of many shards are then read without opening files again and again
-//                  (data/open_files.h)
-//   GOMP_SPINCOUNT app/device.h
+//   SIGXFSZ         ignored: a file beyond `ulimit -f` is then an error, like a full disk
+//   stack           raised if the soft limit (`ulimit -s`) is too small; ConfigError if it cannot be, or if
+//                   OMP_STACKSIZE gives threads too little
+//   open files      the soft limit is raised to at most 16384 (it is usually 1024), so that data sets of many
+//                   shards need not reopen files (data/open_files.h)
+//   GOMP_SPINCOUNT  app/device.h
 void prepare_process(char** argv);
 
 }  // namespace saslm

@@ -20,7 +20,7 @@ struct Options {
 
 using nlohmann::ordered_json;
 
-// One line a kernel of a call; more only where it is wrong.
+// One line per kernel of a call; more only if it is wrong.
 void print_call(const std::string& op, const std::string& shape, const std::vector<PathResult>& results) {
   for (const PathResult& result : results) {
     const std::string kernel = result.path.empty() ? op : result.path;
@@ -71,9 +71,9 @@ void add_selfcheck_command(CLI::App& app, RunCommand& run) {
   CLI::App* sub = app.add_subcommand(
       "selfcheck",
       "Check the kernels of a run on this machine\n\n"
-      "Each operation that the run would call is made twice, at its sizes, and held to the same computed in "
-      "double. A run on a GPU does so by itself at its first use. The exit code is 1 when an operation "
-      "has no right kernel.");
+      "Each operation of the run is executed twice at its real sizes and compared with the same operation in "
+      "double precision. A run on a GPU does this by itself, once per GPU, driver and build. The exit code "
+      "is 1 if an operation has no correct kernel.");
   sub->group("Measure this machine");
   sub->add_option("CONFIG", o->config, "JSON file of the run")->type_name("FILE")->required();
   add_set_option(*sub, o->set);

@@ -13,11 +13,11 @@ namespace {
 
 void print_alone(const StepsAlone& steps, const std::string& here, const std::string& there) {
   if (steps.within > 0)
-    print("steps on record in %s but not in %s: %lld, the first is %lld\n", here.c_str(), there.c_str(),
+    print("steps recorded in %s but not in %s: %lld, first step %lld\n", here.c_str(), there.c_str(),
           static_cast<long long>(steps.within), static_cast<long long>(steps.first));
   if (steps.beyond > 0)
-    print("steps of %s before or after all that are on record in %s: %lld, not compared\n", here.c_str(),
-          there.c_str(), static_cast<long long>(steps.beyond));
+    print("steps of %s outside the range of %s: %lld, not compared\n", here.c_str(), there.c_str(),
+          static_cast<long long>(steps.beyond));
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ nlohmann::ordered_json to_json(const StateDifference& d) {
 void print(const StateDifference& d, const std::string& path_a, const std::string& path_b) {
   const std::string a = printable(path_a), b = printable(path_b);
   if (d.none())
-    print("the same, bit for bit: %lld records, %zu checkpoints compared\n",
+    print("bit-identical: %lld records and %zu checkpoints compared\n",
           static_cast<long long>(d.steps_compared), d.checkpoints_compared.size());
   print_alone(d.only_a, a, b);
   print_alone(d.only_b, b, a);
@@ -62,7 +62,7 @@ void print(const StateDifference& d, const std::string& path_a, const std::strin
   constexpr size_t kShown = 10;
   for (size_t i = 0; i < std::min(kShown, d.tensors.size()); ++i) {
     const TensorDifference& t = d.tensors[i];
-    print("  %-44s %lld of %lld differ, the first at %lld: %.9g, %.9g\n", printable(t.name).c_str(),
+    print("  %-44s %lld of %lld elements differ, first at %lld: %.9g, %.9g\n", printable(t.name).c_str(),
           static_cast<long long>(t.differing), static_cast<long long>(t.elements),
           static_cast<long long>(t.first), double(t.a), double(t.b));
   }

@@ -18,8 +18,8 @@ bool is_ignored(int signal) {
   return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
-// The first signal asks for a clean end after the step; the second ends the process at once. (Of SIGXCPU,
-// which comes every second, only the first counts.)
+// The first signal requests a clean end after the step; the second ends the process at once. (SIGXCPU arrives
+// every second; only the first one counts.)
 void wait_for_signals() {
   const sigset_t set = stop_signals();
   int signal = 0;
@@ -39,13 +39,14 @@ sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : kStopSignals) sigaddset(&set, signal);
-  if (!is_ignored(SIGHUP)) sigaddset(&set, SIGHUP);  // as nohup wants it; blocked, it would come all the same
+  if (!is_ignored(SIGHUP))
+    sigaddset(&set, SIGHUP);  // ignored under nohup; if blocked, it would still be received
   return set;
 }
 
-// No thread that computes may run a handler: oneDNN 2.6 lets the stack pointer of its generated code point
-// into a buffer of the heap, and a handler's frame then overwrites whatever lies before that buffer. So the
-// signals are blocked before there are other threads, which inherit that, and one thread waits for them.
+// Computing threads must not run signal handlers: generated code of oneDNN 2.6 points the stack pointer into
+// a heap buffer, and a handler's frame would overwrite memory before that buffer. So signals are blocked
+// before other threads start, which inherit that, and one thread waits for them.
 void watch_stop_signals() {
   const sigset_t set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);

@@ -46,7 +46,7 @@ void write_raw(std::ostream& stream, std::string_view text) {
   stream.flush();
 }
 
-// How many bytes at the end of `text` begin a character that is not whole yet.
+// Number of bytes of an incomplete character at the end of `text`.
 size_t unfinished(std::string_view text) {
   for (size_t n = 1; n <= std::min<size_t>(3, text.size()); ++n) {
     const auto byte = static_cast<unsigned char>(text[text.size() - n]);

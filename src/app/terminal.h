@@ -1,9 +1,9 @@
-// What people read: standard output, standard error. Names, paths and keys come from others and may hold what
-// a terminal obeys; none of that gets through, whoever prints it (core/printable.h).
+// Safe output to terminals. Names, paths and keys may contain terminal escapes; none of them are printed
+// (core/printable.h).
 //
-// While PrintableStreams lives, all that goes to std::cout and std::cerr is so; print() goes there, too.
-// printf and the like are not used: scripts/check_terminal.py says where. Breaks within a line are the
-// printer's own, so a name that must not forge one is printed by printable().
+// While PrintableStreams exists, it filters all output to std::cout and std::cerr, also of print(). printf
+// and the like are not used (scripts/check_terminal.py checks this). Newlines are not filtered, so names that
+// could contain one must go through printable().
 #pragma once
 #include <memory>
 #include <streambuf>
@@ -22,23 +22,23 @@ class PrintableStreams {
   std::streambuf *raw_out_, *raw_err_;
 };
 
-// To standard output, as printf.
+// printf to standard output.
 [[gnu::format(printf, 1, 2)]] void print(const char* format, ...);
 
-// Standard error's live line, if there is one, is wiped.
+// Erases the live line on standard error, if there is one.
 void clear_line();
 
-// A model's text on standard output, piece by piece: byte for byte to a file or pipe; to a terminal,
-// characters once they are whole, and none that it obeys but line breaks and tabs.
+// Prints a model's text piece by piece: unchanged bytes to a file or pipe; to a terminal, only complete
+// characters, and no control characters except newlines and tabs.
 class GeneratedText {
  public:
   GeneratedText();
   void add(std::string_view piece);
-  void end();  // with a line break
+  void end();  // prints a newline
 
  private:
   bool terminal_;
-  std::string begun_;  // a character
+  std::string begun_;  // an incomplete character
 };
 
 }  // namespace saslm

@@ -7,22 +7,22 @@
 
 namespace saslm {
 
-// Columns for help: the terminal's, from 60 to 100; 100 where standard output is no terminal.
+// Width of help: the terminal's, from 60 to 100; 100 if standard output is not a terminal.
 int help_width();
 
-// A blank at which no line ends.
+// A non-breaking space.
 constexpr char kNoBreak = '\x1f';
 
-// Words of `text` in lines of at most `width` bytes, where words allow it, each line with `indent` blanks
-// before it; ends with a line break.
+// Wraps `text` to lines of at most `width` bytes if words allow it, each indented by `indent` spaces; ends
+// with a newline.
 std::string wrapped(std::string_view text, int indent, int width);
 
-// Rows of a name and what it is, the second column wrapped. A name that is too long for the first column has
-// a line of its own.
+// Two columns, name and description, of which the second is wrapped. A name that is too long for the first
+// column gets its own line.
 using Row = std::pair<std::string, std::string>;
 std::string in_columns(const std::vector<Row>& rows, int first_column, int width);
 
-// The first column that these rows want: their longest name of at most 28 bytes, and the blanks around it.
+// Width of the first column: the longest name of at most 28 bytes, and spaces around it.
 int first_column_of(const std::vector<Row>& rows);
 
 }  // namespace saslm

@@ -54,7 +54,7 @@ class LiveLine {
   bool shown_ = false;
 };
 
-// Lines for the user, beside the live line; where there are many of them, the first few.
+// Notes printed besides the live line; of many, only the first few.
 class Notes {
  public:
   explicit Notes(LiveLine& live) : live_(live) {}
@@ -78,7 +78,7 @@ TokenizeResult run_work(const TokenizeArguments& o, const TokenizeOptions& work)
     return tokenize_files(*make_tokenizer(o.tokenizer.empty() ? "bytes" : o.tokenizer), work);
   const TokenType type = o.raw == "uint16" ? TokenType::u16 : TokenType::u32;
   if (!o.field.empty() || o.input_format != "auto")
-    throw ConfigError("--raw takes token ids, for which --field and --format mean nothing; leave them out");
+    throw ConfigError("--raw reads token ids, so --field and --format do not apply; leave them out");
   if (o.tokenizer.empty()) return tokenize_raw(nullptr, type, work);
   return tokenize_raw(make_tokenizer(o.tokenizer).get(), type, work);
 }
@@ -93,7 +93,8 @@ void print_text(const TokenizeResult& result) {
   const ShardInfo& info = result.info;
   if (result.info_path.empty()) {
     print(
-        "%lld tokens in %zu shards, from %s on; without a tokenizer's name: --tokenizer checks every token\n",
+        "%lld tokens in %zu shards, starting with %s; no tokenizer is recorded (--tokenizer records one and "
+        "checks every token)\n",
         static_cast<long long>(info.tokens), info.files.size(), printable(info.files.front()).c_str());
     return;
   }
@@ -120,11 +121,10 @@ int tokenize(const TokenizeArguments& o) {
     live.clear();
   }
   if (result.resumed_from > 0)
-    std::cerr << "went on from an interrupted run, which had done " << human_bytes(result.resumed_from)
-              << "\n";
+    std::cerr << "continued an interrupted run after " << human_bytes(result.resumed_from) << "\n";
   if (result.boundaries_in_text > 0)
-    std::cerr << "warning: the text itself holds " << result.boundaries_in_text
-              << " tokens that read as document boundaries (for bytes: NUL); they were kept\n";
+    std::cerr << "warning: the text contains " << result.boundaries_in_text
+              << " tokens that look like document boundaries (for bytes: NUL); they were kept\n";
   if (o.json) {
     std::cout << json_for_terminals(to_json(result.info));
   } else {
@@ -143,18 +143,16 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
                                      "OUT/PREFIX.json names the tokenizer. The same "
                                      "command continues one that was interrupted.");
   sub->group("Data");
-  sub->add_option(
-         "--input", o->work.inputs,
-         "Files of text, where each file is a document, of JSON lines (.jsonl) or of parquet, where each "
-         "line or row is one; folders of such files; glob patterns; - for standard input. Text and JSON "
-         "lines may be compressed by gzip, zstd or xz. Parquet needs a build with Arrow")
+  sub->add_option("--input", o->work.inputs,
+                  "Text files (one document each), JSON lines (.jsonl) or parquet (one document per line or "
+                  "row); folders of such files; glob patterns; - for standard input. Text and JSON lines may "
+                  "be compressed with gzip, zstd or xz. Parquet needs a build with Arrow")
       ->type_name("FILE")
       ->required();
   sub->add_option("--out", o->work.out_dir, "Folder for the shards")->check(folder())->required();
-  sub->add_option("--prefix", o->work.prefix, "First part of the shards' names")->capture_default_str();
-  sub->add_option(
-         "--tokenizer", o->tokenizer,
-         "bytes, a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder that holds one of them")
+  sub->add_option("--prefix", o->work.prefix, "Start of the shards' file names")->capture_default_str();
+  sub->add_option("--tokenizer", o->tokenizer,
+                  "bytes, a tokenizer.json, GPT-2's encoder.json or vocab.bpe, or a folder with one of them")
       ->type_name("FILE")
       ->default_str("bytes");
   sub->add_option("--field", o->field,
@@ -163,25 +161,25 @@ void add_tokenize_command(CLI::App& app, RunCommand& run) {
       ->default_str("text");
   sub->add_option(
          "--format", o->input_format,
-         "Form of the input; auto decides by the name and the first bytes, bytes takes any bytes as they "
-         "are")
+         "Input format; auto decides by the name and the first bytes, bytes takes any bytes unchanged")
       ->check(CLI::IsMember({"auto", "text", "jsonl", "bytes"}))
       ->capture_default_str();
   sub->add_option("--raw", o->raw,
-                  "Type of token ids that the input holds instead of text, as nanoGPT's train.bin does; with "
+                  "The input is token ids of this type instead of text, like nanoGPT's train.bin; with "
                   "--tokenizer each id is checked")
       ->check(CLI::IsMember({"uint16", "uint32"}));
   sub->add_option("--separator", o->work.separator,
-                  "A line that ends a document within a text file; '' for none")
+                  "Line that separates documents within a text file; '' for none")
       ->capture_default_str();
   sub->add_option("--shard-tokens", o->work.tokens_per_shard, "Tokens per shard")
       ->check(integer_in(1))
       ->capture_default_str();
-  sub->add_option("--dtype", o->dtype, "Type of a token in the shards; auto is the smaller one that fits")
+  sub->add_option("--dtype", o->dtype,
+                  "Type of the token ids in the shards; auto is the smaller one that fits")
       ->check(CLI::IsMember({"auto", "uint16", "uint32"}))
       ->capture_default_str();
   sub->add_option("--threads", o->work.threads,
-                  "CPU threads; 0 for OMP_NUM_THREADS or all cores. The shards do not depend on it")
+                  "CPU threads; 0 for OMP_NUM_THREADS or all cores. The shards are the same for any number")
       ->check(integer_in(0, 1024))
       ->capture_default_str();
   add_json_flag(*sub, o->json);

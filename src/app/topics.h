@@ -1,4 +1,4 @@
-// What `saslm help TOPIC` shows: the texts of topics.txt, which is in the program.
+// The texts of `saslm help TOPIC`, from the embedded topics.txt.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,12 +8,12 @@ namespace saslm {
 extern const char* const kTopicsText;  // topics.txt
 
 struct Topic {
-  std::string name, summary, text;  // the text ends with a line break
+  std::string name, summary, text;  // the text ends with a newline
 };
 
-// In the order of the file, in which a topic begins with a line "= NAME: SUMMARY".
+// In file order; a topic starts with a line "= NAME: SUMMARY".
 std::vector<Topic> topics();
 
-const Topic* find_topic(const std::vector<Topic>& all, const std::string& name);  // nullptr: there is none
+const Topic* find_topic(const std::vector<Topic>& all, const std::string& name);  // nullptr if there is none
 
 }  // namespace saslm

@@ -23,7 +23,7 @@ struct TrainArguments {
   std::string config, run_dir, resume = "auto", init_from, device;
   std::vector<std::string> set;
   double max_minutes = 0;
-  int64_t ranks = 0, gpus = 0;  // 0: as many as a launcher started
+  int64_t ranks = 0, gpus = 0;  // 0: the launcher's
   bool json = false;
 };
 
@@ -37,7 +37,7 @@ std::string on_ranks(const Communicator& comm) {
   return comm.size() > 1 ? ", on each of " + std::to_string(comm.size()) + " ranks" : "";
 }
 
-// What is queued on a GPU must not wait for other ranks when the trainer and its queues go.
+// Queued GPU work must not wait for other ranks when the trainer and its queues are destroyed.
 template <class T>
 TrainEnd run_or_abandon(Trainer<T>& trainer, const Communicator& comm) {
   try {
@@ -55,7 +55,7 @@ int train(const TrainArguments& o) {
   if (!device_name.empty()) overrides.push_back("runtime.device=\"" + device_name + "\"");
   LaunchedAs launched = launched_as();
   const int64_t ranks = std::max(o.ranks, o.gpus);
-  if (ranks > 1 && !launched.launched) {  // a mistake is told once
+  if (ranks > 1 && !launched.launched) {  // so that errors are printed once
     load_config(o.config, overrides, ranks);
     if (o.gpus > 0) gpu_for({.local_size = int(ranks)});
     return launch_ranks(int(ranks));
@@ -76,7 +76,7 @@ int train(const TrainArguments& o) {
   if (const auto above = std::filesystem::absolute(options.run_dir).lexically_normal().parent_path();
       path_exists(above.parent_path() / "comparison.json"))
     throw ConfigError(options.run_dir +
-                      " belongs to a comparison, which trains it; choose another --run-dir");
+                      " belongs to a comparison and is trained by it; choose another --run-dir");
   options.resume = resume_mode(o.resume);
   options.init_from = o.init_from;
   options.max_minutes = o.max_minutes;
@@ -102,7 +102,7 @@ int train(const TrainArguments& o) {
     if (trainer.last_val_loss()) summary["val_loss"] = *trainer.last_val_loss();
     if (comm.first())
       console.note(how == TrainEnd::stopped
-                       ? "stopped and saved; the same command goes on: " + options.run_dir
+                       ? "stopped and saved; the same command continues: " + options.run_dir
                    : before >= config.train.steps && evaluated_before == trainer.last_val_loss().has_value()
                        ? "nothing to do: " + options.run_dir + " is at step " + std::to_string(before) +
                              " of train.steps " + std::to_string(config.train.steps)
@@ -111,7 +111,7 @@ int train(const TrainArguments& o) {
   });
   if (o.json && comm.first()) print_json(summary);
   gather_numbers(comm, {}, "end of the run");  // the last thing with a time limit
-  if (!comm.first()) return kDone;             // launchers end all when one ends otherwise
+  if (!comm.first()) return kDone;             // launchers end all ranks if one ends with another code
   return end == TrainEnd::finished ? kDone : kStoppedToResume;
 }
 
@@ -123,17 +123,15 @@ void add_train_command(CLI::App& app, RunCommand& run) {
       "train",
       "Train a model, or continue an interrupted run\n\n"
       "Metrics and checkpoints go to the run directory. Ctrl-C saves a checkpoint and exits 75. The same "
-      "command "
-      "continues the run; the result is the same, bit for bit, as without the interruption.");
+      "command continues the run, and the result is bit-identical to an uninterrupted run.");
   sub->group("Train and compare");
   sub->add_option("CONFIG", o->config, "JSON file of the run")->type_name("FILE")->required();
   sub->add_option("--run-dir", o->run_dir, "Run directory, for metrics and checkpoints")
       ->check(folder())
       ->default_str("runs/NAME-OF-CONFIG");
-  sub->add_option(
-         "--resume", o->resume,
-         "auto continues from the newest valid checkpoint if there is one; must refuses to start without "
-         "one, never with one")
+  sub->add_option("--resume", o->resume,
+                  "auto: continue from the newest valid checkpoint, if any; must: exit 2 without a "
+                  "checkpoint; never: exit 2 with one")
       ->check(CLI::IsMember({"auto", "must", "never"}))
       ->capture_default_str();
   sub->add_option(
@@ -144,13 +142,14 @@ void add_train_command(CLI::App& app, RunCommand& run) {
   add_set_option(*sub, o->set);
   add_device_option(*sub, o->device);
   CLI::Option* ranks =
-      sub->add_option("--ranks", o->ranks, "Processes on this machine that share each step; a power of two")
+      sub->add_option("--ranks", o->ranks,
+                      "Number of processes on this machine that share each step; a power of two")
           ->check(integer_in(1, 1024))
           ->default_str("1");
-  sub->add_option("--gpus", o->gpus, "Processes as --ranks, each with a GPU of its own")
+  sub->add_option("--gpus", o->gpus, "Like --ranks, with a GPU for each process")
       ->check(integer_in(1, 1024))
       ->excludes(ranks);
-  sub->add_option("--max-minutes", o->max_minutes, "Time after which to save and exit 75; 0 for no limit")
+  sub->add_option("--max-minutes", o->max_minutes, "Save and exit 75 after this time; 0 for no limit")
       ->check(number_from(0))
       ->type_name("MINUTES")
       ->default_str("0");

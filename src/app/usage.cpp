@@ -12,7 +12,7 @@ namespace saslm {
 
 namespace {
 
-// Of an app, by name; nullptr: none.
+// A subcommand by name; nullptr if there is none.
 const CLI::App* command_of(const CLI::App& app, const std::string& name) {
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     if (command->get_name() == name) return command;
@@ -41,7 +41,7 @@ bool takes_a_value(const CLI::Option& option) {
   return option.get_items_expected_max() > 0;
 }
 
-// The first word that looks like an option and is none. Values, which may look like one, are passed over.
+// The first word that looks like an option but is not one. Values of options are skipped.
 std::optional<std::string> unknown_option(const CLI::App& command, const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "--") return {};
@@ -64,7 +64,7 @@ std::string advice_on_option(const CLI::App& command, const std::string& name) {
   const std::string key = has_set ? config_key_of(word) : "";
   const std::optional<std::string> meant = nearest(word, there);
   if (!key.empty() && (!meant || key.ends_with("." + snake_case(word))))
-    return "; a config's key is set by --set " + key + "=VALUE";
+    return "; to set a config key: --set " + key + "=VALUE";
   return question(meant ? std::optional("--" + *meant) : std::nullopt);
 }
 
@@ -91,13 +91,13 @@ UsageProblem usage_problem(const CLI::App& app, const CLI::ParseError& error,
   if (!names.empty() && words.empty()) {
     std::string list;
     for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-    return {called + " wants a command: " + list, help};
+    return {called + " needs a command: " + list, help};
   }
   if (const auto option = unknown_option(*command, words))
     return {called + " has no option " + *option + advice_on_option(*command, *option), help};
   const std::string what = error.what();
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr && what.ends_with(" missing"))
-    return {called + ": " + what.substr(0, what.find(": ")) + " wants a value, and none is given", help};
+    return {called + ": " + what.substr(0, what.find(": ")) + " needs a value", help};
   return {what, help};
 }
 

@@ -1,4 +1,4 @@
-// What to tell who got the command line wrong: one message, with what was probably meant.
+// The error message for a wrong command line, with a suggestion.
 #pragma once
 #include <string>
 #include <vector>
@@ -15,7 +15,7 @@ struct UsageProblem {
       where_help_is;  // "train has no option --rundir; did you mean --run-dir?", "saslm train --help"
 };
 
-// `arguments`: those after the program's name, which `app` could not parse because of `error`.
+// `arguments`: the words after the program's name that `app` could not parse because of `error`.
 UsageProblem usage_problem(const CLI::App& app, const CLI::ParseError& error,
                            const std::vector<std::string>& arguments);
 

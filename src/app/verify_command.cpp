@@ -21,15 +21,15 @@ struct VerifyArguments {
   bool json = false;
 };
 
-// A difference that follows may come of these.
+// Prints possible reasons for a difference.
 void tell_what_differs(const ReplayPlan& plan, const ComputedBy& now) {
   for (const std::string& line : plan.changes)
-    std::cerr << "warning: the run went on with other settings at " << line
-              << ": the replay, which has the last ones, may differ by that alone\n";
+    std::cerr << "warning: the run's settings changed at " << line
+              << "; the replay uses the last settings and may differ for that reason alone\n";
   for (const std::string& line : other_arithmetic(plan.computed_by, now))
-    std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
+    std::cerr << "warning: " << line << "; the replay may differ for that reason alone\n";
   for (const std::string& line : other_build(plan.computed_by, now))
-    std::cerr << "warning: " << line << ": the replay may differ by that alone\n";
+    std::cerr << "warning: " << line << "; the replay may differ for that reason alone\n";
 }
 
 int verify(const VerifyArguments& o) {
@@ -64,14 +64,13 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
   auto o = std::make_shared<VerifyArguments>();
   CLI::App* sub = app.add_subcommand(
       "verify",
-      "Train a part of a run again, and compare bit for bit\n\n"
-      "The part begins at one checkpoint and ends at the next. A difference means that the machine computed "
-      "something wrong, then or now: exit code 4.");
+      "Train a part of a run again, and compare bit for bit\n\nThe part starts at one checkpoint and ends at "
+      "the next. A difference (exit code 4) means that the machine computed something wrong, then or now.");
   sub->group("Look at models and runs");
   sub->add_option("RUN", o->replay.run_dir, "Run directory; only --work-dir is written to")
       ->required()
       ->check(folder());
-  sub->add_option("--from", o->from, "Step of the checkpoint to start from; 0 for the beginning of the run")
+  sub->add_option("--from", o->from, "Step of the checkpoint to start from; 0 for the start of the run")
       ->check(integer_in(0))
       ->type_name("STEP")
       ->default_str("the checkpoint before --to");
@@ -79,10 +78,10 @@ void add_verify_command(CLI::App& app, RunCommand& run) {
       ->check(integer_in(1))
       ->type_name("STEP")
       ->default_str("the newest checkpoint");
-  sub->add_option("--init-from", o->replay.init_from, "Weights that the run began with, for --from 0")
+  sub->add_option("--init-from", o->replay.init_from, "Weights that the run started from, for --from 0")
       ->check(folder())
-      ->default_str("where they were");
-  sub->add_option("--work-dir", o->replay.work_dir, "Folder that is made for the work and removed after it")
+      ->default_str("the recorded path");
+  sub->add_option("--work-dir", o->replay.work_dir, "Temporary folder, created and removed again")
       ->check(folder())
       ->default_str("RUN/verify");
   add_device_option(*sub, o->device);

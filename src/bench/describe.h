@@ -1,13 +1,13 @@
-// What one call of an operation touches and computes, for every operation of the backend table: the bench
-// reads shapes, bytes and FLOPs off the arguments themselves.
+// Describes the memory accesses and computation of a call, for every operation of the backend table: the
+// bench derives shapes, bytes and FLOPs from the arguments.
 //
 //   Work describe(Args& a, view)     calls view(use, v...) for every view of a, absent ones too
 //
-// FLOPs    2 per multiply-add of a product; element-wise work counts as none. Of attention what its mask
-// leaves;
-//          recomputed products count where nobody keeps the result: scores in attention_bwd (5 products), all
-//          but the last product in sas_bwd.
-// Bytes    what no kernel can avoid: every input once, every output once, += twice, scratch never.
+// FLOPs   2 per multiply-add of matrix products; elementwise work does not count. Attention counts what its
+// mask
+//         leaves. Recomputed products count if their results are not kept: scores in attention_bwd (5
+//         products) and all but the last product in sas_bwd.
+// Bytes   what no kernel can avoid: every input once, every output once, += twice, scratch never.
 #pragma once
 #include <cmath>
 #include <string>
@@ -21,13 +21,13 @@ struct Use {
   enum class Access { in, out, in_out, scratch };
   enum class Row { any, token, position };
   Access access = Access::in;
-  int64_t rows = -1;  // of a matrix that is gathered from: how many are touched
-  // What to fill it with: draws of mean 0 and deviation 1, unless one of these says otherwise.
+  int64_t rows = -1;  // of a matrix that is gathered from: number of rows accessed
+  // Contents: random numbers of mean 0 and deviation 1, unless set here.
   int64_t below = 0;     // integers: indices from 0 to below - 1,
-  int64_t distinct = 1;  // each so many in turn all different
-  double value = 0;      // everywhere this
-  // What a row stands for: a token, on whose rows alone the results for it depend; a position, alike for all
-  // sequences; or anything else. Of a vector, the elements of a token.
+  int64_t distinct = 1;  // each group of this many is distinct
+  double value = 0;      // constant, if not 0
+  // The meaning of a row: a token, whose results depend only on its own rows; a position, the same for all
+  // sequences; or anything else. For vectors: of an element.
   Row row = Row::any;
 
   constexpr Use of_token() const { return with(Row::token); }
@@ -135,7 +135,7 @@ Work describe(ActivationBwd<T>& a, View view) {
   return {.shape = dims(a.up) + name_of(a.kind)};
 }
 
-// A turn by 45 degrees keeps lengths, however often it is repeated in place.
+// A rotation by 45 degrees preserves lengths, also when repeated in place.
 template <class S, class View>
 void describe_turn(RopeTable<S>& table, View view) {
   view(Use{.value = std::sqrt(0.5)}.of_position(), table.cos, table.sin);
@@ -204,7 +204,7 @@ Work describe(HeadEmbeddingBwd<T>& a, View view) {
   return {.shape = dims(a.dy) + name_of(a.form)};
 }
 
-// Multiply-adds of a token: {all, those that backward repeats}.
+// Multiply-adds per token: {all, those that backward repeats}.
 struct SasMacs {
   double all = 0, repeated = 0;
 };
@@ -289,8 +289,9 @@ template <class T, class View>
 Work describe(CrossEntropy<T>& a, View view) {
   view(kOut.of_token(), a.loss);
   view((a.scale != 0 ? kInOut : kIn).of_token(), a.logits);
-  view(indices(a.logits.cols).of_token(), a.targets);
-  return {.shape = dims(a.logits) + (a.scale == 0 ? " loss alone" : "")};
+  view(indices(a.vocab()).of_token(), a.targets);
+  const std::string pad = a.pad > 0 ? " pad " + std::to_string(a.pad) : "";
+  return {.shape = dims(a.logits) + pad + (a.scale == 0 ? " loss alone" : "")};
 }
 
 template <class T, class View>
@@ -316,7 +317,7 @@ Work describe(BlockSquares<A>& a, View view) {
   return {.shape = std::to_string(a.x.size)};
 }
 
-// The sum, whose arguments the table takes one by one.
+// The sum of squares, whose arguments are separate in the table.
 template <class T>
 struct AddSum {
   Vec<double> total;
@@ -329,7 +330,7 @@ Work describe(AddSum<T>& a, View view) {
   return {.shape = std::to_string(a.x.size)};
 }
 
-// An operation with one struct of arguments: its name and its place in the table.
+// An operation with one struct of arguments: its name and its table entry.
 template <class T, class Args>
 struct Operation {
   const char* name;
@@ -357,7 +358,7 @@ constexpr auto kOperations = std::tuple(
     operation("head_gates_bwd", &Ops<T>::head_gates_bwd), operation("cross_entropy", &Ops<T>::cross_entropy),
     operation("adamw", &Ops<T>::adamw), operation("accumulate", &Ops<T>::accumulate),
     operation("block_squares", &Ops<T>::block_squares));
-constexpr int kSums = 1, kMemoryVerbs = 14;  // allocate .. zero, which compute nothing: not timed
+constexpr int kSums = 1, kMemoryVerbs = 16;  // allocate .. zero: no computation, not timed
 
 template <class T>
 constexpr bool knows_every_operation() {
@@ -369,7 +370,7 @@ static_assert(
     "Ops has an entry that the bench does not know: give it a describe() and a line in kOperations, "
     "or count it among the memory verbs");
 
-// The operation of these arguments: its name, and how to call it.
+// The operation of an argument type: its name, and how to call it.
 template <class T, class Args>
 struct Launcher {
   static constexpr auto kOperation = std::get<Operation<T, Args>>(kOperations<T>);

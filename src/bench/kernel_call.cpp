@@ -43,7 +43,7 @@ std::shared_ptr<std::byte> reserve_addresses(int64_t bytes) {
   const size_t size = size_t(std::max<int64_t>(bytes, 1));
   void* block = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED)
-    throw MachineError("no room for " + std::to_string(bytes) +
+    throw MachineError("cannot reserve " + std::to_string(bytes) +
                        " bytes of addresses (mmap); the limit of virtual memory (ulimit -v) is too low");
   return {static_cast<std::byte*>(block), [size](std::byte* p) { munmap(p, size); }};
 }

@@ -1,5 +1,5 @@
-// One call of an operation, taken from the memory it was made for, so that it can be repeated on memory of
-// the bench: its name, shape and work, what it touches, and how to make it elsewhere.
+// A recorded call of an operation that can be repeated on other memory: its name, shape and work, the memory
+// it accesses, and how to repeat it.
 #pragma once
 #include <any>
 #include <functional>
@@ -11,18 +11,18 @@
 
 namespace saslm {
 
-// The memory behind one view, from its first element to its last.
+// The memory of one view, from its first to its last element.
 struct Touched {
   const std::byte* begin = nullptr;
   int64_t bytes = 0;
   int64_t element_bytes = 0;
-  // Elements first .. first+count-1 of what it is filled with; absent for scratch.
+  // Writes elements first .. first+count-1 of the contents; absent for scratch.
   std::function<void(std::byte* out, int64_t first, int64_t count)> draw;
-  int64_t group = 1;  // so many elements belong together: Use::distinct
+  int64_t group = 1;  // size of a group of elements: Use::distinct
 };
 
-// Where the memory of a call goes in a block of its own: views that overlap stay together, and each keeps its
-// alignment. Before and behind each of them are at least gap_bytes that belong to nobody.
+// Places a call's memory in a separate block: overlapping views stay together, and alignments are kept. At
+// least gap_bytes of unused memory lie before and after each.
 class Packing {
  public:
   explicit Packing(const std::vector<Touched>& touched, int64_t gap_bytes = 0);
@@ -41,23 +41,23 @@ class Packing {
 template <class T>
 struct KernelCall {
   std::string op, shape;
-  double flops = 0, bytes = 0;  // describe.h says what counts
+  double flops = 0, bytes = 0;  // as defined in describe.h
   std::vector<Touched> touched;
-  std::string key;               // equal for calls that cost the same
-  std::any args;                 // of the operation's type, as they were recorded
-  std::vector<int64_t> repeats;  // in a step of each config; see recording.h
+  std::string key;               // equal for calls of equal cost
+  std::any args;                 // of the operation's argument type, as recorded
+  std::vector<int64_t> repeats;  // per step of each config; see recording.h
 
   using Launch = std::function<void(const Ops<T>&, Stream)>;
   std::function<Launch(const Packing&, std::byte* block)> moved_to;
 
-  std::shared_ptr<const void> recorded;  // the addresses it was made for: kept, so that a view which
-                                         // describe() forgot, and which is therefore never moved, faults
+  std::shared_ptr<const void> recorded;  // the recorded addresses, kept reserved so that a view that
+                                         // describe() forgot, and that was therefore not moved, faults
 };
 
-// Addresses to plan with: memory that nobody may touch.
+// Reserves addresses without access, for planning.
 std::shared_ptr<std::byte> reserve_addresses(int64_t bytes);
 
-// `count` values of a view's contents: of a fixed stream, quick to make.
+// `count` values of a view's contents, from a fast fixed random stream.
 template <class X>
 void draw(X* out, int64_t first, int64_t count, const Use& use) {
   for (int64_t i = 0; i < count; ++i) {
@@ -88,7 +88,7 @@ int64_t extent(const Heads<X>& v) {
   return (v.B - 1) * v.b_stride + (v.T - 1) * v.t_stride + (v.H - 1) * v.h_stride + v.D;
 }
 
-// Elements that are touched at least once.
+// Number of distinct elements accessed.
 template <class X>
 int64_t count(const Vec<X>& v, const Use&) {
   return v.size;
@@ -137,7 +137,7 @@ void add_view(KernelCall<T>& call, const Use& use, const X& view) {
   call.key += key_of(view);
 }
 
-// The call on other memory.
+// Repeats the call on other memory.
 template <class Args>
 Args moved(Args args, const Packing& packing, std::byte* block) {
   const auto move = [&](auto& view) {

@@ -1,11 +1,11 @@
-// The kernels that a run's calls would be computed by on such a card: those operations that have several.
+// The kernels that would compute a run's calls on a GPU, for operations with several kernels.
 #pragma once
 #include "train/kernel_paths.h"
 
 namespace saslm {
 
-// Of the distinct calls of a step of the config (bench/recording.h), in bf16 or float as T says; `avoided` as
-// in Stream. A NameKernels.
+// For the distinct calls of a step of the config (bench/recording.h), in bf16 or float (T); `avoided` as in
+// Stream. Usable as NameKernels.
 template <class T>
 std::vector<KernelPath> kernel_paths(const Config& config, const simt::DeviceLimits& card, uint32_t avoided);
 

@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "train/engine.h"
-#include "train/optimizer.h"
 
 namespace saslm {
 namespace {
@@ -62,17 +61,16 @@ std::vector<KernelCall<T>> calls_of(const Config& config, Part part) {
   one.train.grad_accum = part == Part::run ? 2 : 1;
   const TrainConfig& train = one.train;
   static const Ops<T> kOps = recording_ops<T>();
-  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(one), Mode::train, kOps);
-  const Engine<T>& engine = *held;
+  const auto held = std::make_shared<Engine<T>>(config.model, training_shape(one), Mode::train, kOps,
+                                                single_rank(), Sharing{}, config.optim);
+  Engine<T>& engine = *held;
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
   if (part == Part::micro_step) calls.clear();  // the constants of a run are made once
   const std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len));
   const TokenBatch batch{
       .B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()};
-  engine.begin_step();
-  for (int64_t micro = 0; micro < train.grad_accum; ++micro)
-    engine.add_loss_and_grads(batch, 1 / double(tokens.size()));
-  AdamWOptimizer<T>(engine, config.optim).update(config.optim.lr, engine.end_step().grad_norm, 1);
+  const auto totals = engine.compute_gradients([&](int64_t) { return batch; });
+  engine.update(config.optim.lr, totals.grad_norm, 1);
   if (part == Part::run) engine.loss(batch);
   for (KernelCall<T>& call : calls) call.recorded = held;
   return std::exchange(calls, {});
@@ -121,7 +119,7 @@ void check_operation_names(const std::vector<std::string>& only) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       std::string all;
       for (const std::string& op : known) all += (all.empty() ? "" : ", ") + op;
-      throw ConfigError("--only: there is no operation " + name + "; there are " + all);
+      throw ConfigError("--only: unknown operation " + name + "; there are " + all);
     }
 }
 

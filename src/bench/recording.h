@@ -1,7 +1,7 @@
-// Which calls a model makes: a step of it is run on a table of operations that writes down their arguments
-// and computes nothing, in memory that exists as addresses only. What is timed are therefore the shapes,
-// strides and counts of the very calls that training makes. What is done once per run (rope_fill) and the
-// table's memory verbs (copies, zeroing) are left out.
+// Records the calls that a model makes: a step runs on a table of operations that stores their arguments and
+// computes nothing, on reserved addresses without memory. So the timed shapes, strides and counts are exactly
+// those of training. Operations done once per run (rope_fill) and memory operations (copies, zeroing) are
+// omitted.
 #pragma once
 #include <vector>
 
@@ -10,23 +10,23 @@
 
 namespace saslm {
 
-// The distinct calls of one micro-step (train.micro_batch sequences of train.seq_len tokens) and one update
-// of each config, those of an operation together; call.repeats[i] is how often configs[i] makes it.
+// The distinct calls of one micro-batch (train.micro_batch sequences of train.seq_len tokens) and one update
+// of each config, grouped by operation; configs[i] makes a call call.repeats[i] times.
 template <class T>
 std::vector<KernelCall<T>> record_calls(const std::vector<Config>& configs);
 
-// The distinct calls of a whole run: those above with what is done once and in evaluations, of two
-// micro-batches, whose gradients are added up.
+// The distinct calls of a whole run: those above, those made once and in evaluations, and those of two
+// micro-batches with gradient accumulation.
 template <class T>
 std::vector<KernelCall<T>> record_run(const Config& config);
 
-// Every operation that a call can be of, by the name of its entry in Ops.
+// The names of all operations, as in Ops.
 std::vector<std::string> operation_names();
 
-// ConfigError when one of the names, which the user gave by --only, is not.
+// ConfigError if a name from --only is not an operation.
 void check_operation_names(const std::vector<std::string>& only);
 
-// The configs with sequences of T tokens, as many as make `tokens`, in one micro-batch.
+// The configs with one micro-batch of `tokens` tokens in sequences of T.
 std::vector<Config> at_length(std::vector<Config> configs, int64_t T, int64_t tokens);
 
 }  // namespace saslm

@@ -1,11 +1,11 @@
-// How long a call takes, and what the device can do at best.
+// Measures the time of a call, and the limits of the device.
 //
-// A sample is as many launches as fill sample_ms, queued one after another and waited for once; its time is
-// divided by the launches. The host's launching therefore shows only in operations that take less time than
-// one launch, as it does in training. Successive launches work on different copies of the call's memory, of
-// rotate_bytes together, so that no cache holds an input from the launch before; at most kMaxCopies, so that
-// calls that touch less than rotate_bytes / kMaxCopies may find it there, as they do in training, and so may
-// few rows gathered from a large table. KernelTime::rotated_bytes tells.
+// A sample queues as many launches as fill sample_ms, waits once, and divides the time by the launches. So
+// launch overhead only shows in operations that are faster than one launch, as in training. Successive
+// launches use different copies of the call's memory, rotate_bytes in total, so that inputs are not in a
+// cache. There are at most kMaxCopies copies, so calls that access less than rotate_bytes / kMaxCopies may
+// hit the cache, as in training, and so may gathers of a few rows from a large table.
+// KernelTime::rotated_bytes shows this.
 #pragma once
 #include "bench/kernel_call.h"
 
@@ -18,23 +18,23 @@ struct TimingOptions {
 };
 
 struct KernelTime {
-  double ms = 0, ms_min = 0, ms_max = 0;  // of a launch: median and range of the samples
-  int64_t launches = 0;                   // of a sample
-  int64_t rotated_bytes = 0;              // touched before the first of it is touched again
+  double ms = 0, ms_min = 0, ms_max = 0;  // per launch: median and range of the samples
+  int64_t launches = 0;                   // per sample
+  int64_t rotated_bytes = 0;              // bytes accessed before memory is reused
 };
 
 constexpr int64_t kMaxCopies = 64;
 
-// MachineError when the call's memory does not fit.
+// MachineError if the call's memory does not fit.
 template <class T>
 KernelTime time_kernel(const KernelCall<T>& call, const Ops<T>& ops, const TimingOptions& options);
 
-// Once, on memory of its own; returns when it is done.
+// Runs the call once on separate memory, and waits for it.
 template <class T>
 void run_once(const KernelCall<T>& call, const Ops<T>& ops);
 
-// What percentages are relative to: a large matrix product, and the better of a large copy and a large
-// update, as this backend does them.
+// The limits for percentages: a large matrix multiplication, and the faster of a large copy and a large
+// update, on this backend.
 struct Ceilings {
   double flop_per_s = 0, bytes_per_s = 0;
   std::string flops_from, bytes_from;  // "matmul_fwd 8192x8192 -> 8192, measured"

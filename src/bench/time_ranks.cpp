@@ -30,17 +30,17 @@ template <class T>
 RanksTime time_ranks(const Ops<T>& ops, const Communicator& comm, int64_t bytes, int64_t samples) {
   Layout<T> layout(Mode::train);
   layout.param("gradients", {bytes / int64_t(sizeof(float))}, "bench", Init::zeros());
-  const GradientSum<T> tree(layout, 1, comm.size());
+  const SumPlan<T> plan(layout, 1, comm.size());
   const Arena<T> arena(layout, ops.allocate(layout.bytes()));
   const auto queue = ops.open_stream();
   const Stream stream = *queue;
   const Vec<float> g = arena.gradients();
-  const typename GradientSum<T>::Place place{ops, arena, comm, stream, stream};
+  GradientSum<T> tree(plan, {ops, arena, comm, stream, stream});
 
   RanksTime time{.bytes = g.size * int64_t(sizeof(float))};
   time.tree = time_sums(comm, samples, [&] {
-    tree.add(place, 0, {0, g.size});
-    tree.finish(place);
+    tree.add(0, {0, g.size});
+    tree.finish();
     comm.wait(stream, "sum of gradients");
   });
   try {

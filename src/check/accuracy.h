@@ -1,17 +1,17 @@
-// How far a right kernel may be from what is wanted, relative to the wanted number and to a typical one.
+// Error bounds for a correct kernel, relative to the expected value and to a typical one.
 //
 //   R eps(T)            R roundings to the storage type T on the way, each of half a unit in the last place
 //                       of a typical term; twice that is allowed. Of a result stored in T, its own besides.
 //   16 sqrt(k) eps(f)   a sum of k terms in float. Rounded, the error of one is a random walk: eps/sqrt(3) of
 //                       every partial sum, together eps sqrt(k/6) of a sum whose terms cancel and
 //                       eps sqrt(k)/3 of one whose terms do not; six deviations, since millions are looked
-//                       at, are 2.5 eps sqrt(k). Tensor cores cut off: a quarter of 2^-23 a step of 16 terms
+//                       at, are 2.5 eps sqrt(k). Tensor cores truncate: a quarter of 2^-23 a step of 16 terms
 //                       on average, 0.03 k eps, less than 8 sqrt(k) eps up to k = 65,000. 16 is twice what
 //                       that needs.
 //   64 eps(f)           approximations of exp, log, rsqrt by up to 2 units, and divisions
 //
-// A missing or doubled term, a wrong row, mask or scale is off by its whole size, some 100 times more than
-// this in bf16 and 10,000 times in float, wherever fewer than 1/eps(T) terms share a result.
+// A missing or doubled term, a wrong row, mask or scale gives an error of the term's size, about 100 times
+// these bounds in bf16 and 10,000 times in float, if a result has fewer than 1/eps(T) terms.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -21,11 +21,11 @@
 
 namespace saslm {
 
-// Half the distance from 1 to its greater neighbour.
+// Half the distance from 1 to the next larger number.
 template <class T>
 constexpr double kRounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-24;
 
-// Roundings to T on the way, terms of the longest sum, and what a typical number is (image.h).
+// Number of roundings to T, terms of the longest sum, and the typical value (image.h).
 struct Accuracy {
   double roundings = 0, terms = 1;
   Scale scale = Scale::all;
@@ -41,7 +41,7 @@ inline Accuracy over(std::initializer_list<int64_t> sums, double roundings = 0) 
 }
 template <class Args>
 Accuracy accuracy_of(const Args&) {
-  return {};  // element by element
+  return {};  // elementwise
 }
 template <class T>
 Accuracy accuracy_of(const EmbeddingBwd<T>& a) {
@@ -79,7 +79,7 @@ template <class T>
 Accuracy accuracy_of(const HeadEmbeddingBwd<T>& a) {
   return over({a.dy.H, a.dy.B * a.dy.T});
 }
-// relu(Z1), Z2 and relu(Z3); backward also dy turned, dZ3, dZ2 and dZ1.
+// relu(Z1), Z2 and relu(Z3); backward also rotates dy, and dZ3, dZ2 and dZ1.
 template <class T>
 Accuracy accuracy_of(const SasFwd<T>& a) {
   return over({a.x.H * a.w.kernel_size, a.y.H * a.w.kernel_size, a.x.D, a.y.D}, 3);
@@ -108,7 +108,7 @@ Accuracy accuracy_of(const HeadGatesBwd<T>& a) {
 }
 template <class T>
 Accuracy accuracy_of(const CrossEntropy<T>& a) {
-  return {0, double(a.logits.cols), Scale::none};
+  return {0, double(a.vocab()), Scale::none};
 }
 
 }  // namespace saslm

@@ -1,9 +1,9 @@
-// The views of a call as one kind: rows of H x D elements, for B sequences of T positions each. Of a view
-// whose rows stand for tokens B and T are those of the call; of any other B is 1 and T the number of rows.
+// The views of a call in one common form: rows of H x D elements, for B sequences of T positions. If a view's
+// rows are tokens, B and T are those of the call; otherwise B is 1 and T the number of rows.
 //
-// Inputs repeat from token to token (Fold), so that what a call of many tokens must give is known from one of
-// a few: the result of token (b, t) is that of (b mod sequences, t mod positions), and a sum over all tokens
-// is a sum over the few, each as often as it comes.
+// Inputs repeat over tokens (Fold), so the expected results of a large call follow from a small one: the
+// result of token (b, t) is that of (b mod sequences, t mod positions), and a sum over all tokens is a
+// weighted sum over the few distinct ones.
 #pragma once
 #include <cstring>
 #include <vector>
@@ -21,7 +21,7 @@ struct CallView {
   bool vector = false;
 
   int64_t element_bytes() const { return type == Type::bf16 ? 2 : type == Type::f64 ? 8 : 4; }
-  int64_t offset(int64_t b, int64_t t, int64_t h) const {  // in bytes, of the first of D elements
+  int64_t offset(int64_t b, int64_t t, int64_t h) const {  // in bytes, of the first of the D elements
     return (b * b_stride + t * t_stride + h * h_stride) * element_bytes();
   }
   bool is_output() const { return use.access == Use::Access::out || use.access == Use::Access::in_out; }
@@ -59,30 +59,30 @@ inline double get(const std::byte* at, CallView::Type type, int64_t i) {
 }
 void put(std::byte* at, CallView::Type type, int64_t i, double value);
 
-// How many tokens a call has, and how many of them differ.
+// The number of tokens of a call, and of distinct ones.
 struct Fold {
   int64_t B = 1, T = 1, sequences = 1, positions = 1;
 
-  // Rows of a view that differ, for so many sequences and positions: all of what is no token's.
+  // Distinct rows of a view, for a number of sequences and positions; all rows if they are not tokens.
   static int64_t rows(const CallView& v, int64_t some_sequences, int64_t some_positions) {
     return v.use.row == Use::Row::token      ? some_sequences * some_positions
            : v.use.row == Use::Row::position ? some_positions
                                              : v.B * v.T;
   }
   int64_t rows(const CallView& v) const { return rows(v, sequences, positions); }
-  int64_t row(const CallView& v, int64_t b, int64_t t) const {  // which of them this one repeats
+  int64_t row(const CallView& v, int64_t b, int64_t t) const {  // the distinct row that this one repeats
     return v.use.row == Use::Row::token      ? b % sequences * positions + t % positions
            : v.use.row == Use::Row::position ? t % positions
                                              : b * v.T + t;
   }
 };
 
-// Rows of tokens get the call's B and T; the number of them is an error of ours where it does not fit.
+// Sets B and T of token views to the call's; throws ShapeError if their number of rows does not fit.
 void settle(std::vector<CallView>& views);
-// exact: every token comes equally often, for results that depend on all tokens together.
+// exact: every distinct token occurs equally often, for results that depend on all tokens.
 Fold fold_of(const std::vector<CallView>& views, bool exact);
 
-// In the order of describe(), absent ones too.
+// In the order of describe(), including absent views.
 template <class Args>
 std::vector<CallView> views_of(Args args) {
   std::vector<CallView> views;

@@ -94,7 +94,7 @@ class CallCheck {
       return std::string("cannot be launched: ") + error.what();
     }
     if (const std::string text = trespass(before_, after, views_); !text.empty()) return text;
-    if (!same_outputs(after, again, views_)) return "the same call made twice gives other bits";
+    if (!same_outputs(after, again, views_)) return "two identical calls gave different bits";
     if constexpr (Sampled<Args>)
       return wrong_rows(moved(args_, packing_, before_.data()), moved(args_, packing_, after.data()));
     else if constexpr (Summed<Args>)
@@ -118,7 +118,7 @@ class CallCheck {
       ops_.copy_in(*queue_, block_.get(), &one, 1);
       ops_.copy_out(*queue_, &one, block_.get(), 1);
     } catch (const std::exception&) {
-      throw DeviceLost(std::string("after it the device does nothing more: ") + error.what(),
+      throw DeviceLost(std::string("the device fails after it: ") + error.what(),
                        path.is_last ? "" : path.name);
     }
   }

@@ -1,5 +1,5 @@
-// One call of a run, held to what it must give: on memory of its own that is full of NaN where nothing was
-// put, twice, by every path there is for it.
+// Checks one call of a run against its expected results: on separate memory that is NaN except for inputs,
+// twice, with every kernel for it.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,21 +9,21 @@
 
 namespace saslm {
 
-// What came of one path of a call; the last one of a call is what others are held to.
+// Result of one kernel path of a call; the last path is the reference for the others.
 struct PathResult {
-  std::string path;      // "attention_bwd.tile"; "" where an operation has one way alone
-  uint32_t variant = 0;  // as Ops::avoid takes it; 0 where the path has no name
-  std::string why;       // it cannot be used; "" when it is right
+  std::string path;      // "attention_bwd.tile"; "" if the operation has one path
+  uint32_t variant = 0;  // as for Ops::avoid; 0 if the path has no name
+  std::string why;       // why it cannot be used; "" if it is correct
 };
 
-// After this call the device does nothing more for this process.
+// The device is unusable for this process after this call.
 struct DeviceLost : MachineError {
   DeviceLost(const std::string& what, std::string path) : MachineError(what), kernel(std::move(path)) {}
-  std::string kernel;  // that was on it; "" where none could take its place
+  std::string kernel;  // the kernel that ran; "" if no other can replace it
 };
 
-// Paths among `avoided` (as Ops::avoid takes it) are left out, but for the last. The device needs as much
-// memory as the call touches.
+// Skips paths in `avoided` (as for Ops::avoid), except the last. Needs as much device memory as the call
+// accesses.
 template <class T>
 std::vector<PathResult> check_call(const KernelCall<T>& call, const Ops<T>& ops, uint32_t avoided = 0);
 

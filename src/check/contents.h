@@ -1,4 +1,4 @@
-// What the inputs of a call are filled with, where draws of mean 0 and deviation 1 will not do.
+// Special contents of a call's inputs, where random numbers of mean 0 and deviation 1 are unsuitable.
 #pragma once
 #include "check/image.h"
 
@@ -12,7 +12,7 @@ Contents contents_of(const Args&, const std::vector<CallView>& views) {
   };
 }
 
-// A token chooses k different heads.
+// Each token chooses k distinct heads.
 template <class T>
 Contents contents_of(const HeadGatesBwd<T>& a, const std::vector<CallView>& views) {
   const int64_t routed = a.x.H - a.routing.n_shared;
@@ -24,9 +24,20 @@ Contents contents_of(const HeadGatesBwd<T>& a, const std::vector<CallView>& view
   };
 }
 
-// Where z nears 0 the slope of relu(z) jumps, and two right kernels that round differently part. So that none
-// is near 0 and every sign still comes: Z1 and Z2 are about +1.5 or -1.5 by token and channel (at a line's
-// ends, where a convolution sees only part of its taps, at least half of that), Z3 about +4 or -4 by token,
+// Pad columns may hold anything: NaN, which shows wherever they are read.
+template <class T>
+Contents contents_of(const CrossEntropy<T>& a, const std::vector<CallView>& views) {
+  const std::byte* const logits = reinterpret_cast<const std::byte*>(a.logits.data);
+  return [&views, logits, vocab = a.vocab()](size_t view, int64_t row, int64_t h, int64_t d) {
+    const CallView& v = views[view];
+    if (v.begin == logits && d >= vocab) return double(NAN);
+    return drawn(v.use, view, (row * v.H + h) * v.D + d);
+  };
+}
+
+// Near z = 0 the derivative of relu(z) jumps, and two correct kernels that round differently disagree. To
+// avoid values near 0 but have both signs, Z1 and Z2 are about +1.5 or -1.5 by token and channel (at least
+// half of that at the ends of a row, where a convolution has fewer taps), and Z3 about +4 or -4 by token,
 // channel and feature.
 class SasContents {
  public:

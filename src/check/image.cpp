@@ -67,8 +67,7 @@ std::string unwritten(const Image& after, const CallView& v) {
     for (int64_t d = 0; d < v.D; ++d) {
       const double x = get(row, v.type, d);
       if (std::isfinite(x) && (v.type != CallView::Type::i32 || x != -1)) continue;
-      first.offer((b * v.T + t) * v.H + h,
-                  where(v, b, t, h, d) + " is left unwritten, or not a finite number");
+      first.offer((b * v.T + t) * v.H + h, where(v, b, t, h, d) + " was not written, or is not finite");
       return;
     }
   });
@@ -135,8 +134,7 @@ std::string trespass(const Image& before, const Image& after, const std::vector<
   for (const Piece& piece : pieces) {
     if (piece.first > done &&
         std::memcmp(before.data() + done, after.data() + done, size_t(piece.first - done)) != 0)
-      return "memory was written that is neither output nor scratch: an input, a guard, or a gap between "
-             "rows";
+      return "it wrote memory that is neither output nor scratch: an input, a guard, or a gap between rows";
     done = std::max(done, piece.end);
   }
   return "";

@@ -1,5 +1,4 @@
-// The same call in double: its settings here, its views by the twin (twin.h). Operations that are not listed
-// have an oracle of their own.
+// A call in double precision: settings here, views in twin.h. Operations not listed have their own reference.
 #pragma once
 #include "bench/describe.h"
 
@@ -87,7 +86,7 @@ HeadGatesBwd<double> in_double(const HeadGatesBwd<T>& a) {
 }
 template <class T>
 CrossEntropy<double> in_double(const CrossEntropy<T>& a) {
-  return {.scale = a.scale};
+  return {.scale = a.scale, .pad = a.pad};
 }
 template <class T>
 AdamW<double> in_double(const AdamW<T>& a) {

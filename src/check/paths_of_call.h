@@ -9,10 +9,10 @@
 namespace saslm {
 
 struct CallPath {
-  std::string name;      // "" where there is one alone
-  uint32_t variant = 0;  // as Ops::avoid takes it
-  uint32_t others = 0;   // what a stream avoids so that its calls take this one
-  bool is_last = true;   // without tensor cores: what others are held to
+  std::string name;      // "" if there is only one
+  uint32_t variant = 0;  // as for Ops::avoid
+  uint32_t others = 0;   // what a stream must avoid to use this one
+  bool is_last = true;   // without tensor cores: the reference for others
 };
 
 template <class Args>

@@ -11,15 +11,15 @@ namespace saslm {
 namespace {
 
 constexpr const char* kWhatToDo =
-    "; training with it would only show as a worse loss. Another driver, toolkit or card may compute it "
-    "rightly; `saslm selfcheck CONFIG` shows all that is wrong, runtime.selfcheck false trains all the same";
+    "; in training this would only show as a worse loss. Another driver, toolkit or GPU may compute it "
+    "correctly; `saslm selfcheck CONFIG` lists everything wrong; runtime.selfcheck=false trains anyway";
 
 // What is wrong with the reference, which must be right; "" where it is. Others are only not used.
 std::string judge(const std::string& call, const std::vector<PathResult>& results, KernelVerdict& verdict) {
   const PathResult& reference = results.back();
   if (!reference.why.empty())
     return "self-check: " + call + (reference.path.empty() ? "" : ", by " + reference.path) +
-           ", is computed wrongly here: " + reference.why + kWhatToDo;
+           ", gives wrong results on this machine: " + reference.why + kWhatToDo;
   for (const PathResult& result : results)
     if (!result.why.empty()) verdict.wrong.push_back({result.path, call, result.why});
   return "";
@@ -69,7 +69,7 @@ KernelVerdict selfcheck(const Config& config, const Ops<T>& ops, const Selfcheck
       verdict.wrong.push_back({lost.kernel, name, lost.what()});
       verdicts.keep(verdict, true);
       throw MachineError("self-check: " + name + ", by " + lost.kernel + ": " + lost.what() +
-                         (verdicts.path().empty() ? "" : "; the same command again does without it"));
+                         (verdicts.path().empty() ? "" : "; the same command continues without that kernel"));
     }
   }
   if (!first_failure.empty()) throw MachineError(first_failure);

@@ -1,13 +1,13 @@
-// What a call must give: computed in double by the CPU's operation, whose tests hold it to the plain formula
-// and to numerical slopes, from the tokens that differ (call_views.h).
+// The expected results of a call, computed in double from the distinct tokens (call_views.h) by the CPU's
+// operation, which is tested against the plain formula and numerical gradients.
 #pragma once
 #include "check/image.h"
 #include "check/in_double.h"
 
 namespace saslm {
 
-// Every view of a call in double and without gaps, of so many sequences and positions; what is added to
-// begins at zero where it is a sum over tokens, else as in the image.
+// All views of a call in double, without gaps, for a number of sequences and positions. Accumulated outputs
+// start at zero if they are sums over tokens, otherwise as in the image.
 class TwinMemory {
  public:
   TwinMemory(const std::vector<CallView>& views, const Image& image, int64_t sequences, int64_t positions);
@@ -49,7 +49,7 @@ class TwinMemory {
   std::vector<std::vector<int32_t>> integers_;
 };
 
-// Scratch of the size that fewer tokens ask for.
+// Scratch of the size for fewer tokens.
 template <class Args>
 void take_scratch(Args&, std::vector<double>&) {}
 inline void take_scratch(NormBwd<double>& a, std::vector<double>& scratch) {
@@ -66,7 +66,7 @@ inline void take_scratch(SasBwd<double>& a, std::vector<double>& scratch) {
   a.partial = {scratch.data(), int64_t(scratch.size())};
 }
 
-// Of every output, what numbers() of the image after the call must be near; empty for other views.
+// For every output the expected numbers() of the image after the call; empty for other views.
 template <class Args>
 std::vector<std::vector<double>> wanted_of(const Args& args, const std::vector<CallView>& views,
                                            const Fold& fold, const Image& before) {

@@ -1,6 +1,6 @@
-// Verdicts of self-checks, kept from run to run: a file each in $XDG_CACHE_HOME/saslm/selfcheck (by default
-// ~/.cache/saslm/selfcheck), by a name that follows from all that a verdict depends on. Without such a
-// folder, or where it cannot be written, nothing is kept, and every start checks anew.
+// A cache of self-check verdicts: one file each in $XDG_CACHE_HOME/saslm/selfcheck (by default
+// ~/.cache/saslm/selfcheck), named by a hash of everything the verdict depends on. If the folder does not
+// exist or is not writable, nothing is stored and every start checks again.
 #pragma once
 #include <optional>
 #include <string>
@@ -11,28 +11,28 @@
 
 namespace saslm {
 
-// What a verdict holds for, by name: card, driver, library, build, precision, calls.
+// What a verdict depends on, by name: GPU, driver, library, build, precision, calls.
 using VerdictKey = std::vector<std::pair<std::string, std::string>>;
 
-// "" where the environment names no place.
+// "" if the environment names no folder.
 std::string verdict_folder();
 
 class Verdicts {
  public:
   Verdicts(std::string folder, VerdictKey key);
 
-  // unfinished: the device was lost during the check; only what was found until then is known.
+  // unfinished: the device was lost during the check; contains the results until then.
   struct Kept {
     KernelVerdict verdict;
     bool unfinished = false;
   };
-  // Nothing where there is none, or none that can be read and is of this very key.
+  // nullopt if there is no readable verdict for exactly this key.
   std::optional<Kept> find() const;
   void keep(const KernelVerdict& verdict, bool unfinished) const;
   const std::string& path() const { return path_; }
 
  private:
-  std::string folder_, path_;  // path_ is "" where nothing is kept
+  std::string folder_, path_;  // path_ is "" if nothing is stored
   VerdictKey key_;
 };
 

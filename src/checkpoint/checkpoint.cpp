@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "step_";
 constexpr std::string_view kTempPrefix = ".tmp_";
-constexpr int64_t kTextBytes = int64_t(8) << 10;  // about what state.json and config.json take
+constexpr int64_t kTextBytes = int64_t(8) << 10;  // approximate size of state.json and config.json
 
-// What transformers wants to see before it opens a file.
+// Metadata that transformers requires.
 const Metadata& model_metadata() {
   static const Metadata metadata = {{"format", "pt"}};
   return metadata;
@@ -54,12 +54,12 @@ FileSum write_text(const std::string& dir, const std::string& name, const std::s
   return {name, int64_t(text.size()), hash_hex(bytes_of(text)), {}};
 }
 
-// Gives `temp` the name `path`. What had that name before is at `temp` afterwards.
+// Renames `temp` to `path`. The previous `path`, if any, is at `temp` afterwards.
 void put_in_place(const std::string& temp, const std::string& path) {
   if (!path_exists(path)) return rename_path(temp, path);
   if (::renameat2(AT_FDCWD, temp.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) return;
   if (errno != EINVAL && errno != ENOSYS) throw IoError::from_errno("exchange " + temp + " with", path);
-  // No exchange on this file system: for an instant the name is absent, and an older step the newest.
+  // The file system cannot exchange names: for a moment the name is absent, and an older step is the newest.
   const std::string aside = temp + "_old";
   rename_path(path, aside);
   rename_path(temp, path);
@@ -74,7 +74,7 @@ void discard(const std::string& dir, const std::string& path) {
   remove_tree(doomed);
 }
 
-// Says which tensor's bytes differ, when the header still reads; "" otherwise.
+// Names the tensor whose bytes differ, if the header is readable; else "".
 std::string damaged_tensor(const std::string& path, const FileSum& wanted) {
   try {
     const SafetensorsReader reader(path);
@@ -104,7 +104,7 @@ void verify_file(const std::string& dir, const FileSum& wanted) {
                         ": wanted checksum " + wanted.xxh3 + ", got " + got);
 }
 
-// The text whose checksum was just verified, or else an error: never a third thing.
+// Returns exactly the text whose checksum was verified, or throws.
 std::string verified_text(const std::string& dir, const FileSum& wanted, int64_t max_bytes) {
   verify_file(dir, wanted);
   std::string text = read_file(dir + "/" + wanted.name, max_bytes);
@@ -123,7 +123,7 @@ template <class Tensor>
 void check_tensors(const SafetensorsReader& reader, std::span<const Tensor> wanted) {
   const auto refuse = [&](const std::string& tensor, const std::string& what) {
     throw CheckpointError(reader.path() + ": tensor '" + tensor + "' " + what +
-                          ". The file looks like another model's: compare its config.json with yours.");
+                          ". The file seems to belong to another model: compare its config.json with yours.");
   };
   for (const Tensor& tensor : wanted) {
     const TensorInfo* found = reader.find(tensor.name);
@@ -140,15 +140,28 @@ void check_tensors(const SafetensorsReader& reader, std::span<const Tensor> want
   }
 }
 
-// Into the spans, against the sums that were verified: the bytes come from the disk a second time here.
+// Reads into the spans and compares with the sums that were verified, if any were: the bytes are read from
+// disk a second time.
 void read_tensors(const SafetensorsReader& reader, std::span<const NamedTensor> tensors,
-                  const FileSum& sums) {
+                  const FileSum* sums) {
   for (const NamedTensor& tensor : tensors) {
     reader.read(tensor.name, tensor.data);
-    if (hash_hex(std::as_bytes(tensor.data)) != sums.tensors.at(tensor.name)) {
+    if (sums != nullptr && hash_hex(std::as_bytes(tensor.data)) != sums->tensors.at(tensor.name)) {
       throw IoError(reader.path() + ": tensor '" + tensor.name +
                     "' changed between verification and reading");
     }
+  }
+}
+
+// The same, one after the other.
+void give_tensors(const SafetensorsReader& reader, std::span<const ConstNamedTensor> tensors,
+                  const FileSum* sums, const TakeTensor& take) {
+  std::vector<float> values;
+  for (const ConstNamedTensor& tensor : tensors) {
+    values.resize(size_t(reader.find(tensor.name)->count));
+    const NamedTensor one{tensor.name, tensor.shape, values};
+    read_tensors(reader, {&one, 1}, sums);
+    take(one);
   }
 }
 
@@ -183,7 +196,7 @@ SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const Checkp
   fsync_dir(temp.path());
 
   put_in_place(temp.path(), path);
-  temp.keep();  // from here on the temporary name is nothing, or the checkpoint that was replaced
+  temp.keep();  // from here, the temporary name is unused, or the replaced checkpoint
   fsync_dir(checkpoints_dir);
   remove_tree(temp.path());
   return {path, state_hash(manifest.files), bytes_of_all(manifest, manifest_text)};
@@ -204,7 +217,7 @@ int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
 Checkpoint open_checkpoint(const std::string& path, bool tensors_too) {
   const std::string manifest_path = path + "/" + kManifestFile;
   if (!path_exists(manifest_path)) {
-    throw CheckpointError(manifest_path + " is missing: not a checkpoint, or one that was never finished");
+    throw CheckpointError(manifest_path + " is missing: not a checkpoint, or an unfinished one");
   }
   const std::string manifest_text = read_file(manifest_path, kMaxManifestBytes);
   const Manifest manifest = parse_manifest(manifest_text, manifest_path);
@@ -236,18 +249,8 @@ void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTen
   const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
   check_tensors(model_file, model);
   check_tensors(optimizer_file, optimizer);
-  std::vector<float> values;
-  const auto give = [&](const SafetensorsReader& reader, std::span<const ConstNamedTensor> tensors,
-                        const FileSum& sums) {
-    for (const ConstNamedTensor& tensor : tensors) {
-      values.resize(size_t(reader.find(tensor.name)->count));
-      const NamedTensor one{tensor.name, tensor.shape, values};
-      read_tensors(reader, {&one, 1}, sums);
-      take(one);
-    }
-  };
-  give(model_file, model, checkpoint.files()[kModel]);
-  give(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
+  give_tensors(model_file, model, &checkpoint.files()[kModel], take);
+  give_tensors(optimizer_file, optimizer, &checkpoint.files()[kOptimizer], take);
 }
 
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,
@@ -256,24 +259,23 @@ void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> 
   const SafetensorsReader optimizer_file(checkpoint.path() + "/" + kOptimizerFile);
   check_tensors(model_file, model);
   check_tensors(optimizer_file, optimizer);
-  read_tensors(model_file, model, checkpoint.files()[kModel]);
-  read_tensors(optimizer_file, optimizer, checkpoint.files()[kOptimizer]);
+  read_tensors(model_file, model, &checkpoint.files()[kModel]);
+  read_tensors(optimizer_file, optimizer, &checkpoint.files()[kOptimizer]);
 }
 
-void load_weights(const std::string& path, std::span<const NamedTensor> model) {
+void load_weights(const std::string& path, std::span<const ConstNamedTensor> model, const TakeTensor& take) {
   const std::string model_path = path + "/" + kModelFile;
   if (path_exists(path + "/" + kManifestFile)) {
     const Checkpoint checkpoint = verify_checkpoint(path);
     const SafetensorsReader reader(model_path);
     check_tensors(reader, model);
-    return read_tensors(reader, model, checkpoint.files()[kModel]);
+    return give_tensors(reader, model, &checkpoint.files()[kModel], take);
   }
   for (const char* name : {kStateFile, kOptimizerFile}) {
     if (path_exists(path + "/" + name)) {
-      throw CheckpointError(
-          path + " holds " + name + " but no " + kManifestFile +
-          ": a checkpoint that is damaged. Take another one, or, to trust its weights all the "
-          "same, copy model.safetensors and config.json to a folder of their own.");
+      throw CheckpointError(path + " holds " + name + " but no " + kManifestFile +
+                            ": a damaged checkpoint. Use another one; or, to use its weights anyway, copy "
+                            "model.safetensors and config.json to a folder of their own.");
     }
   }
   for (const char* name : {kModelFile, kConfigFile}) {
@@ -284,15 +286,22 @@ void load_weights(const std::string& path, std::span<const NamedTensor> model) {
   }
   const SafetensorsReader reader(model_path);
   check_tensors(reader, model);
-  for (const NamedTensor& tensor : model) reader.read(tensor.name, tensor.data);
+  give_tensors(reader, model, nullptr, take);
 }
 
-std::string not_finite(std::span<const NamedTensor> tensors) {
-  for (const NamedTensor& tensor : tensors)
-    for (size_t i = 0; i < tensor.data.size(); ++i)
-      if (!std::isfinite(tensor.data[i]))
-        return "tensor '" + tensor.name + "' holds " + std::to_string(tensor.data[i]) + " at element " +
-               std::to_string(i);
+void load_weights(const std::string& path, std::span<const NamedTensor> model) {
+  size_t next = 0;
+  const std::vector<ConstNamedTensor> wanted(model.begin(), model.end());
+  load_weights(path, wanted, [&](const ConstNamedTensor& tensor) {
+    std::copy(tensor.data.begin(), tensor.data.end(), model[next++].data.begin());
+  });
+}
+
+std::string not_finite(const ConstNamedTensor& tensor) {
+  for (size_t i = 0; i < tensor.data.size(); ++i)
+    if (!std::isfinite(tensor.data[i]))
+      return "tensor '" + tensor.name + "' holds " + std::to_string(tensor.data[i]) + " at element " +
+             std::to_string(i);
   return "";
 }
 
@@ -331,7 +340,7 @@ std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, c
   if (entries.empty()) return deleted;
   const std::optional<Checkpoint> newest =
       find_newest_valid(checkpoints_dir, [](const auto&, const auto&) {});
-  if (!newest) return deleted;  // what is damaged may still be mended by hand
+  if (!newest) return deleted;  // damaged checkpoints may still be repairable by hand
   for (const CheckpointEntry& entry : entries) {
     if (entry.path == newest->path()) continue;
     if (rules.removing) rules.removing(entry);

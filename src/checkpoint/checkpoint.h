@@ -1,4 +1,4 @@
-// Checkpoints: RUN/checkpoints/step_00001000/, a folder that is whole or does not count.
+// Checkpoints: RUN/checkpoints/step_00001000/, a folder that is complete or ignored.
 //
 //   model.safetensors      fp32 master weights; loads by itself wherever safetensors do
 //   optimizer.safetensors  moments
@@ -32,7 +32,7 @@ struct CheckpointContent {
   int64_t step = 0;  // updates done
   std::span<const ConstNamedTensor> model, optimizer;
   std::string state_json, config_json;
-  std::map<std::string, std::string> carried = {};  // further files: name (may_be_carried), content
+  std::map<std::string, std::string> carried = {};  // additional files: name (may_be_carried), content
 };
 
 struct SavedCheckpoint {
@@ -41,20 +41,20 @@ struct SavedCheckpoint {
   int64_t bytes = 0;       // of all its files
 };
 
-// A checkpoint of the same step, valid or not, is replaced by one atomic
-// exchange: the later save is the one whose state the run goes on from.
+// Saves a checkpoint. One of the same step, valid or not, is replaced by an atomic exchange, since the run
+// continues from the later save's state.
 SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content);
 
-// One number for all weights and moments: the XXH3 of their tensors' names and XXH3. Equal for equal state,
-// whatever else a checkpoint says.
+// One hash of all weights and moments: the XXH3 of the tensors' names and XXH3s. Equal for equal state,
+// whatever else the checkpoint contains.
 std::string state_hash(std::span<const FileSum> files);
 
-// Bytes on disk without what is carried, to within the JSON texts (64 KiB are allowed for). Only names and
-// shapes are looked at.
+// Bytes on disk without additional files, up to the size of the JSON texts (64 KiB are assumed). Only names
+// and shapes are used.
 int64_t predict_checkpoint_bytes(std::span<const ConstNamedTensor> model,
                                  std::span<const ConstNamedTensor> optimizer);
 
-// A checkpoint whose every byte agreed with its manifest, or will have when it has been loaded.
+// A checkpoint whose bytes were verified against its manifest, or will be while it is loaded.
 class Checkpoint {
  public:
   const std::string& path() const { return path_; }
@@ -75,60 +75,60 @@ class Checkpoint {
   std::map<std::string, std::string> carried_;
 };
 
-// Reads everything once. Throws CheckpointError naming the file, and the tensor where it can be told.
+// Reads and verifies everything. Throws CheckpointError with the file and, if known, the tensor.
 Checkpoint verify_checkpoint(const std::string& path);
 
-// Of a checkpoint that another process has just verified: manifest and texts are verified here, the tensors
-// when load_checkpoint reads them, so that they are read once.
+// For a checkpoint that another process has just verified: verifies the manifest and texts now, and the
+// tensors when load_checkpoint reads them, so they are read only once.
 Checkpoint verified_elsewhere(const std::string& path);
 
-// Fills all spans. Names and shapes must be exactly the checkpoint's, else CheckpointError and no span is
-// touched.
+// Fills all spans. Names and shapes must be exactly the checkpoint's; otherwise throws CheckpointError and no
+// span is changed.
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const NamedTensor> model,
                      std::span<const NamedTensor> optimizer);
 
-// Is given the tensors one after the other; their values last until it returns.
+// Called with one tensor after the other; the values are valid until it returns.
 using TakeTensor = std::function<void(const ConstNamedTensor&)>;
 
-// The same, for who wants no room for all of them: of `model` and `optimizer` only names and shapes are
-// looked at. What is damaged is an IoError, after some were given.
+// The same without memory for all tensors: only names and shapes of `model` and `optimizer` are used. Damage
+// is an IoError, possibly after some tensors were passed on.
 void load_checkpoint(const Checkpoint& checkpoint, std::span<const ConstNamedTensor> model,
                      std::span<const ConstNamedTensor> optimizer, const TakeTensor& take);
 
-// Weights alone, from a checkpoint (verified first) or from any folder with a model.safetensors (F32, BF16 or
-// F16) and a config.json.
+// Loads only weights, from a checkpoint (verified first) or from a folder with a model.safetensors (F32, BF16
+// or F16) and a config.json: into the spans; or gives them one after the other, as above.
 void load_weights(const std::string& path, std::span<const NamedTensor> model);
+void load_weights(const std::string& path, std::span<const ConstNamedTensor> model, const TakeTensor& take);
 
-// The first number that is NaN or infinite, and where: "tensor 'x' holds nan at element 3"; "" when none is.
-std::string not_finite(std::span<const NamedTensor> tensors);
+// The first NaN or infinite value, as text: "tensor 'x' holds nan at element 3"; "" if there is none.
+std::string not_finite(const ConstNamedTensor& tensor);
 
 struct CheckpointEntry {
   int64_t step = 0;
   std::string path;
 };
 
-// Every folder named like a checkpoint, oldest first, unverified. An absent `checkpoints_dir` holds none.
+// Every folder named like a checkpoint, oldest first, unverified. None if `checkpoints_dir` does not exist.
 std::vector<CheckpointEntry> list_checkpoints(const std::string& checkpoints_dir);
 
 using OnSkip = std::function<void(const std::string& path, const std::string& reason)>;
 
-// The newest that verifies; `on_skip` hears of every newer one that does not. Nothing found while something
-// was skipped means damage, not a new run: tell it apart by list_checkpoints.
+// The newest checkpoint that verifies; `on_skip` is called for every newer one that does not. If nothing is
+// returned but list_checkpoints is not empty, all are damaged.
 std::optional<Checkpoint> find_newest_valid(const std::string& checkpoints_dir, const OnSkip& on_skip);
 
 struct PruneRules {
-  int64_t keep_last = 1, keep_every = 0;                      // 0: no step is kept for its number
+  int64_t keep_last = 1, keep_every = 0;                      // 0: none is kept for its step
   std::function<bool(const CheckpointEntry&)> keep = {};      // these, too
-  std::function<void(const CheckpointEntry&)> removing = {};  // is told of each, before it goes
+  std::function<void(const CheckpointEntry&)> removing = {};  // called for each before it is deleted
 };
 
-// Deletes all but the last `keep_last`, every step that is a multiple of `keep_every`, those that `keep`
-// names, and the newest valid one, which it verifies to know (only when something is to be deleted). Returns
-// the paths deleted.
+// Deletes checkpoints except the last `keep_last`, multiples of `keep_every`, those for which `keep` is true,
+// and the newest valid one (verified only if something is to be deleted). Returns the deleted paths.
 std::vector<std::string> prune_checkpoints(const std::string& checkpoints_dir, const PruneRules& rules);
 
-// Deletes what killed saves and prunes left behind. The caller holds the run's lock (run_lock.h), so that
-// nothing temporary belongs to anybody alive. Returns the paths deleted.
+// Deletes leftovers of killed saves and prunes. The caller must hold the run's lock (run_lock.h), so that no
+// live process owns them. Returns the deleted paths.
 std::vector<std::string> remove_stale(const std::string& checkpoints_dir);
 
 }  // namespace saslm

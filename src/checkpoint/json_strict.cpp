@@ -11,13 +11,12 @@ namespace saslm {
 using nlohmann::json;
 
 json parse_json_strict(std::string_view text, const std::string& what, int max_depth) {
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  std::vector<std::set<std::string>> keys;  // of the open objects
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
     using Event = json::parse_event_t;
     const bool opens = event == Event::object_start || event == Event::array_start;
     if (opens && depth >= max_depth) {
-      throw CheckpointError(what + ": nested deeper than the " + std::to_string(max_depth) +
-                            " levels it may have");
+      throw CheckpointError(what + ": nested more than " + std::to_string(max_depth) + " levels deep");
     }
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
@@ -26,7 +25,7 @@ json parse_json_strict(std::string_view text, const std::string& what, int max_d
     }
     return true;
   };
-  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  const size_t zero = text.find('\0');  // the library would stop there
   if (zero != text.npos)
     throw CheckpointError(what + " is not valid JSON: a zero byte at offset " + std::to_string(zero));
   try {

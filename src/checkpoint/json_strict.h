@@ -1,4 +1,4 @@
-// JSON as a checkpoint's files are read: one document, no key twice, no deeper than asked.
+// Strict JSON for checkpoint files: one document, no repeated keys, limited nesting.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -10,7 +10,7 @@ namespace saslm {
 // `what` names the text in errors. `max_depth` counts nested objects and arrays. Throws CheckpointError.
 nlohmann::json parse_json_strict(std::string_view text, const std::string& what, int max_depth);
 
-// object[key], which must be an integer, 0 .. 2^63-1; CheckpointError when it is not.
+// Returns object[key]; CheckpointError unless it is an integer, 0 .. 2^63-1.
 int64_t count_at(const nlohmann::json& object, const char* key, const std::string& what);
 
 }  // namespace saslm

@@ -14,7 +14,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int kFormat = 1, kFormatWithMore = 2;  // which earlier versions refuse by its number
+constexpr int kFormat = 1, kFormatWithMore = 2;  // earlier versions refuse it by its number
 constexpr int kManifestDepth = 4;                // { "files": [ { "tensors": { } } ] }
 constexpr std::array kFiles = {kModelFile, kOptimizerFile, kStateFile, kConfigFile};
 
@@ -35,8 +35,7 @@ void check_files(const std::vector<FileSum>& files, const std::string& path) {
   for (size_t i = kFiles.size(); i < files.size(); ++i)
     if (!may_be_carried(files[i].name) || !files[i].tensors.empty() ||
         (i > kFiles.size() && files[i].name <= files[i - 1].name))
-      throw CheckpointError(path +
-                            ": wanted plain names, sorted, for what is carried along, got another list");
+      throw CheckpointError(path + ": wanted sorted plain names for the additional files, got another list");
 }
 
 }  // namespace
@@ -75,11 +74,11 @@ Manifest parse_manifest(std::string_view text, const std::string& path) {
     Manifest manifest{count_at(document, "step", path), {}};
     for (const json& entry : document.at("files")) manifest.files.push_back(file_from(entry, path));
     check_files(manifest.files, path);
-    if (json::parse(manifest_to_json(manifest)).at("xxh3") != wanted)  // what we know is not all there is
-      throw CheckpointError(path + ": wanted the keys of a manifest alone, got others beside them");
+    if (json::parse(manifest_to_json(manifest)).at("xxh3") != wanted)  // there are unknown keys
+      throw CheckpointError(path + ": has unknown keys");
     return manifest;
   } catch (const json::exception& e) {
-    throw CheckpointError(path + " is not a checkpoint's manifest: " + e.what());
+    throw CheckpointError(path + " is not the manifest of a checkpoint: " + e.what());
   }
 }
 

@@ -25,9 +25,10 @@ File open_lock_file(const std::string& run_dir) {
 
 constexpr std::string_view kProcess = "process ", kOnHost = " on host ", kNumber = "\nlock ";
 constexpr std::chrono::milliseconds kLook(2);
-constexpr std::chrono::seconds kWritingTakes(2);  // the file is empty, or its last holder's, for moments
+constexpr std::chrono::seconds kWritingTakes(
+    2);  // the file is empty or has the last holder's text for a moment
 
-// What there is of it: it may be shorter by now than it was a moment ago.
+// Reads the text, which may become shorter meanwhile.
 std::string text_of(const File& file) {
   std::string text(4096, '\0');
   const ssize_t count = ::pread(file.fd(), text.data(), text.size(), 0);
@@ -41,7 +42,7 @@ bool is_whole(const std::string& lock_text) {
          lock_text.find(kNumber) != lock_text.npos;
 }
 
-// "process 17 on host a" of a whole text.
+// "process 17 on host a", from a complete text.
 std::string holder_of(const std::string& lock_text) {
   return is_whole(lock_text) ? lock_text.substr(0, lock_text.find('\n')) : "another process";
 }
@@ -52,7 +53,7 @@ std::string this_host() {
   return host;
 }
 
-// Whether whom the text names may hold a lock still: not when it is a process of this host that is gone.
+// Whether the process in the text may still hold the lock: not if it was on this host and is gone.
 bool may_live(const std::string& lock_text) {
   const std::string holder = holder_of(lock_text);
   const size_t host = holder.find(kOnHost);
@@ -68,8 +69,8 @@ std::string text_of_this_process() {
 
 }  // namespace
 
-// Whoever has just got the lock has not yet written who it is. So a text that names nobody alive is read
-// again, and the lock asked for again, since its holder may be gone by then.
+// A process that has just got the lock has not yet written its text. So if the text names no live process,
+// read it again, and try the lock again, since its holder may be gone by then.
 RunLock::RunLock(const std::string& run_dir)
     : run_dir_(run_dir), file_(open_lock_file(run_dir)), text_(text_of_this_process()) {
   const auto until = std::chrono::steady_clock::now() + kWritingTakes;
@@ -93,9 +94,9 @@ void RunLock::keep() {
     const std::string text = text_of(File(file_.path(), O_RDONLY));
     if (text == text_) return;
     if (is_whole(text) || std::chrono::steady_clock::now() > until)
-      throw ConfigError("run directory " + run_dir_ + " was taken over by " + holder_of(text) +
-                        " while this run was using it: nothing more is written there by this one; use one "
-                        "--run-dir for each run");
+      throw ConfigError(
+          "run directory " + run_dir_ + " was taken over by " + holder_of(text) +
+          " while this run was using it; this run stops writing there. Give each run its own --run-dir");
   }
 }
 

@@ -35,7 +35,7 @@ constexpr std::pair<std::string_view, int64_t> kItemSizes[] = {
     {"F64", 8}, {"I64", 8}, {"U64", 8},     {"F32", 4},     {"I32", 4}, {"U32", 4}, {"BF16", 2}, {"F16", 2},
     {"I16", 2}, {"U16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}};
 
-int64_t item_size(std::string_view dtype) {  // 0 when unknown
+int64_t item_size(std::string_view dtype) {  // 0 if unknown
   for (const auto& [name, size] : kItemSizes) {
     if (name == dtype) return size;
   }
@@ -143,7 +143,7 @@ Metadata parse_metadata(const json& entry, const std::string& path) {
   return entry.get<Metadata>();
 }
 
-// One tensor's bytes, from where the file stands on.
+// Writes one tensor's bytes at the file position.
 void write_values(File& file, std::span<const float> data, TensorType type, FileSum& sum, Hasher& whole,
                   Hasher& part) {
   std::vector<bf16> narrow;
@@ -254,16 +254,16 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, int64_t data_b
   int64_t expected = 0;
   for (const TensorInfo& tensor : header.tensors) {
     if (tensor.begin != expected) {
-      throw CheckpointError(path + ": tensor '" + tensor.name + "': wanted its data to begin at byte " +
+      throw CheckpointError(path + ": tensor '" + tensor.name + "': wanted its data at byte " +
                             std::to_string(expected) + ", got " + std::to_string(tensor.begin) +
-                            " (tensors overlap or leave a hole)");
+                            " (tensors overlap or leave a gap)");
     }
     expected = tensor.end;
   }
   if (expected != data_bytes) {
     throw CheckpointError(path + ": wanted " + std::to_string(expected) +
-                          " bytes of data by the header, got " + std::to_string(data_bytes) +
-                          " (truncated or grown file)");
+                          " bytes of data, as in the header, got " + std::to_string(data_bytes) +
+                          " (the file was cut short or has grown)");
   }
   return header;
 }

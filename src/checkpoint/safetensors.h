@@ -1,13 +1,14 @@
-// safetensors files: names, shapes and bytes of tensors, and nothing that can run.
+// safetensors files: names, shapes and bytes of tensors, without executable content.
 //
 //   u64 n, little-endian | n bytes of JSON, padded with spaces | the tensors' bytes, no gaps
 //
 //   {"__metadata__": {"key": "text"}, "NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin,
 //   end]}, ...}
 //
-// We write F32, or BF16 where asked; offsets count from the end of the JSON. Reading trusts nothing:
-// everything the header claims is checked against the file's size before memory is taken or data is read.
-// Errors   CheckpointError names file, tensor, wanted and got; IoError when the machine fails.
+// We write F32 or, on request, BF16; offsets count from the end of the JSON. Reading trusts nothing: all
+// claims of the header are checked against the file's size before memory is allocated or data is read.
+//
+// Throws CheckpointError with file, tensor, wanted and got; IoError if reading or writing fails.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -20,7 +21,8 @@
 
 namespace saslm {
 
-// The room's only currency: a name, a shape (row-major, contiguous) and float32 values in host memory.
+// A tensor as this folder exchanges it: name, shape (row-major, contiguous) and float32 values in host
+// memory.
 struct ConstNamedTensor {
   std::string name;
   std::vector<int64_t> shape;
@@ -35,9 +37,9 @@ struct NamedTensor {
 
 using Metadata = std::map<std::string, std::string>;
 
-enum class TensorType { f32, bf16 };  // of all tensors that are written to a file; bf16 rounds (core/bf16.h)
+enum class TensorType { f32, bf16 };  // type of all tensors in a file; bf16 rounds (core/bf16.h)
 
-// What was written, computed from memory on the way out. Sums are XXH3 in hex (hash.h).
+// Checksums of a written file, computed from memory while writing: XXH3 in hex (hash.h).
 struct FileSum {
   std::string name;  // without folder
   int64_t size = 0;  // bytes
@@ -45,13 +47,13 @@ struct FileSum {
   std::map<std::string, std::string> tensors;  // safetensors only: name -> XXH3 of the tensor's bytes
 };
 
-// Two steps, so that several files can reserve their space before the first byte of any is written.
+// Writes in two steps, so that several files can reserve their space before any byte is written.
 class SafetensorsWriter {
  public:
   // Creates or empties `path` and reserves its whole size. `tensors` must outlive the writer.
   SafetensorsWriter(const std::string& path, std::span<const ConstNamedTensor> tensors,
                     const Metadata& metadata = {}, TensorType type = TensorType::f32);
-  FileSum write();  // everything, in the given order, straight from the spans; fsynced
+  FileSum write();  // writes all tensors in the given order, then fsyncs
 
  private:
   std::span<const ConstNamedTensor> tensors_;
@@ -60,7 +62,7 @@ class SafetensorsWriter {
   File file_;
 };
 
-// Bytes such a file will have. Only names and shapes are looked at: data may be empty.
+// Size of such a file in bytes. Only names and shapes are used; data may be empty.
 int64_t safetensors_size(std::span<const ConstNamedTensor> tensors, const Metadata& metadata = {},
                          TensorType type = TensorType::f32);
 
@@ -77,7 +79,7 @@ struct SafetensorsHeader {
   Metadata metadata;
 };
 
-// Checks the JSON against `data_bytes`, the size of what follows it. `path` is for messages.
+// Checks the JSON against `data_bytes`, the number of bytes that follow it. `path` is for messages.
 SafetensorsHeader parse_safetensors_header(std::string_view text, int64_t data_bytes,
                                            const std::string& path);
 
@@ -88,9 +90,9 @@ class SafetensorsReader {
   const std::string& path() const { return file_.path(); }
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }
   const Metadata& metadata() const { return header_.metadata; }
-  const TensorInfo* find(std::string_view name) const;  // nullptr when absent
+  const TensorInfo* find(std::string_view name) const;  // nullptr if absent
 
-  // F32 as it is, BF16 and F16 widened exactly; other types are refused by name. out.size() = the tensor's
+  // Reads F32, BF16 or F16 (converted exactly); other types are refused. out.size() must be the tensor's
   // count.
   void read(std::string_view name, std::span<float> out) const;
   std::string hash(const TensorInfo& tensor) const;  // XXH3 of its bytes

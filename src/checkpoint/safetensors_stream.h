@@ -1,4 +1,4 @@
-// A safetensors file whose values are made one tensor after the other, so that they are never all in memory.
+// Writes a safetensors file tensor by tensor, so that the values are never all in memory.
 #pragma once
 #include <functional>
 #include <span>
@@ -8,10 +8,11 @@
 
 namespace saslm {
 
-// The values of one tensor; they need last no longer than until it is called for the next.
+// Returns the values of one tensor; they must stay valid until the next call.
 using ValuesOf = std::function<std::span<const float>(const ConstNamedTensor& tensor)>;
 
-// As SafetensorsWriter writes it, F32, in the given order; of `tensors` only names and shapes are looked at.
+// The file is as SafetensorsWriter writes it, F32, in the given order; only names and shapes of `tensors` are
+// used.
 FileSum stream_safetensors(const std::string& path, std::span<const ConstNamedTensor> tensors,
                            const Metadata& metadata, const ValuesOf& values_of);
 

@@ -1,7 +1,7 @@
-// Ranks: the processes that train one model together, numbered 0 .. size()-1, and how they talk. Every call
-// is made by all ranks in the same order. A rank that does not answer within the time limit, or whose
-// connection fails, ends the call with a CommError that names the other rank and what was being done, on the
-// lowest rank that waits; on others that wait, with PeerError.
+// Communication between ranks, the processes 0 .. size()-1 that train one model together. All ranks make
+// every call in the same order. If a rank does not answer within the time limit, or its connection fails, the
+// lowest waiting rank gets a CommError that names the other rank and the operation; other waiting ranks get a
+// PeerError.
 //
 //   single.cpp   one rank, which talks to nobody
 //   sockets.cpp  ranks that know where rank 0 listens, over TCP
@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "comm/secret.h"
@@ -25,10 +26,16 @@ namespace saslm {
 
 class HostRanks;
 
+template <class X>
+auto bytes_of(Vec<X> x) {
+  using Byte = std::conditional_t<std::is_const_v<X>, const std::byte, std::byte>;
+  return Vec<Byte>{reinterpret_cast<Byte*>(x.data), x.size * int64_t(sizeof(X))};
+}
+
 struct Exchange {
   int partner = 0;
-  Vec<const float> give;
-  Vec<float> take;
+  Vec<const std::byte> give;  // memory of the backend, as what is taken
+  Vec<std::byte> take;
 };
 
 class Communicator {
@@ -40,77 +47,77 @@ class Communicator {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  bool first() const { return rank_ == 0; }  // the one that writes files and speaks
+  bool first() const { return rank_ == 0; }  // rank 0, which writes files and prints
 
-  // take (=) what the partner gives, and the partner's take is what this rank gives: backend memory, in the
-  // stream's order. The partner makes the mirrored call; either part may be empty. `doing` says what for, in
-  // errors.
+  // Exchanges data with a partner, who makes the mirrored call: `take` (=) the partner's `give`, and vice
+  // versa; either may be empty. Backend memory, in stream order. `doing` names the operation in errors.
   void exchange(Stream stream, int partner, Vec<const float> give, Vec<float> take, const char* doing) const {
-    const Exchange one{partner, give, take};
+    const Exchange one{partner, bytes_of(give), bytes_of(take)};
     exchange(stream, {&one, 1}, doing);
   }
-  // Several at once, of which none may touch what another takes. Those with one partner are matched in their
-  // order; and all ranks' calls list theirs in an order that they could be made in one by one.
+  // Several exchanges at once; none may touch memory that another one writes. Exchanges with one partner are
+  // matched in order, and the lists of all ranks must be in an order in which they could also be made one by
+  // one.
   virtual void exchange(Stream, std::span<const Exchange>, const char* doing) const = 0;
 
-  // y (=) the sum over all ranks as the room's library does it: in an order that may depend on their number.
-  // ConfigError where there is no such library, also when y is empty.
+  // All-reduce by the library (MPI, NCCL): y (=) the sum over all ranks, in an order that may depend on their
+  // number. ConfigError without such a library, also if y is empty.
   virtual void all_reduce(Stream, Vec<float> y, const char* doing) const;
 
-  // Waits until all that was queued on the stream is done, or until the ranks it needs fail to answer. On a
-  // CPU nothing is queued.
+  // Waits until the stream's queued work is done, or until the ranks it needs fail to answer. A CPU queues
+  // nothing.
   virtual void wait(Stream, const char* /*doing*/) const {}
 
-  // For a rank that cannot go on, and says why: what it has queued shall wait for no other rank any more. No
-  // other call is made afterwards.
+  // Called by a rank that cannot continue, with the reason: its queued work must no longer wait for other
+  // ranks. No other call may follow.
   virtual void abandon(const std::exception& /*why*/) const {}
 
-  // all (size() * mine.size() bytes) = every rank's `mine`, in the order of ranks. Host memory; waits.
+  // All-gather: all (size() * mine.size() bytes) = every rank's `mine`, in rank order. Host memory; blocking.
   virtual void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const = 0;
 
-  // The same for the first rank alone: the others' `all` is empty, and stays so.
+  // Gather: the same, but only on rank 0; on other ranks `all` is empty.
   virtual void collect(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const;
 
  private:
   int rank_, size_;
 };
 
-// Every rank's numbers, all of one rank before the next rank's.
+// All ranks' numbers, in rank order.
 std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine,
                                    const char* doing);
-// Every rank's text, of any length.
+// All ranks' texts, of any length.
 std::vector<std::string> gather_texts(const Communicator& comm, const std::string& mine, const char* doing);
 
-// The rank that is alone.
+// The communicator of a single rank.
 const Communicator& single_rank();
 
-// What a launcher has put into this process's environment; size 1 without one.
+// What a launcher has set in this process's environment; size 1 without a launcher.
 struct LaunchedAs {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  // among the ranks on this machine
-  bool launched = false;               // there is one that started several, or may have
-  std::string master_host;             // where rank 0 listens; empty: they meet by MPI
+  bool launched = false;               // a launcher started several ranks, or may have
+  std::string master_host;             // where rank 0 listens; empty: the ranks meet through MPI
   int master_port = 0;
-  int listener = -1;  // a descriptor that listens there: this program's own launcher started all
-  std::optional<SecretKey> secret;  // that all ranks of this run have, and nobody else
-  std::string shared_dir;  // the caller's: where rank 0 writes one for the others to read, if there is none
-  std::string said_by;     // "RANK=0, WORLD_SIZE=2, ...": what says so; empty without a launcher
-  std::string to_unset;    // "RANK WORLD_SIZE": what says it, and all else that then would
+  int listener = -1;  // a listening descriptor, inherited if `saslm train --ranks` started the ranks; else -1
+  std::optional<SecretKey> secret;  // known only to the ranks of this run
+  std::string shared_dir;  // set by the caller: the folder in which rank 0 writes a secret if there is none
+  std::string said_by;  // "RANK=0, WORLD_SIZE=2, ...": the variables that were used; empty without a launcher
+  std::string to_unset;  // "RANK WORLD_SIZE": all variables to unset to run without a launcher
 };
-// Follows torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; so can anyone by hand), Open MPI's mpirun,
-// MPICH's mpiexec and srun, in this order. ConfigError names a variable that is malformed or missing, and
-// those to unset where there is no launcher.
+// Reads the variables of torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; also set by hand), Open MPI's
+// mpirun, MPICH's mpiexec and srun, in this order. ConfigError names a malformed or missing variable, and
+// those to unset if there is no launcher.
 LaunchedAs launched_as();
 
-// Joins the ranks that a launcher started beside this one, by sockets or MPI; once in a process; nothing for
-// one rank alone. ConfigError, CommError and StoppedError as in comm/meeting.h; ConfigError in a build
-// without MPI, or with another MPI than the launcher's. `waiting` counts for all later waits, too.
+// Joins the ranks that a launcher started, over sockets or MPI. Call once per process; returns nullptr for a
+// single rank. ConfigError, CommError and StoppedError as in comm/meeting.h; ConfigError in a build without
+// MPI, or with another MPI than the launcher's. `waiting` also applies to all later waits.
 std::unique_ptr<HostRanks> join_ranks(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
-// Of several, with a master_host.
+// For several ranks with a master_host.
 std::unique_ptr<HostRanks> join_sockets(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
 std::unique_ptr<HostRanks> join_mpi(const LaunchedAs&, double timeout_s, const Waiting& waiting = {});
-// Ends all ranks of MPI at once: for the one that cannot go on. Does nothing elsewhere: ranks over sockets
-// learn it from the room's destructor.
+// Ends all MPI ranks at once, for a rank that cannot continue. Does nothing without MPI: over sockets, the
+// destructor tells the other ranks.
 void abort_ranks(int exit_code);
 
 }  // namespace saslm

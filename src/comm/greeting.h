@@ -1,6 +1,6 @@
-// What ranks say to each other when they connect (comm/meeting.h), byte for byte. Ranks are of one build, so
-// numbers are as the machine has them. Magic and version come first in every version: a rank of another build
-// is known as such, and knows.
+// The wire format of connection set-up between ranks (comm/meeting.h). All ranks use one build, so numbers
+// are in native byte order. Magic and version come first in every version, so ranks of different builds
+// recognise each other.
 //
 //   who connects             who listens
 //   Greeting           ->
@@ -23,7 +23,7 @@ constexpr uint32_t kVersion = 3;
 
 enum Channel : uint32_t { kControl, kData };
 
-struct Greeting {  // `rank` says to `to` that it comes
+struct Greeting {  // from `rank` to `to`
   uint64_t magic = kMagic;
   uint32_t version = kVersion, size = 0, rank = 0, to = 0, channel = 0, port = 0;
   Nonce nonce = {};
@@ -36,27 +36,27 @@ struct Challenge {
 };
 
 enum Verdict : uint32_t {
-  kWelcome,      // heard; wait for the others
-  kComplete,     // all are there; places follow
-  kFailed,       // the run ends, and rank 0 says why
-  kStopped,      // the run ends, because a signal asked for it
-  kOtherSize,    // let go: `size` ranks are wanted
-  kTaken,        // let go: another process has come as this rank
-  kOtherSecret,  // let go: its proof is of another secret
+  kWelcome,      // accepted; wait for the others
+  kComplete,     // all ranks are there; places follow
+  kFailed,       // the run ends; rank 0 prints why
+  kStopped,      // the run ends because of a signal
+  kOtherSize,    // refused: `size` ranks are wanted
+  kTaken,        // refused: another process has this rank number
+  kOtherSecret,  // refused: it has a different secret
 };
 
 struct Answer {
   uint64_t magic = kMagic;
   uint32_t version = kVersion, verdict = 0, size = 0, unused = 0;
-  Proof proof = {};  // in the first one; none with kOtherSecret
+  Proof proof = {};  // in the first Answer; none with kOtherSecret
 };
 
 struct Place {         // where a rank listens
-  char host[60] = {};  // a number; empty: on rank 0's machine
+  char host[60] = {};  // numeric address; empty: on rank 0's machine
   uint32_t port = 0;
 };
 
-// What a proof is of: all that was said, and by whom the proof is.
+// The data that a proof covers: all messages so far, and the side that proves.
 enum Side : uint32_t { kConnects = 1, kListens };
 struct Said {
   Greeting greeting;

@@ -1,5 +1,6 @@
-// A Challenge or Answer (greeting.h) from who listens at `where`. False when the connection ends before, or
-// the time is up. ConfigError where it is not of this build: others may say less than that, and then wait.
+// Receives a Challenge or Answer (greeting.h) from the listener at `where`. False if the connection ends
+// first or the time is up. ConfigError if the listener is not of this build, checked before the whole message
+// is there, since others may send less and then wait.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -16,7 +17,7 @@ bool hear(const Socket& socket, Message& message, const std::string& where, Dead
   constexpr size_t kKnown = offsetof(Message, version) + sizeof message.version;
   if (!receive_all(socket, bytes_in(message).first(kKnown), deadline, wait)) return false;
   if (message.magic != kMagic || message.version != kVersion)
-    throw ConfigError("what answers at " + where +
+    throw ConfigError("the program at " + where +
                       " is not rank 0 of this build of saslm; choose another MASTER_PORT, or start all ranks "
                       "with one build");
   return receive_all(socket, bytes_in(message).subspan(kKnown), deadline, wait);

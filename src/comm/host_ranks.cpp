@@ -16,7 +16,7 @@ constexpr double kLongestGap = 0.5;  // seconds
 constexpr double kCheckEvery = 0.1;
 constexpr double kSayAfter_s = 30, kSayAgainAfter_s = 60, kSayAfterStop_s = 2;
 constexpr double kLeastPatience_s = 10, kPatience = 10;  // times the longest wait so far
-constexpr double kLowerSpeaksFirst_s = 0.5;              // so that of those who give up together one says why
+constexpr double kLowerSpeaksFirst_s = 0.5;  // so that only one of the ranks that give up together reports it
 
 }  // namespace
 
@@ -25,7 +25,7 @@ void HostRanks::let_another_say() const {
   throw PeerError();
 }
 
-// Whoever has been waiting for long gives its core away: others compute on it.
+// A rank that has waited long yields its core, so that others can compute.
 void HostRanks::rest(double waited_s) const {
   if (waited_s > 1e-3) std::this_thread::sleep_for(std::chrono::microseconds(100));
 }
@@ -37,11 +37,10 @@ void HostRanks::give_up(const char* doing, const std::string& awaited) const {
   for (int r = 0; r < size(); ++r)
     if (r != rank() && !waiting.contains(r))
       silent += (silent.empty() ? "rank " : ", rank ") + std::to_string(r);
-  throw CommError(
-      said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
-      std::to_string(int64_t(std::ceil(timeout_s_))) +
-      " s (runtime.comm_timeout_s); it hangs or is lost, or its part of a step takes longer: then set that "
-      "higher. The same command goes on from the newest checkpoint");
+  throw CommError(said(doing) + "no answer from " + (silent.empty() ? awaited : silent) + " within " +
+                  std::to_string(int64_t(std::ceil(timeout_s_))) +
+                  " s (runtime.comm_timeout_s): it hangs, is lost, or needs longer for its part of a step; "
+                  "if so, raise the timeout. The same command continues from the newest checkpoint");
 }
 
 double HostRanks::patience_after_stop_s() const {
@@ -59,15 +58,16 @@ void HostRanks::heed(double waited_s, const char* doing, const std::function<std
       stop ? std::min(timeout_s_, heeded.stop_asked_at + patience_after_stop_s()) : timeout_s_;
   const auto whole = [](double s) { return std::to_string(int64_t(std::ceil(s))) + " s"; };
   if (stop && waited_s > limit_s)
-    throw CommError(said(doing) + "a signal asked for a stop, but " + awaited() + " did not answer for " +
-                    whole(waited_s) +
-                    ": what came after the newest checkpoint is lost. The same command goes on from there");
+    throw CommError(
+        said(doing) + "a signal requested a stop, but " + awaited() + " did not answer for " +
+        whole(waited_s) +
+        ": the steps since the newest checkpoint are lost. The same command continues from there");
   if (waited_s < heeded.say_at) return;
   heeded.say_at = waited_s + kSayAgainAfter_s;
   if (const std::string whom = awaited(); rank() == 0 || whom == "rank 0")
     waiting_.say("rank " + std::to_string(rank()) + " is waiting for " + whom + " in the " + doing +
                  ", for " + whole(waited_s) + " so far, for " + whole(limit_s) +
-                 (stop ? " at most, since a signal asked for a stop; a second one ends the run at once"
+                 (stop ? " at most, since a signal requested a stop; a second signal ends the run at once"
                        : " (runtime.comm_timeout_s) at most"));
 }
 
@@ -76,7 +76,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
   double waited_s = 0, check_at = kCheckEvery, say_at = timeout_s_ / 2;
   Heeded heeded{.say_at = kSayAfter_s};
   for (auto asked_at = Clock::now(); !done();) {
-    // A gap between two questions is time in which this process did not run: nobody failed to answer it.
+    // A gap between two polls is time in which this process did not run, so no rank failed to answer.
     const auto now = Clock::now();
     waited_s += std::min(std::chrono::duration<double>(now - asked_at).count(), kLongestGap);
     asked_at = now;
@@ -87,7 +87,7 @@ void HostRanks::wait_until(const std::function<bool()>& done, const char* doing,
       check_at += kCheckEvery;
     }
     if (waited_s > say_at) {
-      if (say_at == timeout_s_ / 2) heard_waiting();  // of earlier calls
+      if (say_at == timeout_s_ / 2) heard_waiting();  // discards messages of earlier calls
       say_waiting();
       say_at += timeout_s_ / 8;
     }

@@ -28,10 +28,10 @@ std::string to_unset();
 [[noreturn]] void refuse(const char* variable, const std::string& wanted) {
   throw ConfigError("the environment's " + std::string(variable) + " should be " + wanted + ", is " +
                     (is_set(variable) ? text_in(variable) : "not set") +
-                    "; where no launcher starts several ranks, unset " + to_unset());
+                    "; if no launcher starts several ranks, unset " + to_unset());
 }
 
-// The number that `text` begins with; `text` then is what follows it. -1 when there is none.
+// Parses a number at the start of `text` and removes it from `text`; -1 if there is none.
 int64_t take_number(std::string_view& text) {
   int64_t value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -49,7 +49,7 @@ int number_in(const char* variable, int least, int most, const char* what) {
   return int(value);
 }
 
-// The number of the node's tasks in Slurm's list of runs of nodes, "2(x3),1": three nodes of two, one of one.
+// The node's number of tasks from Slurm's list "2(x3),1": three nodes with two, one with one.
 int slurm_tasks_of_node(const char* variable, int node) {
   const std::string whole = text_in(variable);
   for (std::string_view text = whole; !text.empty(); text.remove_prefix(text.starts_with(',') ? 1 : 0)) {
@@ -67,10 +67,10 @@ int slurm_tasks_of_node(const char* variable, int node) {
   refuse(variable, "the tasks of each node, such as 2(x3),1, this node's among them");
 }
 
-// The first of Slurm's list of hosts, "node[003-005,9],other".
+// The first host of Slurm's list "node[003-005,9],other".
 std::string first_slurm_host(const char* variable) {
   std::string host;
-  bool inside = false, first = true;  // of brackets; of what they hold
+  bool inside = false, first = true;  // in brackets; at their first entry
   for (const char c : text_in(variable)) {
     if (c == '[' || c == ']')
       inside = c == '[', first = true;
@@ -94,14 +94,14 @@ void meet_at_master(LaunchedAs& as) {
   as.master_host = text_in("MASTER_ADDR");
   if (as.master_host.empty()) refuse("MASTER_ADDR", "the machine of rank 0");
   as.master_port = number_in("MASTER_PORT", 1, 65534, "a port");
-  // torchrun's own process may listen at that port, and says so.
+  // torchrun's own process may listen at that port; this variable says so.
   if (text_in("TORCHELASTIC_USE_AGENT_STORE") == "True") ++as.master_port;
   if (is_set("SASLM_LISTENER")) as.listener = number_in("SASLM_LISTENER", 0, 1 << 20, "a descriptor");
   add_said_by(as, {"MASTER_ADDR", "MASTER_PORT"});
 }
 
-// Slurm says where the ranks are, but names no port: every step of every job gets one of its own, below those
-// that systems give away by themselves.
+// Slurm names the hosts but no port. Each job step gets its own port, below the range that systems assign
+// automatically.
 void meet_on_first_host(LaunchedAs& as) {
   as.master_host = is_set("MASTER_ADDR") ? text_in("MASTER_ADDR") : first_slurm_host("SLURM_STEP_NODELIST");
   add_said_by(as, {"SLURM_STEP_NODELIST", "MASTER_ADDR", "MASTER_PORT"});
@@ -120,13 +120,13 @@ void share_by_variables(const struct Launcher&, LaunchedAs&);
 void share_as_slurm_says(const struct Launcher&, LaunchedAs&);
 
 struct Launcher {
-  const char* sign;  // what it sets, and those further down do not
+  const char* sign;  // a variable that only this launcher sets, of those from here down
   const char *rank, *size, *local_rank, *local_size;
   void (*meet)(LaunchedAs&);
   void (*share_machine)(const Launcher&, LaunchedAs&) = share_by_variables;
 };
 constexpr Launcher kLaunchers[] = {
-    // torchrun, `saslm train --ranks` and people
+    // torchrun, `saslm train --ranks`, or set by hand
     {"RANK", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", meet_at_master},
     // Open MPI's mpirun, which may have been started by srun
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -140,8 +140,8 @@ constexpr Launcher kLaunchers[] = {
     {"PMI_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", meet_by_mpi},
 };
 
-// Where nothing is said, all ranks are here if rank 0 can be: its address is this machine's to itself, or MPI
-// will tell.
+// Without these variables all ranks are on this machine if rank 0's address is loopback; otherwise MPI must
+// tell.
 void share_by_variables(const Launcher& l, LaunchedAs& as) {
   const bool all_here = as.master_host.empty() || is_loopback(as.master_host);
   as.local_size = all_here && !is_set(l.local_size)
@@ -164,7 +164,7 @@ bool speaks(const Launcher& l) {
   return is_set(l.sign) && is_set(l.rank) && is_set(l.size);
 }
 
-// Of all launchers that there is a trace of: without the first one's variables the next one's would count.
+// The variables of all launchers that are set: without the first one's, the next one's would count.
 std::string to_unset() {
   std::set<std::string> names;
   for (const Launcher& launcher : kLaunchers)
@@ -177,7 +177,7 @@ std::string to_unset() {
 std::optional<SecretKey> secret_in_environment() {
   if (!is_set(kSecretVariable)) return std::nullopt;
   const std::optional<SecretKey> secret = secret_of(text_in(kSecretVariable));
-  if (!secret)  // which is not shown
+  if (!secret)  // its value is not shown
     throw ConfigError(std::string("the environment's ") + kSecretVariable + " should be of " +
                       std::to_string(kShortestSecret) +
                       " characters or more, the same for all ranks of a run: openssl rand -hex 32 draws one");

@@ -1,5 +1,5 @@
-// Connections that were let go, for the lines of whoever waits. They may be many, and by anyone: a few kinds
-// are kept.
+// Refused connections, for the messages of a waiting rank. Anyone may cause many, so only a few kinds are
+// kept.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -9,13 +9,13 @@ namespace saslm {
 
 class LetGo {
  public:
-  // True of the first of its kind that is kept.
+  // True for the first of its kind that is kept.
   bool add(const std::string& what) {
     if (kinds_.contains(what) || kinds_.size() < kKinds) return ++kinds_[what] == 1;
     ++more_;
     return false;
   }
-  std::string text() const {  // "" of none
+  std::string text() const {  // "" if there are none
     std::string all;
     for (const auto& [what, times] : kinds_)
       all += (all.empty() ? "; let go: " : ", ") + what +

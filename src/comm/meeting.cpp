@@ -21,12 +21,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds kGreetingTakes(10);  // a rank says at once who it is; whoever does not makes room
-constexpr seconds kRankZeroTells(5);   // its words about the deadline arrive later than the deadline
-constexpr seconds kConnecting(10);     // once all are there that takes moments; then a stop may wait for it
-constexpr size_t kStrangers = 200;     // that may be silent at a time
-constexpr int kAtATime = 64;           // connections that are accepted before all else is looked at
-constexpr const char* kNoRank = "connections by others than ranks";
+constexpr seconds kGreetingTakes(
+    10);  // a rank identifies itself at once; other connections are dropped after this
+constexpr seconds kRankZeroTells(5);  // its message about the deadline arrives after the deadline
+constexpr seconds kConnecting(10);    // once all are there, this takes moments, so a stop may wait for it
+constexpr size_t kStrangers = 200;    // silent connections at a time
+constexpr int kAtATime = 64;          // connections accepted in a row before other work
+constexpr const char* kNoRank = "connections that were not from ranks";
 
 std::string seconds_of(Clock::duration time) {
   return std::to_string(std::chrono::ceil<seconds>(time).count()) + " s (runtime.comm_timeout_s)";
@@ -47,14 +48,15 @@ class Meeting {
   std::vector<Connections> run() {
     if (!key_ && as_.shared_dir.empty())
       throw ConfigError("the environment of " + std::to_string(as_.size) + " ranks (" + as_.said_by +
-                        ") should have a " + kSecretVariable + ", the same for all of them, of " +
-                        std::to_string(kShortestSecret) + " characters or more: by it they know each other");
+                        ") should have a " + kSecretVariable + ", the same for all ranks, of " +
+                        std::to_string(kShortestSecret) +
+                        " characters or more, which proves that they belong together");
     as_.rank == 0 ? lead() : follow();
     return std::move(connections_);
   }
 
  private:
-  struct Newcomer {  // connected, and has not yet said who it is
+  struct Newcomer {  // connected but not yet identified
     Socket socket;
     Deadline until;
     struct {
@@ -87,7 +89,7 @@ class Meeting {
     Answer complete;
     if (!hear(first, complete, master_.text(), patience, wait) || judged(complete) != kComplete ||
         !receive_all(first, std::as_writable_bytes(std::span(places_)), patience, wait))
-      throw CommError("rank 0 at " + master_.text() + " has ended or hangs, while the ranks were joining");
+      throw CommError("rank 0 at " + master_.text() + " ended or hangs while the ranks were joining");
     begin_to_connect();
     for (int r = 0; r < as_.rank; ++r) {
       Place& place = places_[size_t(r)];
@@ -106,14 +108,14 @@ class Meeting {
     return channel == kControl ? pair.control : pair.data;
   }
 
-  // Between the parts of a wait for `whom`.
+  // Called repeatedly while waiting for `whom`: handles stops and messages.
   void heed(const std::string& whom) {
     const std::string of =
         whom + " (" + std::to_string(as_.size) + " ranks, rank 0 at " + master_.text() + ")";
     if (vigil_.stop() && (!complete_ || Clock::now() > deadline_ - limit_ + kConnecting))
-      fail<StoppedError>(kStopped, "stopped by a signal while waiting for " + of +
-                                       "; nothing was begun, so that there is nothing to save: the same "
-                                       "command starts again");
+      fail<StoppedError>(
+          kStopped, "stopped by a signal while waiting for " + of +
+                        "; nothing was started and there is nothing to save: the same command starts again");
     vigil_.go_on([&] {
       return "rank " + std::to_string(as_.rank) + " is waiting for " + of + ", for " +
              std::to_string(vigil_.lasted().count()) + " s so far, for " + seconds_of(limit_) + " at most" +
@@ -121,15 +123,14 @@ class Meeting {
     });
   }
 
-  // Which variables say that there are others, unless this program has set them.
+  // The variables that announce other ranks, unless this program set them.
   std::string why_several() const {
     if (as_.said_by.empty() || as_.listener >= 0) return "";
-    return ". That there are several ranks is said by " + as_.said_by +
-           " in the environment: where that is left over, unset " + as_.to_unset;
+    return ". The number of ranks comes from " + as_.said_by +
+           " in the environment; if that is left over, unset " + as_.to_unset;
   }
 
-  // Connected to a rank that has been told who this is; each has proved to the other that it belongs to the
-  // run.
+  // Connects to a rank; both sides have then proved that they belong to the run.
   Socket reach(int rank, const Endpoint& at, Channel channel) {
     const auto wait = [&] { heed("rank " + std::to_string(rank) + " to answer at " + at.text()); };
     bool connected = false;
@@ -151,27 +152,27 @@ class Meeting {
   std::string why_not_reached(int rank, const Endpoint& at, bool connected) const {
     const std::string all = "all " + std::to_string(as_.size) + " ranks",
                       within = " within " + seconds_of(limit_);
-    const std::string share = std::string("a --run-dir that their machines share, or one ") + kSecretVariable;
+    const std::string share = std::string("a --run-dir that the machines share, or one ") + kSecretVariable;
     if (!key_)
-      return "rank 0 wrote no " + secret_path(as_.shared_dir) + ", by which ranks know each other," + within +
-             "; start " + all + ", with " + share;
+      return "rank 0 wrote no " + secret_path(as_.shared_dir) + ", which proves that ranks belong together," +
+             within + "; start " + all + ", with " + share;
     if (stale_)
       return "the secret in " + secret_path(as_.shared_dir) + " did not become that of rank 0 at " +
              at.text() + within + "; give " + all + " " + share;
-    return (connected ? "who listens at " + at.text() + " lets this rank go without a word"
-                      : "nobody answers at " + at.text()) +
+    return (connected ? "who listens at " + at.text() + " closed the connection without an answer"
+                      : "no answer at " + at.text()) +
            ", where rank " + std::to_string(rank) + " should listen," + within + "; start " + all +
-           ", with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and let no firewall part them";
+           ", with the MASTER_ADDR and MASTER_PORT of rank 0's machine, and check the firewall";
   }
 
-  // From the file, until it has served once: an earlier run may have left another.
+  // Reads the secret from the file until it has worked once: an earlier run may have left another file.
   bool knows_secret() {
     if (!as_.secret && !complete_) key_ = read_secret(as_.shared_dir);
     return key_.has_value();
   }
 
-  // That the other side heard the greeting, and that both have the secret. False when the connection ends
-  // before: it may have been too busy.
+  // Whether the other side got the greeting and both have the secret. False if the connection ends first: the
+  // other side may have been too busy.
   bool confirmed(const Socket& socket, int rank, const Endpoint& at, Channel channel, const Meanwhile& wait) {
     Said said = {.greeting = {.size = uint32_t(as_.size),
                               .rank = uint32_t(as_.rank),
@@ -192,10 +193,9 @@ class Meeting {
     if (stale_) return false;
     said.side = kListens, said.verdict = heard.verdict, said.size = heard.size;
     if (heard.verdict != kOtherSecret && !proves(heard.proof, *key_, bytes_in(said)))
-      throw ConfigError("what answers at " + at.text() + " does not prove that it is rank " +
+      throw ConfigError("the program at " + at.text() + " does not prove that it is rank " +
                         std::to_string(rank) +
-                        " of this run: another program listens there; choose another "
-                        "MASTER_PORT");
+                        " of this run: it may be another program; choose another MASTER_PORT");
     return judged(heard) == kWelcome;
   }
   Verdict judged(const Answer& heard) const {
@@ -205,24 +205,23 @@ class Meeting {
                         std::to_string(as_.size) + " (WORLD_SIZE)");
     if (heard.verdict == kTaken)
       throw ConfigError(
-          "two processes were started as rank " + std::to_string(as_.rank) + " (RANK) of those who meet at " +
-          master_.text() +
-          ", and this is the second; give each its own, or end the one left over from another run");
+          "two processes were started as rank " + std::to_string(as_.rank) + " (RANK) at " + master_.text() +
+          ", and this is the second; give each its own RANK, or end a process left over from another run");
     if (heard.verdict == kOtherSecret)
       throw ConfigError(std::string("rank 0 at ") + master_.text() + " was started without the " +
-                        kSecretVariable + " of this rank; give one to all of them, or unset it on all");
+                        kSecretVariable + " of this rank; give all ranks the same one, or unset it on all");
     if (heard.verdict == kStopped) throw StoppedError("a signal stopped rank 0 while the ranks were joining");
     if (heard.verdict == kFailed) throw PeerError();
     return Verdict(heard.verdict);
   }
 
-  // All are there, and the time begins anew.
+  // All ranks are there; restarts the timeout.
   void begin_to_connect() {
     complete_ = true;
     deadline_ = Clock::now() + limit_;
   }
 
-  // Until every rank above this one has connected.
+  // Waits until every rank above this one has connected.
   void accept_all(Channel channel) {
     for (;;) {
       std::vector<int> missing;
@@ -232,7 +231,7 @@ class Meeting {
       heed(named_ranks(missing));
       if (Clock::now() > deadline_)
         fail<CommError>(kFailed, named_ranks(missing) + " of " + std::to_string(as_.size) +
-                                     " did not come to " + own_end(listener_).text() + " within " +
+                                     " did not connect to " + own_end(listener_).text() + " within " +
                                      seconds_of(limit_) + "; start every rank, with this address and port" +
                                      let_go_.text() + why_several());
       listen_once();
@@ -240,11 +239,11 @@ class Meeting {
     }
   }
 
-  // On rank 0: that whoever has come is still there and waits. Where this program's launcher started all, it
-  // says who is not.
+  // On rank 0: checks that connected ranks are still there. Our own launcher, if any, reports those that are
+  // gone.
   void check_confirmed() {
     std::vector<int> gone;
-    std::byte unasked;  // by nobody who waits
+    std::byte unasked;  // a waiting rank sends nothing
     for (int r = 1; r < as_.size; ++r)
       if (const Socket& rank = connections_[size_t(r)].control; rank && !receive_some(rank, {&unasked, 1}))
         gone.push_back(r);
@@ -256,7 +255,7 @@ class Meeting {
             " ended while the ranks were joining: killed, crashed, or its machine or network is gone");
   }
 
-  // A moment of the listener's work.
+  // One round of the listener's work.
   void listen_once() {
     std::vector<pollfd> ready = {{listener_.fd(), POLLIN, 0}};
     for (const Newcomer& one : newcomers_) ready.push_back({one.socket.fd(), POLLIN, 0});
@@ -271,7 +270,7 @@ class Meeting {
       one = stays_unknown(*one) ? std::next(one) : newcomers_.erase(one);
   }
 
-  // For a connection that this process may not have beside those that say nothing.
+  // Drops a silent connection if the limit is reached.
   bool make_room() {
     if (errno != EMFILE && errno != ENFILE) return false;
     if (newcomers_.empty()) std::this_thread::sleep_for(milliseconds(10));
@@ -280,20 +279,20 @@ class Meeting {
     return true;
   }
 
-  // False once it is known who it is, or that it will not be.
+  // False once it is identified or dropped.
   bool stays_unknown(Newcomer& one) {
     const Greeting& greeting = one.said.greeting;
     const size_t awaited = one.challenge ? sizeof one.said : sizeof greeting;
     const auto count =
         receive_some(one.socket, bytes_in(one.said).subspan(one.received, awaited - one.received));
-    if (!count || Clock::now() > one.until) return let_go(one, "connections that said nothing");
+    if (!count || Clock::now() > one.until) return let_go(one, "connections that sent nothing");
     one.received += *count;
     const uint64_t magic = kMagic;
     if (std::memcmp(&greeting, &magic, std::min(one.received, sizeof magic)) != 0)
       return let_go(one, kNoRank);
     constexpr size_t kKnowsVersion = offsetof(Greeting, version) + sizeof greeting.version;
     if (one.received >= kKnowsVersion && greeting.version != kVersion)
-      return refuse(one, kFailed, "is of another build of saslm: start all ranks with one");
+      return refuse(one, kFailed, "uses another build of saslm; start all ranks with one build");
     if (one.received < sizeof greeting) return true;
     if (!one.challenge) challenge(one);
     return one.received < sizeof one.said || welcome(one);
@@ -309,17 +308,17 @@ class Meeting {
     one.socket.close();
     return false;
   }
-  // With a word to what may be a rank that was started wrongly.
+  // Refuses with an answer, since it may be a rank that was started wrongly.
   bool refuse(Newcomer& one, Verdict verdict, const std::string& what) {
     answer(one, verdict);
     return let_go(one, "a rank from " + other_end(one.socket).host + " that " + what);
   }
 
-  // False: the connection is a rank's now, or was let go.
+  // False: the connection now belongs to a rank, or was refused.
   bool welcome(Newcomer& one) {
     const Greeting& g = one.said.greeting;
     if (!proves(one.said.proof, *key_, bytes_in(said(one, kConnects, 0, 0))))
-      return refuse(one, kOtherSecret, std::string("has another secret (") + kSecretVariable + ")");
+      return refuse(one, kOtherSecret, std::string("has a different secret (") + kSecretVariable + ")");
     if (g.size != uint32_t(as_.size))
       return refuse(one, kOtherSize,
                     "was started as one of " + std::to_string(g.size) + ", wanted " +
@@ -329,7 +328,7 @@ class Meeting {
       return let_go(one, kNoRank);
     if (int(g.rank) <= as_.rank || slot(int(g.rank), g.channel))
       return refuse(one, kTaken,
-                    "was started as rank " + std::to_string(g.rank) + ", which there is already (RANK)");
+                    "was started as rank " + std::to_string(g.rank) + ", which is already taken (RANK)");
     answer(one, kWelcome);
     slot(int(g.rank), g.channel) = std::move(one.socket);
     if (as_.rank == 0 && g.channel == kControl) note_place(int(g.rank), int(g.port));
@@ -356,7 +355,7 @@ class Meeting {
     const Answer told = {.verdict = verdict, .size = uint32_t(as_.size)};
     send_some(socket, bytes_in(told));  // a few bytes always fit
   }
-  // The first one, with this side's proof; but not to who has proved nothing.
+  // Sends the first Answer, with this side's proof if the other side has proved itself.
   void answer(const Newcomer& one, Verdict verdict) const {
     Answer told = {.verdict = verdict, .size = uint32_t(as_.size)};
     if (one.challenge && verdict != kOtherSecret)
@@ -376,8 +375,8 @@ class Meeting {
   const Clock::duration limit_;
   const Endpoint master_;
   std::optional<SecretKey> key_;
-  std::optional<SecretFile> secret_file_;  // of rank 0, where no variable gives the secret
-  bool stale_ = false;                     // key_ was read, and rank 0 has another
+  std::optional<SecretFile> secret_file_;  // on rank 0, if no variable gives the secret
+  bool stale_ = false;                     // key_ was read from the file, but rank 0 has another
   bool complete_ = false;
   Vigil vigil_;
   LetGo let_go_;

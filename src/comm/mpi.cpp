@@ -1,5 +1,5 @@
-// Contract: comm/communicator.h. MPI's own calls wait for ever; so every one is started without waiting and
-// asked until it is done or the time is up.
+// Contract: comm/communicator.h. MPI's own calls wait forever, so every operation is non-blocking and polled
+// until it is done or the time is up.
 #include <mpi.h>
 
 #include <algorithm>
@@ -23,12 +23,12 @@ std::string text_of(int mpi_error) {
   return {text, size_t(length)};
 }
 
-// MPI from its first call to its last, which MPI wants to come from one thread. That is one of its own, since
-// the first waits for ever for a rank that does not come.
+// MPI from MPI_Init_thread to MPI_Finalize, which must be called by one thread. It has its own thread, since
+// MPI_Init_thread waits forever for a missing rank.
 class Session {
  public:
-  // Within the time limit, or CommError, or StoppedError: then its thread stays where it is, until the
-  // process ends.
+  // Throws CommError after the time limit, or StoppedError; the thread then stays blocked until the process
+  // ends.
   static std::shared_ptr<Session> begin(const LaunchedAs& as, double timeout_s, const Waiting& waiting) {
     auto session = std::make_shared<Session>();
     std::thread([session] { session->run(); }).detach();
@@ -40,16 +40,16 @@ class Session {
     while (!session->changed_.wait_for(lock, std::chrono::milliseconds(100),
                                        [&] { return session->stage_ != kBeginning; })) {
       if (vigil.stop())
-        throw StoppedError("stopped by a signal while waiting for " + others +
-                           "; nothing was begun, so that there is nothing to save: the same command starts "
-                           "again");
+        throw StoppedError(
+            "stopped by a signal while waiting for " + others +
+            "; nothing was started and there is nothing to save: the same command starts again");
       if (std::chrono::steady_clock::now() > until)
         throw CommError("MPI_Init_thread did not end within " + limit + ": a rank hangs or was not started");
       vigil.go_on([&] {
         return "rank " + std::to_string(as.rank) + " is waiting for " + others + ", for " +
                std::to_string(vigil.lasted().count()) + " s so far, for " + limit +
-               " at most. That there are several is said by " + as.said_by +
-               " in the environment: where that is left over, unset " + as.to_unset;
+               " at most. The number of ranks comes from " + as.said_by +
+               " in the environment; if that is left over, unset " + as.to_unset;
       });
     }
     if (session->error_ != MPI_SUCCESS) throw CommError("MPI_Init_thread: " + text_of(session->error_));
@@ -99,10 +99,10 @@ class Mpi : public HostRanks {
       partners.insert(partner);
       for (int64_t first = 0; first < std::max(give.size, take.size); first += kMessage) {
         const auto part = [&](int64_t size) { return int(std::clamp<int64_t>(size - first, 0, kMessage)); };
-        start(MPI_Irecv(take.data + first, part(take.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+        start(MPI_Irecv(take.data + first, part(take.size), MPI_BYTE, partner, kExchange, MPI_COMM_WORLD,
                         &requests.emplace_back()),
               doing);
-        start(MPI_Isend(give.data + first, part(give.size), MPI_FLOAT, partner, kExchange, MPI_COMM_WORLD,
+        start(MPI_Isend(give.data + first, part(give.size), MPI_BYTE, partner, kExchange, MPI_COMM_WORLD,
                         &requests.emplace_back()),
               doing);
       }
@@ -120,7 +120,7 @@ class Mpi : public HostRanks {
     }
   }
 
-  // By messages to everyone rather than MPI_Iallgather: so it can be told who is missing.
+  // Uses messages to all ranks instead of MPI_Iallgather, so that missing ranks are known.
   void gather(std::span<const std::byte> mine, std::span<std::byte> all, const char* doing) const override {
     std::vector<MPI_Request> requests;
     for (int r = 0; r < size(); ++r) {
@@ -194,12 +194,12 @@ class Mpi : public HostRanks {
       ranks.insert(status.MPI_SOURCE);
     }
   }
-  void check_alive(const char*) const override {}  // mpirun ends all when one is gone
+  void check_alive(const char*) const override {}  // mpirun ends all ranks if one is gone
 
   template <class Requests>
   void wait(Requests& requests, const char* doing, const std::function<std::string()>& awaited) const {
     const auto done = [&] {
-      // One by one, so that what has arrived is known of each.
+      // One by one, to know which have arrived.
       bool all = true;
       for (MPI_Request& request : requests) {
         int arrived = 0;
@@ -223,12 +223,11 @@ std::unique_ptr<HostRanks> join_mpi(const LaunchedAs& as, double timeout_s, cons
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   if (size != as.size)
-    throw ConfigError(
-        "the launcher speaks of " + std::to_string(as.size) + " ranks (" + as.said_by + "), but MPI joined " +
-        std::to_string(size) +
-        ": start them by the mpirun of the MPI that saslm was built with, or, where no launcher "
-        "starts several, unset " +
-        as.to_unset);
+    throw ConfigError("the launcher announced " + std::to_string(as.size) + " ranks (" + as.said_by +
+                      "), but MPI joined " + std::to_string(size) +
+                      ": start them with the mpirun of the MPI that saslm was built with; or, if no launcher "
+                      "starts several ranks, unset " +
+                      as.to_unset);
   return std::make_unique<Mpi>(rank, size, timeout_s, waiting, session);
 }
 

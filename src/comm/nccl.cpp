@@ -48,10 +48,10 @@ class Nccl : public Communicator {
   // Throws for a result that is an error.
   void check_call(ncclResult_t result, const char* call, const char* doing) const;
   bool in_progress(const char* doing) const;
-  // Waits until what was last called has been handed to the GPU, or is done where no stream is concerned.
+  // Waits until the last call is queued on the GPU, or done if it uses no stream.
   void settle(const char* doing) const;
 
-  // part(), and the end of the communicator if it throws.
+  // Runs part(); aborts the communicator if it throws.
   template <class Part>
   void guarded(const Part& part) const;
   void abort(const std::exception& why) const;
@@ -69,7 +69,7 @@ void Nccl::check_call(ncclResult_t result, const char* call, const char* doing) 
     words += std::string("; ") + last;
   throw CommError(
       HostRanks::said(doing) + call + ": " + words +
-      ". NCCL_DEBUG=INFO makes NCCL say more; the same command goes on from the newest checkpoint");
+      ". Set NCCL_DEBUG=INFO for more from NCCL; the same command continues from the newest checkpoint");
 }
 
 bool Nccl::in_progress(const char* doing) const {
@@ -135,7 +135,7 @@ Nccl::~Nccl() {
       api_.comm_destroy(std::exchange(comm_, nullptr));
     });
   } catch (const std::exception&) {
-    // The ranks have nothing more to say to each other: what fails now, failed at nothing.
+    // The ranks do not communicate any more, so errors here do not matter.
   }
 }
 
@@ -153,12 +153,12 @@ void Nccl::exchange(Stream stream, std::span<const Exchange> all, const char* do
     for (const auto& [partner, give, take] : all) {
       if (!failed(result) && give.size > 0)
         call = "ncclSend",
-        result = api_.send(give.data, size_t(give.size), ncclFloat32, partner, comm_, queue(stream));
+        result = api_.send(give.data, size_t(give.size), ncclUint8, partner, comm_, queue(stream));
       if (!failed(result) && take.size > 0)
         call = "ncclRecv",
-        result = api_.recv(take.data, size_t(take.size), ncclFloat32, partner, comm_, queue(stream));
+        result = api_.recv(take.data, size_t(take.size), ncclUint8, partner, comm_, queue(stream));
     }
-    const ncclResult_t end = api_.group_end();  // a group is closed, also one that failed
+    const ncclResult_t end = api_.group_end();  // a failed group must be closed, too
     check_call(result, call, doing);
     check_call(end, "ncclGroupEnd", doing);
     settle(doing);

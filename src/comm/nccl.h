@@ -1,8 +1,8 @@
-// GPU ranks, one GPU each: NCCL carries what lies in the GPUs' memory, a room of host memory the rest.
+// GPU ranks, one GPU each: NCCL exchanges GPU memory, a host communicator the rest.
 //
-// NCCL's own calls could wait for ever for a rank that is lost. So its communicator never blocks: every call
-// is made and then asked about, under the host room's time limit and its rules of who is silent. After any
-// failure the communicator is aborted, which ends the kernels that wait on this GPU, and is not used again.
+// NCCL's own calls could wait forever for a lost rank. So its communicator is non-blocking: every call is
+// started and then polled, under the host communicator's time limit and rules for silent ranks. After any
+// failure the communicator is aborted, which ends the kernels that wait on this GPU, and not used again.
 #pragma once
 #include <exception>
 #include <functional>
@@ -15,16 +15,16 @@ namespace saslm {
 struct NcclApi;  // comm/nccl_api.h
 
 struct NcclOptions {
-  double abort_timeout_s = 10;  // aborting can hang too; then it is given up
-  // Called when it was given up, with the error that led to it: kernels still wait on the GPU, so that
-  // freeing its memory would hang, and what the process has to say must be said here.
+  double abort_timeout_s = 10;  // aborting can hang, too; then saslm stops waiting for it
+  // Called if the abort hangs, with the error that led to it. Kernels still wait on the GPU and freeing its
+  // memory would hang, so this is the last chance to report the error.
   std::function<void(const std::exception&)> when_stuck;
 };
 
-// Joins the GPUs that the ranks have chosen; all ranks call it. ConfigError in a build without NCCL, or where
-// it is not found; CommError with NCCL's words when a rank fails or does not come within the host's limit.
+// Joins the GPUs that the ranks have chosen; all ranks call it. ConfigError in a build without NCCL, or if it
+// is not found; CommError with NCCL's message if a rank fails or does not join within the host's time limit.
 std::unique_ptr<Communicator> join_nccl(std::unique_ptr<HostRanks> host, NcclOptions options);
-// By other functions than NCCL's.
+// With a given function table, for tests.
 std::unique_ptr<Communicator> join_nccl(std::unique_ptr<HostRanks> host, const NcclApi& api,
                                         NcclOptions options);
 

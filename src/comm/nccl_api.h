@@ -1,5 +1,5 @@
-// The functions of NCCL and of CUDA that comm/nccl.cpp calls, as a table: NCCL is loaded when GPUs are
-// joined, so that the program starts without it; tests fill the table themselves.
+// Table of the NCCL and CUDA functions that comm/nccl.cpp calls. NCCL is loaded when GPUs are joined, so the
+// program starts without it; tests fill the table themselves.
 #pragma once
 #include <nccl.h>
 
@@ -24,11 +24,11 @@ struct NcclApi {
   const char* (*cuda_error_string)(cudaError_t);
 };
 
-// The library's. ConfigError where there is none.
+// Loads the library. ConfigError if there is none.
 NcclApi load_nccl();
 
-// ConfigError for a library whose communicators cannot be relied on: they do not block since 2.14, and can be
-// aborted from another thread since 2.19.
+// ConfigError if the library is too old: non-blocking communicators exist since 2.14, and can be aborted from
+// another thread since 2.19.
 void check_version(const NcclApi& api);
 
 }  // namespace saslm

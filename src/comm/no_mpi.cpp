@@ -5,9 +5,8 @@ namespace saslm {
 
 std::unique_ptr<HostRanks> join_mpi(const LaunchedAs&, double, const Waiting&) {
   throw ConfigError(
-      "this build of saslm has no MPI, so it cannot be started by mpirun; start ranks by --ranks, torchrun "
-      "or "
-      "srun, or build it where MPI is found");
+      "this build of saslm has no MPI, so mpirun cannot start it; use --ranks, torchrun or srun, or build "
+      "saslm where CMake finds MPI");
 }
 
 void abort_ranks(int) {}

@@ -1,4 +1,4 @@
-// Which GPU a rank computes on: among those visible on its machine, its own number among the ranks there.
+// The GPU of a rank: of the GPUs visible on its machine, the one with its local rank number.
 #pragma once
 #include <string>
 
@@ -6,12 +6,12 @@
 
 namespace saslm {
 
-// The rank's GPU of `visible` ones. The only one, where CUDA_VISIBLE_DEVICES shows every rank one of its own;
-// else there must be one for each rank on the machine: ConfigError.
+// The rank's GPU among `visible` ones. The only one, if CUDA_VISIBLE_DEVICES shows each rank its own;
+// otherwise ConfigError unless there is one for each rank on the machine.
 int gpu_of_rank(const LaunchedAs& launched, int visible);
 
-// All ranks call it with what identifies their GPU among all. ConfigError when two are the same, which NCCL
-// refuses in words of its own, or hangs at.
+// All ranks call it with a unique id of their GPU. ConfigError if two are the same: NCCL would give an
+// unclear error, or hang.
 void check_gpus_differ(const Communicator& comm, const std::string& gpu_id);
 
 }  // namespace saslm

@@ -10,7 +10,7 @@ namespace {
 static_assert(sizeof(SecretKey) == crypto_auth_KEYBYTES && sizeof(Proof) == crypto_auth_BYTES);
 
 void ready() {  // any number of times, in any thread
-  if (sodium_init() < 0) throw MachineError("libsodium found no random numbers for the ranks' secret");
+  if (sodium_init() < 0) throw MachineError("libsodium has no random numbers for the ranks' secret");
 }
 
 template <class Bytes>

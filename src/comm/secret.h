@@ -1,9 +1,8 @@
-// A run's secret: what its ranks have in common and nobody else, and how they prove it to each other without
-// saying it. A proof is a keyed hash (HMAC-SHA-512-256) of all that both sides have said, with a number that
-// each of them draws for the one connection: so no proof serves twice, or for another rank.
+// A run's secret, known only to its ranks, and how they prove that they know it without sending it. A proof
+// is a keyed hash (HMAC-SHA-512-256) of all messages of both sides, including a random number that each draws
+// for the connection: no proof works twice, or for another rank.
 //
-// Its calls are libsodium's: random numbers, hashes, a comparison that takes equally long wherever the first
-// difference is.
+// Random numbers, hashes and the constant-time comparison are libsodium's.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -21,10 +20,10 @@ using SecretKey = std::array<std::byte, 32>;
 using Nonce = std::array<std::byte, 32>;
 using Proof = std::array<std::byte, 32>;
 
-// All but secret_of: MachineError where the system gives no random numbers.
+// MachineError if the system has no random numbers (all but secret_of).
 std::string draw_secret();  // 64 hexadecimal digits
 Nonce draw_nonce();
-std::optional<SecretKey> secret_of(std::string_view text);  // none: it is too short
+std::optional<SecretKey> secret_of(std::string_view text);  // nullopt: too short
 
 Proof prove(const SecretKey&, std::span<const std::byte> said);
 bool proves(const Proof&, const SecretKey&, std::span<const std::byte> said);

@@ -19,12 +19,11 @@ namespace fs = std::filesystem;
 constexpr const char* kName = ".ranks_secret";
 
 [[noreturn]] void refuse(const std::string& what) {
-  throw ConfigError("the ranks of this run know each other by a secret: " + what +
-                    "; or give all ranks the same " + kSecretVariable + ", of " +
-                    std::to_string(kShortestSecret) + " characters or more");
+  throw ConfigError("the ranks of this run need a common secret: " + what + "; or give all ranks the same " +
+                    kSecretVariable + ", of " + std::to_string(kShortestSecret) + " characters or more");
 }
 
-// Those of the path that are not there, the outermost first.
+// The path's folders that do not exist, outermost first.
 std::vector<std::string> missing_folders(fs::path path) {
   std::vector<std::string> missing;
   for (; !path.empty() && !path_exists(path); path = path.parent_path())
@@ -43,7 +42,7 @@ SecretFile::SecretFile(const std::string& dir) : path_(secret_path(dir)) {
   key_ = *secret_of(text);
   for (const std::string& folder : missing_folders(fs::absolute(dir).lexically_normal()))
     if (::mkdir(folder.c_str(), 0777) == 0) made_.push_back(folder);
-  ::unlink(beside.c_str());  // of a run that was killed
+  ::unlink(beside.c_str());  // left by a killed run
   try {
     File file(beside, O_WRONLY | O_CREAT | O_EXCL, 0600);
     file.write_all(bytes_of(text + "\n"));
@@ -57,8 +56,7 @@ SecretFile::SecretFile(const std::string& dir) : path_(secret_path(dir)) {
 }
 
 void SecretFile::remove_folders() {
-  for (; !made_.empty(); made_.pop_back())
-    ::rmdir(made_.back().c_str());  // refused where something else is there
+  for (; !made_.empty(); made_.pop_back()) ::rmdir(made_.back().c_str());  // fails if the folder is not empty
 }
 
 SecretFile::~SecretFile() {
@@ -79,7 +77,7 @@ std::optional<SecretKey> read_secret(const std::string& dir) {
     const std::string_view read(text.data(), size_t(size));
     return secret_of(read.substr(0, read.find('\n')));
   } catch (const IoError& error) {
-    if (!path_exists(path)) return std::nullopt;  // rank 0 has just taken it away
+    if (!path_exists(path)) return std::nullopt;  // rank 0 has just removed it
     refuse(error.what());
   }
 }

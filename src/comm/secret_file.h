@@ -1,5 +1,5 @@
-// The ranks' secret in a file of the run's directory, which all machines share: where no variable gives one
-// (comm/secret.h). Nobody but the owner may read it, and it is there for as long as the ranks meet.
+// The ranks' secret in a file in the shared run directory, used if no variable gives one (comm/secret.h).
+// Only the owner may read it, and it exists only until the ranks have met.
 #pragma once
 #include <optional>
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace saslm {
 
-// Rank 0's part: drawn and written, over one that a killed run left; and taken away again, with the folders
-// that had to be made for it and are empty.
+// Rank 0's part: draws and writes a secret, replacing one that a killed run left; the destructor removes it,
+// with the folders that were created for it if they are empty.
 class SecretFile {
  public:
-  // ConfigError where it cannot be written, with the variable to set instead.
+  // ConfigError if it cannot be written, with the variable to set instead.
   explicit SecretFile(const std::string& dir);
   ~SecretFile();
   SecretFile(const SecretFile&) = delete;
@@ -25,14 +25,14 @@ class SecretFile {
   void remove_folders();
 
   std::string path_;
-  std::vector<std::string> made_;  // folders, the outermost first
+  std::vector<std::string> made_;  // created folders, outermost first
   SecretKey key_;
 };
 
 std::string secret_path(const std::string& dir);
 
-// The others' part. None while there is none. ConfigError where others than the owner may read it, or it is
-// not this user's.
+// The other ranks' part: reads the secret; nullopt while there is none. ConfigError if others may read the
+// file, or it belongs to another user.
 std::optional<SecretKey> read_secret(const std::string& dir);
 
 }  // namespace saslm

@@ -27,8 +27,8 @@ class Single : public HostRanks {
 
 void Communicator::all_reduce(Stream, Vec<float>, const char* doing) const {
   throw ConfigError("in the " + std::string(doing) +
-                    ": the ranks are not joined by a library that sums by itself; leave "
-                    "runtime.gradient_sum at fixed, or start them under mpirun");
+                    ": the ranks are not joined by a library with an all-reduce; set runtime.gradient_sum to "
+                    "fixed, or start the ranks with mpirun");
 }
 
 void Communicator::collect(std::span<const std::byte> mine, std::span<std::byte> all,

@@ -1,6 +1,5 @@
-// Contract: comm/communicator.h. Every message is preceded by its size, so that ranks which are not doing the
-// same find that out instead of taking one message for another. A message that no collective asks for yet
-// stays in the socket.
+// Contract: comm/communicator.h. Every message starts with its size, so ranks that are out of step detect it
+// instead of confusing messages. A message that no collective expects yet stays in the socket.
 //
 // How the end of a rank is told. `control` carries words of one byte; a rank that ends says how, and its
 // connections close, which no rank can forget: so an end without a word is a rank that was lost. All others
@@ -26,7 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int kPollMs = 20;
-constexpr milliseconds kSettles(200);  // in which all that is known of an end arrives everywhere
+constexpr milliseconds kSettles(200);  // time for news about an ended rank to reach all ranks
 
 enum class Word : uint8_t {
   none,
@@ -38,13 +37,13 @@ enum class Word : uint8_t {
 
 struct Peer {
   Socket control, data;
-  bool waits = false;  // it said so, since somebody asked
+  bool waits = false;  // it has said so since the last query
   Word last = Word::none;
   bool lost() const { return !control && last == Word::none; }
   bool there() const { return control && last == Word::none; }
 };
 
-// What one rank gives to another and takes from it, as far as it has come.
+// One exchange with a partner, and its progress.
 struct Transfer {
   int rank;
   std::span<const std::byte> give;
@@ -96,8 +95,8 @@ class Sockets : public HostRanks {
         carry(round, doing);
         round.clear();
       }
-      round.push_back({partner, std::as_bytes(std::span(give.data, size_t(give.size))),
-                       std::as_writable_bytes(std::span(take.data, size_t(take.size)))});
+      round.push_back(
+          {partner, std::span(give.data, size_t(give.size)), std::span(take.data, size_t(take.size))});
     }
     carry(round, doing);
   }
@@ -144,8 +143,8 @@ class Sockets : public HostRanks {
     wait_until(done, doing, awaited);
   }
 
-  // Sends and receives what is possible without waiting. False when that was nothing, and the transfer is now
-  // one of those that rest() waits for.
+  // Sends and receives what is possible without blocking. False if that was nothing; rest() then also waits
+  // for this transfer.
   bool progress(Transfer& one, const char* doing) const {
     const int fd = peers_[size_t(one.rank)].data.fd();
     std::array<iovec, 2> parts;
@@ -171,7 +170,7 @@ class Sockets : public HostRanks {
       if (!sized && one.taken == Transfer::kSize && one.take_bytes != one.take.size())
         throw CommError(said(doing) + "rank " + std::to_string(one.rank) + " gives " +
                         std::to_string(one.take_bytes) + " bytes where " + std::to_string(one.take.size()) +
-                        " are awaited: the ranks are not doing the same");
+                        " were expected: the ranks are out of step");
     }
     if (sent > 0 || received > 0) return true;
     polled_.push_back({fd, short((one.all_given() ? 0 : POLLOUT) | (one.all_taken() ? 0 : POLLIN)), 0});
@@ -179,8 +178,8 @@ class Sockets : public HostRanks {
   }
   static bool ended(int error) { return error != EAGAIN && error != EWOULDBLOCK && error != EINTR; }
 
-  // A rank has closed what is still needed. One that quit because of a third leaves its part undone until the
-  // third is known to be gone, or the time is up.
+  // Handles a rank that closed a connection that is still needed. If it quit because of a third rank, waits
+  // until the third is known to be gone, or the time is up.
   bool without(const Transfer& one, const char* doing) const {
     const Peer& peer = peers_[size_t(one.rank)];
     for (const Deadline until = Clock::now() + kSettles; peer.there() && Clock::now() < until; hear())
@@ -190,14 +189,14 @@ class Sockets : public HostRanks {
       throw CommError(
           said(doing) + "rank " + std::to_string(one.rank) +
           (peer.last == Word::finished
-               ? " has finished already: the ranks are not doing the same"
-               : " has lost its connection; the same command goes on from the newest checkpoint"));
+               ? " has already finished: the ranks are out of step"
+               : " has lost its connection; the same command continues from the newest checkpoint"));
     polled_.push_back({-1, 0, 0});
     return false;
   }
 
   void rest(double waited_s) const override {
-    if (polled_.empty()) return HostRanks::rest(waited_s);  // the wait is for something else
+    if (polled_.empty()) return HostRanks::rest(waited_s);  // waiting for something else
     poll(polled_.data(), polled_.size(), kPollMs);
   }
 
@@ -249,8 +248,8 @@ class Sockets : public HostRanks {
       if (lost(peer)) ranks += (ranks.empty() ? "rank " : ", rank ") + std::to_string(r);
     }
     throw CommError(said(doing) + ranks +
-                    " ended without a word: killed, crashed, or its machine or network is gone. The same "
-                    "command goes on from the newest checkpoint");
+                    " ended without an error message: killed, crashed, or its machine or network is gone. "
+                    "The same command continues from the newest checkpoint");
   }
 
   const bool launcher_says_;

@@ -22,11 +22,11 @@ namespace saslm {
 namespace {
 
 constexpr int kBacklog = 4096;
-constexpr std::string_view kMapped = "::ffff:";  // an IPv4 address as IPv6 sockets say it
+constexpr std::string_view kMapped = "::ffff:";  // prefix of an IPv4 address in an IPv6 socket
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-// None when the name service does not answer now.
+// Empty if the name service does not answer now.
 Addresses resolve(const Endpoint& endpoint) {
   addrinfo wanted = {};
   wanted.ai_socktype = SOCK_STREAM;
@@ -40,10 +40,10 @@ Addresses resolve(const Endpoint& endpoint) {
 }
 
 void set(int fd, int level, int option, int value) {
-  setsockopt(fd, level, option, &value, sizeof value);  // one that is refused costs speed at most
+  setsockopt(fd, level, option, &value, sizeof value);  // a refused option only costs speed
 }
 
-// What every connection has: messages leave at once, and a machine that is gone is found out.
+// Options of every connection: no delay, and keep-alive to detect lost machines.
 Socket prepared(Socket socket) {
   set(socket.fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   set(socket.fd(), SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -109,7 +109,7 @@ bool is_loopback(const std::string& host) {
 
 Socket listen_at(const Endpoint& at) {
   const Addresses named = resolve(at);
-  if (!named) throw ConfigError("the name service does not answer for " + at.host + " (MASTER_ADDR)");
+  if (!named) throw ConfigError("the name service does not resolve " + at.host + " (MASTER_ADDR)");
   sockaddr_storage address = {};
   std::memcpy(&address, named->ai_addr, named->ai_addrlen);
   if (!is_loopback(at.host)) {  // at all addresses
@@ -119,7 +119,7 @@ Socket listen_at(const Endpoint& at) {
       reinterpret_cast<sockaddr_in&>(address).sin_addr.s_addr = INADDR_ANY;
   }
   Socket listener(socket(named->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  set(listener.fd(), SOL_SOCKET, SO_REUSEADDR, 1);  // connections of a run that has just ended do not count
+  set(listener.fd(), SOL_SOCKET, SO_REUSEADDR, 1);  // ignore connections of a run that has just ended
   if (!listener || bind(listener.fd(), reinterpret_cast<sockaddr*>(&address), named->ai_addrlen) != 0 ||
       listen(listener.fd(), kBacklog) != 0) {
     const int error = errno;
@@ -135,7 +135,7 @@ Socket inherited_listener(int fd) {
   socklen_t length = sizeof listens;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || !listens)
     throw ConfigError("SASLM_LISTENER is " + std::to_string(fd) +
-                      ", but nobody listens there: it is for the ranks that `saslm train` starts; unset it");
+                      ", but nothing listens there: only `saslm train --ranks` sets it; unset it");
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, O_NONBLOCK);
   return Socket(fd);
@@ -160,7 +160,7 @@ Socket connect_to(const Endpoint& to, Deadline deadline, const Meanwhile& meanwh
           getsockopt(out.fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0)
         continue;
     }
-    // A port that nobody listens at may be given to the very socket that asks for it.
+    // A socket can connect to itself if nothing listens at the port.
     if (own_end(out).text() != other_end(out).text()) return prepared(std::move(out));
   }
   return {};

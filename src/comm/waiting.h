@@ -1,4 +1,4 @@
-// What a rank that waits for others asks, and tells: whether it shall stop, and whom it waits for.
+// Callbacks of a rank that waits for others: whether to stop, and where to print whom it waits for.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -11,28 +11,28 @@
 namespace saslm {
 
 struct Waiting {
-  std::function<bool()> stop = [] { return false; };  // a signal asks to end
+  std::function<bool()> stop = [] { return false; };  // whether a signal requests a stop
   std::function<void(const std::string& line)> say = [](const std::string&) {};
 };
 
-// A signal ended the wait for other ranks before anything was begun: there was nothing to save.
+// A signal ended the wait for other ranks before anything was started, so there was nothing to save.
 struct StoppedError : Error {
   using Error::Error;
 };
 
-// When a wait is worth a line: a start that goes well is through by then, and a person does not yet wonder.
+// After this time a wait is reported: a normal start is faster, and a user does not wonder yet.
 constexpr std::chrono::milliseconds kSayAfter(1500);
 constexpr std::chrono::seconds kSayAgainAfter(30);
 
-// A wait that says what it waits for after a moment, and again every half a minute.
+// Decides when to report a wait: after a moment, and then every 30 s.
 class Vigil {
  public:
   explicit Vigil(const Waiting& waiting) : waiting_(waiting) {}
   bool stop() const { return waiting_.stop(); }
   std::chrono::seconds lasted() const;
-  // To be called often; line() is asked for when it is time to say it.
+  // Call often; line() is called when a report is due.
   void go_on(const std::function<std::string()>& line);
-  void soon() { say_at_ = std::min(say_at_, Clock::now() + kSayAfter); }  // there is news
+  void soon() { say_at_ = std::min(say_at_, Clock::now() + kSayAfter); }  // report soon: there is news
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -40,20 +40,19 @@ ordered_json read_record(const std::string& dir) {
   const std::string path = record_path(dir);
   if (!path_exists(path)) {
     if (path_exists(dir + "/metrics.jsonl"))
-      throw ConfigError(dir + " is a run of its own, and no comparison's folder; choose another --run-dir");
-    if (path_exists(dir + "/runs"))
       throw ConfigError(dir +
-                        " holds runs but no comparison.json, so it is no comparison's folder; choose "
-                        "another --run-dir");
+                        " is the directory of a single run, not of a comparison; choose another --run-dir");
+    if (path_exists(dir + "/runs"))
+      throw ConfigError(dir + " contains runs but no comparison.json; choose another --run-dir");
     return nullptr;
   }
   const ordered_json record = ordered_json::parse(read_file(path), nullptr, false);
   if (!is_record(record))
-    throw ConfigError(path + " is not what saslm compare writes; restore it, or choose another --run-dir");
+    throw ConfigError(path + " was not written by saslm compare; restore it, or choose another --run-dir");
   return record;
 }
 
-// The plan as it stands in `dir`: speeds measured before stay; another comparison is refused.
+// Takes measured speeds from the plan in `dir`; refuses another comparison.
 template <class T>
 ComparePlan settle(ComparePlan plan, const CompareFile& file, const std::string& dir,
                    bool on_any_ranks = false) {
@@ -72,12 +71,13 @@ ComparePlan settle(ComparePlan plan, const CompareFile& file, const std::string&
   for (const std::string& change : changes_since(record, to_json(plan)))
     changes += (changes.empty() ? " " : "; ") + change;
   if (!changes.empty())
-    throw ConfigError(dir + " holds another comparison than " + file.path + " now asks for:" + changes +
+    throw ConfigError(dir + " contains a different comparison than " + file.path +
+                      " describes now:" + changes +
                       "; restore these, or choose another --run-dir (seeds and variants may be added)");
   return plan;
 }
 
-// Also the others' wait until the first rank may write what all have read.
+// Also makes the other ranks wait until rank 0 may write what all have read.
 void check_alike(const Communicator& comm, const ComparePlan& plan, const std::string& dir) {
   if (comm.size() == 1) return;
   nlohmann::json mine = {{"comparison", nlohmann::json::parse(to_json(plan).dump())}, {"--run-dir", dir}};
@@ -86,20 +86,19 @@ void check_alike(const Communicator& comm, const ComparePlan& plan, const std::s
   check_alike(comm, mine);
 }
 
-// What the first rank says, on all.
+// Broadcasts rank 0's decision.
 bool first_says(const Communicator& comm, bool mine) {
   return gather_numbers(comm, {double(mine)}, "agreement on the next run")[0] != 0;
 }
 
 void check_untouched(const RunRecord& run, const VariantPlan& variant, const std::string& run_dir) {
   if (run.steps_done > variant.config.train.steps)
-    throw ConfigError(run_dir + " holds " + std::to_string(run.steps_done) +
-                      " steps, of which this comparison " + "wants " +
-                      std::to_string(variant.config.train.steps) +
-                      ": it was trained on by itself; move it away, and it is trained again");
+    throw ConfigError(run_dir + " holds " + std::to_string(run.steps_done) + " steps, but this comparison " +
+                      "wants " + std::to_string(variant.config.train.steps) +
+                      ": it was trained further on its own; move it away to train it again");
 }
 
-// One run, from where it is to its end.
+// Runs or continues one run to its end.
 template <class T>
 TrainEnd run_one(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& watcher,
                  const Communicator& comm) {
@@ -107,10 +106,10 @@ TrainEnd run_one(const Config& config, const TrainOptions& options, const Ops<T>
   try {
     trainer = std::make_unique<Trainer<T>>(config, options, ops, watcher, comm);
     return trainer->run();
-  } catch (const DivergedError& error) {  // a result, which its metrics tell too
+  } catch (const DivergedError& error) {  // a result, also recorded in its metrics
     watcher.warning(error.what());
     return TrainEnd::finished;
-  } catch (const PeerError&) {  // the first rank says why: the run has diverged, or all is over
+  } catch (const PeerError&) {  // rank 0 reports why: the run has diverged, or everything ends
     if (!trainer || trainer->state().detector.bad_in_row < config.train.max_bad_steps) throw;
     return TrainEnd::finished;
   } catch (const std::exception& error) {
@@ -119,7 +118,7 @@ TrainEnd run_one(const Config& config, const TrainOptions& options, const Ops<T>
   }
 }
 
-// The runs of a comparison, one after the other, and the results after each. What a run says is read once.
+// The runs of a comparison in order, with results after each. Each run's metrics are read once.
 template <class T>
 class Runs {
  public:
@@ -172,7 +171,7 @@ class Runs {
                       TrainObserver& watcher) {
     check_untouched(run, variant, run_dir);
     if (run.last_eval_lost)
-      watcher.warning("the evaluation of the last step is not on record, or not readable: it is made again");
+      watcher.warning("the evaluation of the last step is missing or unreadable; it is repeated");
   }
 
   const ComparePlan& plan_;
@@ -180,7 +179,7 @@ class Runs {
   const Ops<T>& ops_;
   CompareObserver& observer_;
   const Communicator& comm_;
-  std::vector<std::vector<RunRecord>> runs_;  // the first rank's; by variant and seed
+  std::vector<std::vector<RunRecord>> runs_;  // on rank 0; by variant and seed
 };
 
 }  // namespace
@@ -220,7 +219,8 @@ CompareOutcome run_comparison(const CompareFile& file, const CompareOptions& opt
 template <class T>
 CompareResults report_comparison(const CompareFile& file, const std::string& dir) {
   if (!path_exists(record_path(dir)))
-    throw ConfigError(dir + " holds no comparison yet; run it without --report-only, or name its --run-dir");
+    throw ConfigError(dir +
+                      " contains no comparison yet; run it without --report-only, or give its --run-dir");
   const ComparePlan plan = settle<T>(check_variants<T>(file, 0), file, dir, /*on_any_ranks=*/true);
   CompareResults results = compile_results(plan, read_runs(plan, dir));
   write_results(results, dir);

@@ -1,11 +1,12 @@
-// A comparison from its file to its results: plan and check everything, then do the runs that are missing.
+// Runs a comparison: plans and checks everything, then trains the missing runs.
 //
-//   DIR/comparison.json               what was begun, and measured speeds: a later start is held to it
-//   DIR/runs/VARIANT_seedK/           an ordinary run directory each; seed by seed, all variants of one first
-//   DIR/results.{json,csv,md}         after every run
+//   DIR/comparison.json         the plan and the measured speeds, which a later start must match
+//   DIR/runs/VARIANT_seedK/     ordinary run directories; all variants of one seed before the next seed
+//   DIR/results.{json,csv,md}   after every run
 //
-// Killed anywhere and started again, only what is missing runs, and all bits are those of one go, on whatever
-// number of ranks. Every rank makes the same calls; the first alone decides, writes and speaks.
+// After a kill at any point, a restart trains only what is missing, and the results are bit-identical to an
+// uninterrupted comparison, on any number of ranks. All ranks make the same calls; only rank 0 decides,
+// writes and prints.
 #pragma once
 #include <functional>
 #include <memory>
@@ -21,7 +22,7 @@ class CompareObserver {
   virtual ~CompareObserver() = default;
   virtual void note(const std::string& /*line*/) {}
   virtual void warning(const std::string& /*line*/) {}
-  // Run `number` of `total` begins; what it returns watches it to its end.
+  // Called when run `number` of `total` starts; returns its observer.
   virtual std::unique_ptr<TrainObserver> watch(const std::string& /*run*/, int64_t /*number*/,
                                                int64_t /*total*/, int64_t /*steps*/) {
     return std::make_unique<TrainObserver>();
@@ -35,23 +36,23 @@ struct CompareOutcome {
 
 struct CompareOptions {
   std::string dir;
-  std::function<bool()> stop;       // asked after every step: save and return?
-  int local_ranks = 1;              // on this machine, this one among them
+  std::function<bool()> stop;       // polled after every step: whether to save and return
+  int local_ranks = 1;              // ranks on this machine
   NameKernels name_kernels = {};    // as in TrainOptions,
   CheckKernels check_kernels = {};  // likewise
 };
 
-// ConfigError listing the differences when `dir` holds another comparison. A run that diverges is a result;
-// every other error of a run ends the comparison. Results are the first rank's.
+// ConfigError with the differences if `dir` contains another comparison. A diverged run is a result; every
+// other error of a run ends the comparison. Only rank 0 has results.
 template <class T>
 CompareOutcome run_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops,
                               CompareObserver& observer, const Communicator& comm = single_rank());
 
-// All that run_comparison checks before it does anything, and nothing else.
+// Only the checks that run_comparison makes first.
 template <class T>
 ComparePlan check_comparison(const CompareFile& file, const CompareOptions& options, const Ops<T>& ops);
 
-// What there is so far, without training; also while another process trains.
+// Results so far, without training; works while another process trains.
 template <class T>
 CompareResults report_comparison(const CompareFile& file, const std::string& dir);
 

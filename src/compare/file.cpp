@@ -25,7 +25,7 @@ constexpr int64_t kMaxEvalPoints = 100000;
   throw ConfigError(message);
 }
 
-// Runs `work`, and lets what goes wrong in it say where.
+// Runs `work` and puts the source in front of its errors.
 template <class Work>
 auto naming(const std::string& source, Work work) {
   try {
@@ -47,7 +47,7 @@ const json& required(const json& object, std::string_view path, const char* key,
   return *found;
 }
 
-// Whether a node at `a` holds the node at `b`, or the other way round.
+// Whether one of the nodes at `a` and `b` contains the other.
 bool overlap(const std::string& a, const std::string& b) {
   const std::string &shorter = a.size() < b.size() ? a : b, &longer = a.size() < b.size() ? b : a;
   return longer.starts_with(shorter) && (longer.size() == shorter.size() || longer[shorter.size()] == '.');
@@ -55,8 +55,8 @@ bool overlap(const std::string& a, const std::string& b) {
 
 void check_name(const json& value, const std::string& path) {
   const char* wanted =
-      "wanted a name of letters, digits, '_', '-' and '.', which begins with a letter or digit "
-      "and has at most 64 of them, since a folder is called by it";
+      "wanted a name of at most 64 letters, digits, '_', '-' and '.', starting with a letter or digit (it "
+      "becomes a folder's name)";
   if (!value.is_string()) fail(path + ": " + wanted + ", got " + describe(value));
   const std::string name = value.get<std::string>();
   const auto plain = [](unsigned char c) { return c < 128 && std::isalnum(c); };
@@ -67,15 +67,15 @@ void check_name(const json& value, const std::string& path) {
   if (!fine) fail(path + ": " + wanted + ", got " + describe(value));
 }
 
-// The comparison decides these itself.
+// Refuses keys that the comparison sets.
 void check_set_key(const std::string& key, const std::string& path) {
   struct Reserved {
     const char *key, *instead;
   };
   for (const Reserved& r :
-       {Reserved{"train.seed", "seeds are given once, for all variants, under \"seeds\""},
+       {Reserved{"train.seed", "seeds are set for all variants by \"seeds\""},
         Reserved{"train.steps", "the steps of a variant follow from \"budget\" and \"budget_value\""},
-        Reserved{"eval.every_steps", "evaluations are spaced by \"eval_points\""}})
+        Reserved{"eval.every_steps", "\"eval_points\" sets the evaluations"}})
     if (overlap(key, r.key)) fail(path + ": sets " + std::string(r.key) + ", but " + r.instead);
 }
 
@@ -94,7 +94,7 @@ CompareVariant read_variant(const json& value, const std::string& path) {
     for (const auto& other : variant.set.items())
       if (entry.key() < other.key() && overlap(entry.key(), other.key()))
         fail(set_path + ": " + shorten(entry.key()) + " and " + shorten(other.key()) +
-             " replace one another; give one of them");
+             " overwrite each other; give only one of them");
   }
   return variant;
 }
@@ -123,7 +123,7 @@ std::vector<uint64_t> read_seeds(const json& value) {
       fail(path + ": wanted an integer from 0 to 18446744073709551615, got " + describe(value[i]));
     const auto seed = value[i].get<uint64_t>();
     if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end())
-      fail(path + ": " + std::to_string(seed) + " is given twice; a run repeated is the same run");
+      fail(path + ": " + std::to_string(seed) + " is given twice");
     seeds.push_back(seed);
   }
   return seeds;
@@ -135,7 +135,7 @@ size_t read_baseline(const json& value, const std::vector<CompareVariant>& varia
   if (!value.is_string()) fail("baseline: wanted the name of a variant, got " + describe(value));
   const auto found = std::find(names.begin(), names.end(), value.get<std::string>());
   if (found == names.end())
-    fail("baseline: no variant is called " + describe(value) +
+    fail("baseline: there is no variant " + describe(value) +
          advice(shorten(value.get<std::string>()), names));
   return size_t(found - names.begin());
 }
@@ -160,9 +160,8 @@ void read_budget(const json& root, CompareFile& file) {
 CompareFile read_compare_file(const json& root, const std::string& path) {
   if (root.contains("model") && !root.contains("variants"))
     fail(
-        "this is a run's config; saslm compare takes a file with base (that config, or its path), variants "
-        "and "
-        "seeds");
+        "this is the config of a run; saslm compare takes a file with base (that config, or its path), "
+        "variants and seeds");
   check_keys(root, "", kKeys);
   CompareFile file{.path = path, .base_path = path};
   file.base = required(root, "", "base", "a config, or the path of one");
@@ -194,8 +193,8 @@ std::string described(const AttentionConfig& attention) {
   return text;
 }
 
-// A variant that is called by the word of a kind is of that kind, and has no other stage: a base of kind sas
-// whose variant "mha" sets nothing would be SAS under MHA's name.
+// A variant named like a kind must be of that kind, without other stages: if the base is of kind sas, a
+// variant "mha" that sets nothing would be SAS under the name of MHA.
 void check_is_what_it_is_called(const std::string& name, const AttentionConfig& attention) {
   using enum AttentionKind;
   for (const AttentionKind kind : {mha, mqa, gqa, sas, mla, tpa, mhe, moh}) {
@@ -204,9 +203,9 @@ void check_is_what_it_is_called(const std::string& name, const AttentionConfig& 
     const bool is = (attention.kind == kind || of_stage) && attention.sas.has_value() == (kind == sas) &&
                     attention.moh.has_value() == (kind == moh);
     if (!is)
-      fail("its model's attention is of " + described(attention) +
-           ", so that its results would stand under the name of another; let its \"set\" replace the base's "
-           "\"model.attention\" as a whole, or choose another name than \"" +
+      fail("its model's attention is " + described(attention) +
+           ", so its results would appear under the wrong name; replace the whole \"model.attention\" in its "
+           "\"set\", or choose another name than \"" +
            name + '"');
   }
 }
@@ -220,14 +219,14 @@ bool is_comparison_key(const std::string& key) {
 }
 
 void override_base(CompareFile& file, const std::string& argument) {
-  // Without a value of its own the budget comes from the base's steps.
+  // Without budget_value, the budget follows from the base's steps.
   if (key_of(argument) != "train.steps" || file.budget_value)
     check_set_key(key_of(argument), "--set " + shorten(argument));
   for (const CompareVariant& variant : file.variants)
     for (const auto& entry : variant.set.items())
       if (overlap(entry.key(), key_of(argument)))
         fail("--set " + shorten(argument) + ": variant " + variant.name + " sets " + entry.key() +
-             " itself and would not hear of it; change it in the file");
+             " itself, which would override this; change it in the file");
   apply_override(file.base, argument);
 }
 
@@ -241,7 +240,7 @@ bool is_compare_file(const std::string& path) {
   std::error_code unknown;
   const auto status = std::filesystem::status(path, unknown);
   if (exists(status) && !is_regular_file(status) && !is_directory(status))
-    return false;  // a pipe's text comes but once, and is a run's config
+    return false;  // a pipe can be read only once; it is a run's config
   return naming(path, [&] {
     const json root = read_config_object(path);
     return !root.contains("model") && (root.contains("variants") || root.contains("base"));

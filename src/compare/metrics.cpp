@@ -19,7 +19,7 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// Reads a line in the one form it is written in.
+// Scans a line in exactly the form in which it is written.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
@@ -36,7 +36,7 @@ class Scanner {
     text_.remove_prefix(n);
     return true;
   }
-  // As JSON has numbers; those that may not fit into a double are left to the library.
+  // JSON numbers; those that may not fit into a double are left to the library.
   bool skip_number() {
     take("-");
     const size_t n = digits();
@@ -99,7 +99,7 @@ LossCurve smoothed(const LossCurve& steps) {
   return curve;
 }
 
-// "step" of an event that is parsed; -1: it is none.
+// "step" of a parsed event; -1 if it has none.
 int64_t step_of(const json& event) {
   const auto step = event.find("step");
   if (step == event.end() || !step->is_number_unsigned()) return -1;
@@ -112,7 +112,7 @@ bool is_loss(const json& event, const char* key) {
   return value != event.end() && (value->is_number() || value->is_null());
 }
 
-// Nothing else can be a step's time, of which speeds are made.
+// Whether a value is a valid step time.
 bool is_step_time(double ms) {
   return ms >= 1e-6 && ms < 1e12;
 }
@@ -124,7 +124,7 @@ class RunReader {
   void read(std::string_view line) {
     run_.status = RunRecord::Status::partial;
     if (StepLine step; scan_step(line, step)) return add(step, false);
-    // A power cut may leave zeros, which the library takes for the end.
+    // A power cut may leave zero bytes, at which the library would stop.
     const json event = line.find('\0') == line.npos ? json::parse(line, nullptr, false) : json();
     if (!event.is_object() || !read(event)) ++run_.unreadable;
   }
@@ -143,7 +143,7 @@ class RunReader {
   }
 
  private:
-  // False: not what such an event holds.
+  // False: not a valid event.
   bool read(const json& event) {
     const auto kind = event.find("event");
     if (kind == event.end() || !kind->is_string()) return false;

@@ -1,8 +1,7 @@
-// What a comparison reads off a run: its metrics.jsonl, line by line, once.
+// Reads a run's metrics.jsonl for a comparison, in one pass.
 //
-// A line that is no event, or not what an event of its kind holds, is left out and counted: it costs the run
-// no more than what stood in it. A run is finished when its end and the evaluation of its last step are on
-// record.
+// Lines that are not valid events are skipped and counted, so only their own content is lost. A run is
+// finished if its end and the evaluation of its last step are recorded.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -15,37 +14,37 @@
 
 namespace saslm {
 
-// Medians of a run's milliseconds a step, which one slow step says nothing to.
+// Medians of a run's milliseconds per step, which are robust to single slow steps.
 struct RunSpeed {
   double median_ms = 0;                   // of the whole run
-  double fastest_ms = 0, slowest_ms = 0;  // of its quarters, where they have ten steps or more
+  double fastest_ms = 0, slowest_ms = 0;  // of its quarters, if they have ten steps or more
 };
 
 struct RunRecord {
   enum class Status { missing, partial, finished, diverged };
   Status status = Status::missing;
   int64_t steps_done = 0;
-  LossCurve evals;                      // (updates done, validation loss), finite ones, each step once
-  std::optional<double> bits_per_byte;  // of the last of them, where the run says so
-  std::optional<RunSpeed> speed;        // when there are timed steps
-  double seconds = 0;                   // of all of these
+  LossCurve evals;                      // (updates done, validation loss); finite values, each step once
+  std::optional<double> bits_per_byte;  // of the last evaluation, if recorded
+  std::optional<RunSpeed> speed;        // if there are timed steps
+  double seconds = 0;                   // of all timed steps
   LossCurve training;                   // (steps done, training loss), smoothed, a few hundred points
   int64_t unreadable = 0;               // lines
-  int64_t untimed = 0;                  // steps whose step_ms can be no time; all else of them counts
-  bool last_eval_lost = false;          // it came to its end, but what it came to is not on record
+  int64_t untimed = 0;                  // steps with an invalid step_ms; their other fields count
+  bool last_eval_lost = false;          // the run ended, but its last evaluation is not recorded
 
   bool finished() const { return status == Status::finished; }
-  double final_loss() const { return evals.back().second; }  // when finished
+  double final_loss() const { return evals.back().second; }  // if finished
 };
 const char* name_of(RunRecord::Status status);
 
-// The text of a metrics.jsonl ("" when there is none yet); what follows the last line end is being written.
-// A run has diverged when its last max_bad_steps steps were all refused, or when the evaluation of its last
-// step is not finite.
+// Reads the text of a metrics.jsonl ("" if there is none yet); text after the last newline is ignored. A run
+// has diverged if its last max_bad_steps steps were all skipped, or if the evaluation of its last step is not
+// finite.
 RunRecord read_run(std::string_view metrics, const TrainConfig& train);
 
-// A step's event as MetricsLog writes it, of which 10 million are read in seconds. False: it is another, or
-// written otherwise, which the library has to read. What is true here, the library reads the same.
+// Fast parser for step events as MetricsLog writes them: 10 million in seconds. False for anything else,
+// which the JSON library must parse. If true, the JSON library would give the same values.
 struct StepLine {
   int64_t step = 0;
   std::optional<double> loss;

@@ -19,12 +19,12 @@ using nlohmann::ordered_json;
 
 constexpr int kRecordVersion = 1;
 constexpr double kMaxSteps = 1e9;
-constexpr double kSameParameters = 0.01;  // beyond, a difference may be that of the sizes
+constexpr double kSameParameters = 0.01;  // beyond this, a difference may be due to size
 
-// In these a comparison would measure something else than its variants.
+// Keys in which variants must agree for a fair comparison.
 constexpr std::array kCommonKeys = {"/data/", "/model/vocab_size", "/train/seq_len", "/eval/max_sequences",
                                     "/runtime/"};
-// What does not decide a result: data is compared by content.
+// Keys that do not affect results: data is compared by content.
 constexpr std::array kUnrecorded = {"/data/train", "/data/val", "/data/tokenizer", "/checkpoint/",
                                     "/train/seed"};
 
@@ -51,7 +51,7 @@ void check_comparable(const VariantPlan& a, const VariantPlan& b) {
     if (begins_with_one_of(key, kCommonKeys) && text_at(flat_a, key) != text_at(flat_b, key))
       throw ConfigError("variants " + a.name + " and " + b.name + " differ in " + dotted(key) + " (" +
                         text_at(flat_a, key) + " and " + text_at(flat_b, key) +
-                        "), so their losses would not be losses on the same thing; set it in the base");
+                        "), so their losses could not be compared; set it in the base");
 }
 
 // The same steps on one rank.
@@ -69,7 +69,7 @@ VariantPlan plan_of(const CompareFile& file, const std::string& name, Config con
   variant.plan = make_plan<T>(on_one_rank(variant.config));
   for (const auto& [part, count] : variant.plan.parameters_by_part)
     if (part == "attention" || part == "sas") variant.attention_parameters += count;
-  constexpr int64_t kWider = 64;  // keeps what a width may have to be a multiple of
+  constexpr int64_t kWider = 64;  // keeps multiples that a width may need
   Config wider = on_one_rank(variant.config);
   wider.model.mlp.hidden += kWider;
   variant.parameters_per_hidden = (make_plan<T>(wider).parameters - variant.plan.parameters) / kWider;
@@ -127,7 +127,7 @@ ComparePlan check_variants(const CompareFile& file, int64_t available_bytes, int
     const VariantPlan& planned = plan.variants.back();
     const std::string where = file.path + ": variant " + variant.name + ": ";
     if (planned.config.data.val.empty())
-      throw ConfigError(where + "data.val is missing; variants are compared by their validation loss");
+      throw ConfigError(where + "data.val is missing; variants are compared by validation loss");
     try {
       check_plan_fits<T>(planned.config, make_plan<T>(planned.config), available_bytes,
                          std::is_same_v<T, float>, sharing);
@@ -162,13 +162,13 @@ std::string parameters_note(const ComparePlan& plan, size_t v) {
   char percent[16];
   std::snprintf(percent, sizeof percent, "%.1f %%", 100 * std::abs(share));
   std::string text = variant.name + " has " + percent + (more > 0 ? " more" : " fewer") +
-                     " parameters than " + base.name + ": a difference in loss is one of sizes, too";
+                     " parameters than " + base.name + ": a difference in loss is partly one of size";
   if (variant.parameters_per_hidden <= 0) return text;
   const int64_t hidden = variant.config.model.mlp.hidden;
   const int64_t same = hidden - std::llround(double(more) / double(variant.parameters_per_hidden));
   if (same > 0)
     text += "; with \"model.mlp.hidden\": " + std::to_string(same) + " instead of " + std::to_string(hidden) +
-            " they would agree";
+            " they would match";
   return text;
 }
 
@@ -192,7 +192,7 @@ ordered_json to_json(const ComparePlan& plan) {
                          {"data", data},
                          {"seeds", plan.seeds},
                          {"variants", variants}};
-  if (plan.budget == Budget::seconds) record["ranks"] = plan.ranks;  // on others, speeds are others
+  if (plan.budget == Budget::seconds) record["ranks"] = plan.ranks;  // speeds depend on it
   return record;
 }
 
@@ -212,7 +212,7 @@ std::vector<std::string> changes_since(const ordered_json& stored, const ordered
   for (const auto& [name, unused] : now["variants"].items())
     if (!stored["variants"].contains(name)) after["variants"].erase(name);
 
-  // A record from before there was such a setting ran as its default says.
+  // Settings missing in an old record had their defaults.
   const ordered_json defaults = ordered_json::parse(to_json(Config{}));
   for (auto& [name, variant] : before["variants"].items()) {
     for (const char* block : {"runtime", "eval"})

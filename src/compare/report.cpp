@@ -20,7 +20,7 @@ ordered_json or_null(const std::optional<X>& value) {
   return value ? ordered_json(*value) : ordered_json();
 }
 
-// JSON has no infinite number; one that overflowed is null.
+// JSON has no infinity; overflowed numbers become null.
 ordered_json finite(double value) {
   return std::isfinite(value) ? ordered_json(value) : ordered_json();
 }
@@ -131,7 +131,7 @@ ordered_json run_curves_json(const CompareResults& results, size_t v, size_t s) 
   return j;
 }
 
-// Whatever comes from outside may be no UTF-8.
+// Text from outside may not be UTF-8.
 std::string dumped(const ordered_json& j, int indent) {
   return j.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
@@ -172,7 +172,7 @@ std::string markdown_table(const std::vector<TextRow>& rows) {
   return out;
 }
 
-// Characters a terminal shows: UTF-8's continuation bytes are not counted.
+// Number of characters on a terminal, without UTF-8 continuation bytes.
 size_t width(const std::string& cell) {
   size_t count = 0;
   for (const char c : cell) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
@@ -196,7 +196,7 @@ std::string aligned(const std::vector<TextRow>& rows) {
   return out;
 }
 
-// Why cells of a run's line are empty, and what else has to be known of it.
+// Reasons for empty cells in a run's line, and other notes.
 std::string csv_note(const CompareResults& results, size_t v, size_t s) {
   std::string note = run_note(results, v, s, false);
   for (const Budget budget : {Budget::tokens, Budget::flops})

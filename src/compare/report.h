@@ -1,5 +1,5 @@
-// Results as files and text. What comes from a clock has places of its own, so that all else is the same
-// bytes whenever the same comparison ends: "timing" objects in JSON, the last columns in CSV.
+// Results as files and text. Everything that depends on time is separate ("timing" objects in JSON, the last
+// columns in CSV), so the rest is byte-identical whenever the same comparison is repeated.
 #pragma once
 #include <string>
 
@@ -8,13 +8,13 @@
 namespace saslm {
 
 std::string results_json(const CompareResults& results);
-std::string results_csv(const CompareResults& results);       // a line per run
+std::string results_csv(const CompareResults& results);       // one line per run
 std::string results_markdown(const CompareResults& results);  // table, sentences, notes, runs
 std::string results_text(const CompareResults& results);      // table, sentences, notes for a terminal
 
-// What plots draw: {"variants": [{"name", "step_s", "runs": [{"evals", "training", "difference": {"tokens",
-// "flops", "seconds"}}]}]}, runs by seed, curves as lists of [x, y]; x is steps, or the amount at which a
-// difference to the baseline stands.
+// Data for plots: {"variants": [{"name", "step_s", "runs": [{"evals", "training", "difference": {"tokens",
+// "flops", "seconds"}}]}]}, runs by seed, curves as lists of [x, y]; x is steps, or the amount of the budget
+// for a difference from the baseline.
 std::string curves_json(const CompareResults& results);
 
 // DIR/results.{json,csv,md}, each replaced atomically.

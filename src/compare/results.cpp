@@ -20,8 +20,8 @@ std::string speed_text(const VariantPlan& plan, double step_ms) {
   return human_count(double(plan.plan.tokens_per_step) / step_ms * 1e3);
 }
 
-// Of one step of a run; nothing when it is not known. Each run has its own clock, so that what the machine
-// did to it counts as spread over the seeds.
+// Cost of one step of a run; nullopt if unknown. Each run's own time is used, so that load on the machine
+// appears as spread over seeds.
 std::optional<double> cost_of_step(Budget budget, const VariantPlan& plan, const RunRecord& run) {
   const double tokens = double(plan.plan.tokens_per_step);
   if (budget == Budget::tokens) return tokens;
@@ -44,16 +44,16 @@ void summarise_speed(VariantResult& result) {
   if (!medians.empty()) result.median_step_ms = median(std::move(medians));
 }
 
-// Speeds are steps' milliseconds; "" when they agree.
+// Speeds are milliseconds per step; "" if they agree.
 std::string disagreement(const VariantPlan& plan, const std::string& whose, double fastest_ms,
                          double slowest_ms) {
   if (slowest_ms <= kSteadySpeeds * fastest_ms) return "";
   return whose + " went at " + speed_text(plan, slowest_ms) + " to " + speed_text(plan, fastest_ms) +
-         " tokens/s, more than 10 % apart: the machine had other things to do";
+         " tokens/s, more than 10 % apart: the machine was busy";
 }
 
-// The runs of one variant follow each other in hours, those of another come between them. What all of them
-// agree on is the model's speed; of one run nobody can say whether its hour was like the others'.
+// Runs of one variant are hours apart, with other variants' runs between them. If all agree, it is the
+// model's speed; a single run may have been affected by load.
 std::string unsteadiness(const ComparePlan& plan, const VariantPlan& variant, const VariantResult& result) {
   const bool budgeted = plan.budget == Budget::seconds && variant.tokens_per_s > 0;
   std::vector<double> ms;
@@ -66,15 +66,15 @@ std::string unsteadiness(const ComparePlan& plan, const VariantPlan& variant, co
       return why;
   }
   if (ms.empty()) return "";
-  if (budgeted) {  // that is what the steps were counted by
+  if (budgeted) {  // the number of steps was derived from it
     const auto as_ms = [&](double tokens_per_s) {
       return double(variant.plan.tokens_per_step) / tokens_per_s * 1e3;
     };
     for (const double tokens_per_s : variant.speed_rounds) ms.push_back(as_ms(tokens_per_s));
     ms.push_back(as_ms(variant.tokens_per_s));
   } else if (ms.size() < 2) {
-    return "there is one run of " + variant.name +
-           ", and nothing tells the model's speed from what the machine did in that hour; a second seed does";
+    return "there is only one run of " + variant.name +
+           ", which cannot separate the model's speed from the machine's load; add a second seed";
   }
   const auto [fastest, slowest] = std::minmax_element(ms.begin(), ms.end());
   return disagreement(variant,
@@ -99,7 +99,7 @@ void summarise_runs(VariantResult& result) {
 
 // ---- Losses at equal amounts
 
-// Where a run is read, in steps; nothing when that cannot be told.
+// Where a run is read, in steps; nullopt if unknown.
 struct Place {
   double step = 0;
   bool at_end = true;
@@ -118,14 +118,12 @@ std::optional<Place> place_of(const CompareResults& results, Budget budget, size
 
 std::string before_first_evaluation(const CompareResults& results, size_t v, double step) {
   const int64_t first = results.plan.variants[v].config.eval.every_steps;
-  return results.plan.variants[v].name + " would be read at step " + human_count(step) +
+  return results.plan.variants[v].name + " would have to be read at step " + human_count(step) +
          ", before its first evaluation with training (step " + std::to_string(first) +
-         "), and no line leads there from an untrained model; raise eval_points, or run the comparison under "
-         "that "
-         "budget";
+         "), where there is no curve yet; raise eval_points, or run the comparison under that budget";
 }
 
-// Why no figure can be given for variant v on its own; "" when one can.
+// Why there is no figure for variant v; "" if there is one.
 std::string why_no_reading(const CompareResults& results, Budget budget, size_t v) {
   const VariantResult& variant = results.variants[v];
   if (budget == Budget::seconds && !variant.unsteady.empty()) return variant.unsteady;
@@ -138,7 +136,7 @@ std::string why_no_reading(const CompareResults& results, Budget budget, size_t 
   return "";
 }
 
-// Two seeds of one variant with one loss: a run that was copied, or seeds that decide nothing.
+// Whether two seeds of one variant have the same loss: a copied run, or seeds without effect.
 bool has_copies(const VariantResult& variant) {
   std::vector<double> losses;
   for (const RunRecord& run : variant.runs)
@@ -186,21 +184,21 @@ std::string verdict(const CompareResults& results, size_t v) {
   const Reading& reading = results.variants[v].at[size_t(budget)];
   if (v == results.plan.baseline) return name + " is the baseline.";
   if (reading.why_not.empty()) return claim(name, base, reading.difference, words_of(budget));
-  return "Nothing can be said of " + name + " against " + base + " at equal " + words_of(budget) + ": " +
+  return "There is no result for " + name + " against " + base + " at equal " + words_of(budget) + ": " +
          reading.why_not + ".";
 }
 
 std::string sentence_of(const CompareResults& results, size_t v) {
   std::string text = verdict(results, v);
   if (const auto diverged = seeds_of(results, v, Status::diverged); !diverged.empty())
-    text += " It diverged with seed " + diverged + ", which no mean or difference includes.";
+    text += " It diverged with seed " + diverged + ", excluded from all means and differences.";
   const int64_t waiting =
       results.variants[v].count(Status::missing) + results.variants[v].count(Status::partial);
-  if (waiting > 0) text += " Runs still to be done: " + std::to_string(waiting) + ".";
+  if (waiting > 0) text += " Runs still to do: " + std::to_string(waiting) + ".";
   return text;
 }
 
-// The least amount that any finished run has; of time, only of those whose time means something.
+// The smallest amount of all finished runs; for time, only of runs with steady speeds.
 std::optional<double> common_amount(const CompareResults& results, Budget budget) {
   std::optional<double> common;
   for (size_t v = 0; v < results.variants.size(); ++v) {

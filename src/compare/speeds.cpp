@@ -24,7 +24,7 @@ bool all_steady(const Rounds& rounds) {
   return std::all_of(rounds.begin(), rounds.end(), [](const auto& of) { return steady(last_of(of)); });
 }
 
-// What the first rank has found, on all.
+// Broadcasts rank 0's value.
 template <class Value>
 Value as_the_first(const Communicator& comm, const Value& mine) {
   return nlohmann::json::parse(gather_texts(comm, nlohmann::json(mine).dump(), "measuring of speeds")[0])
@@ -36,7 +36,7 @@ bool anyone(const Communicator& comm, bool mine) {
   return std::any_of(all.begin(), all.end(), [](double one) { return one != 0; });
 }
 
-// One variant's part of a round; nothing when told to stop.
+// One variant's part of a round; nullopt if told to stop.
 template <class T>
 std::optional<double> measure(const VariantPlan& variant, const Ops<T>& ops, const Communicator& comm,
                               const std::function<bool()>& stop) {
@@ -52,15 +52,14 @@ std::string range_of(std::span<const double> speeds) {
   return human_count(*slowest) + " to " + human_count(*fastest) + " tokens/s";
 }
 
-// A speed that was measured before, and decides how long runs are that may be done.
+// Checks a speed that was measured before and has determined the length of runs.
 void check_as_before(const VariantPlan& variant, double now) {
   const double both[] = {variant.tokens_per_s, now};
   if (steady(both)) return;
-  throw ConfigError(
-      variant.name + " trained at " + human_count(variant.tokens_per_s) +
-      " tokens/s when this comparison began, and trains at " + human_count(now) +
-      " now, so that a new variant's seconds would be other ones; wait until the machine is as it was, "
-      "or choose another --run-dir");
+  throw ConfigError(variant.name + " trained at " + human_count(variant.tokens_per_s) +
+                    " tokens/s when this comparison started, and now trains at " + human_count(now) +
+                    ", so a new variant would get more or less training per second; wait until the machine "
+                    "is as it was, or choose another --run-dir");
 }
 
 void take(VariantPlan& variant, std::span<const double> rounds, CompareObserver& observer) {
@@ -70,10 +69,9 @@ void take(VariantPlan& variant, std::span<const double> rounds, CompareObserver&
   variant.speed_rounds.assign(rounds.begin(), rounds.end());
   observer.note(variant.name + ": measured " + std::to_string(int64_t(speed)) + " tokens/s");
   if (!steady(rounds))
-    observer.warning(
-        variant.name + " trained at " + range_of(rounds) +
-        " while its speed was measured, more than 10 % apart: the machine has other things to do, and "
-        "no verdict at equal time will be given");
+    observer.warning(variant.name + " trained at " + range_of(rounds) +
+                     " while its speed was measured, more than 10 % apart: the machine is busy, so there "
+                     "will be no verdict at equal time");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How fast each variant trains here, for a budget of seconds: measured side by side before the first run.
+// Measures each variant's training speed before the first run, for a budget of seconds.
 #pragma once
 #include <functional>
 
@@ -8,13 +8,13 @@
 
 namespace saslm {
 
-// The fastest over the slowest of these, at least one, is within what counts as one speed.
+// Whether fastest / slowest is at most kSteadySpeeds; needs at least one speed.
 bool steady(std::span<const double> speeds);
 
-// Fills in the speeds that are not known, of all variants in rounds: what slows the machine down for a while
-// slows all of them. Rounds are repeated, up to some limit, until the last three agree within 10 %; where
-// they never do, a warning says so. Speeds that are known stay, and are measured beside new ones: ConfigError
-// when the machine is not as fast as it was. False when told to stop. All ranks call it, and know the same.
+// Measures missing speeds, all variants in interleaved rounds, so that load on the machine affects all
+// equally. Rounds repeat, up to a limit, until the last three agree within 10 %; otherwise a warning is
+// printed. Known speeds stay, but are measured again beside new ones: ConfigError if the machine's speed has
+// changed. False if told to stop. All ranks call it and get the same results.
 template <class T>
 bool measure_speeds(ComparePlan& plan, const Ops<T>& ops, const Communicator& comm, CompareObserver& observer,
                     const std::function<bool()>& stop);

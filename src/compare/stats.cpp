@@ -25,7 +25,7 @@ double central_probability(double t, int64_t degrees) {
 }
 
 constexpr int kMostDecimals = 12;
-constexpr double kNoSpread = 1e-9;  // of losses; seeds make differences of thousandths
+constexpr double kNoSpread = 1e-9;  // of losses; different seeds give differences of thousandths
 
 // Fritsch & Butland 1984: the slope at a point between chords of slopes s0 and s1, over widths h0 and h1.
 double slope_between(double s0, double h0, double s1, double h1) {
@@ -143,12 +143,11 @@ std::string suspicion(const std::string& variant, const std::string& baseline, c
                       const std::string& at) {
   const std::string seeds = std::to_string(d.pairs) + " seeds";
   if (d.mean == 0)
-    return variant + " and " + baseline + " ended with the same losses to the last digit with all " + seeds +
-           at + ": they seem to compute the same thing, and no difference is claimed.";
+    return variant + " and " + baseline + " ended with identical losses with all " + seeds + at +
+           ": they seem to compute the same thing, so no difference is claimed.";
   return variant + " and " + baseline + " differ by " + decimal(d.mean, decimals_for(d), true) + " nats" +
          at + " (" + seeds +
-         "), but seeds that should differ agree to the last digit: there is no interval, and nothing is "
-         "claimed.";
+         "), but different seeds gave identical losses: there is no interval, and nothing is claimed.";
 }
 
 }  // namespace
@@ -157,17 +156,16 @@ std::string claim(const std::string& variant, const std::string& baseline, const
                   const std::string& budget) {
   const std::string at = " at equal " + budget;
   if (difference.pairs == 0)
-    return "Nothing can be said of " + variant + " against " + baseline + at +
-           ": there is no seed with which both finished.";
+    return "There is no result for " + variant + " against " + baseline + at + ": no seed finished in both.";
   const int decimals = decimals_for(difference);
   const std::string distance = decimal(std::abs(difference.mean), decimals);
   if (!difference.half_width) {
     if (difference.mean == 0)
-      return "With the one seed there is, " + variant + " and " + baseline +
-             " ended with the same loss to the last digit" + at + ".";
+      return "With only one seed, " + variant + " and " + baseline + " ended with an identical loss" + at +
+             ".";
     const std::string side = difference.mean < 0 ? " below " : " above ";
-    return "With the one seed there is, " + variant + " ended " + distance + " nats" + side + baseline + at +
-           "; one seed gives no interval, so this may be chance.";
+    return "With only one seed, " + variant + " ended " + distance + " nats" + side + baseline + at +
+           "; one seed gives no interval: this may be chance.";
   }
   if (difference.suspicious) return suspicion(variant, baseline, difference, at);
   const std::string interval = " ± " + decimal(*difference.half_width, decimals) + " nats (95 %, " +

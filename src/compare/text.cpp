@@ -67,11 +67,9 @@ bool any_off_curve(const CompareResults& results, std::initializer_list<Budget> 
 
 std::string off_curve_note() {
   return std::string(kOffCurve) +
-         " read off the loss curves between evaluations, at the least amount that every run has: there a "
-         "longer "
-         "run's learning rate had not yet decayed, which flatters the variant that ends there and is no part "
-         "of "
-         "the interval. For a verdict run the comparison under that budget.";
+         " read off the loss curves between evaluations, at the smallest amount that every run reached: a "
+         "longer run's learning rate had not yet decayed there, which favours the variant that ends there; "
+         "the interval does not include this. For a verdict run the comparison under that budget.";
 }
 
 void add(std::string& list, const std::string& sentence) {
@@ -79,12 +77,11 @@ void add(std::string& list, const std::string& sentence) {
 }
 
 std::string seeds_note(size_t seeds) {
-  if (seeds == 1)
-    return "One seed: no deviation and no interval can be given. Three or more seeds are worth their time.";
+  if (seeds == 1) return "One seed gives no deviation and no interval. Use three seeds or more.";
   return std::string(
              "Losses: mean ± standard deviation over seeds. Differences: ± 95 % interval, Student's t over "
-             "paired seeds; a seed decides initial values and data order.") +
-         (seeds == 2 ? " Of two seeds alone it is 12.7 standard errors wide; a third makes it 4.3." : "");
+             "paired seeds; a seed sets the initial weights and the data order.") +
+         (seeds == 2 ? " With two seeds it is 12.7 standard errors wide, with three 4.3." : "");
 }
 
 // "No figure for b at equal FLOPs: ..."; what has one cause is said once.
@@ -103,10 +100,10 @@ void note_copies(const CompareResults& results, size_t v, std::vector<std::strin
     for (size_t other = 0; other < s; ++other)
       if (runs[s].finished() && runs[other].finished() && runs[s].final_loss() == runs[other].final_loss()) {
         const VariantPlan& plan = results.plan.variants[v];
-        lines.push_back(
-            run_name(plan, results.plan.seeds[other]) + " and " + run_name(plan, results.plan.seeds[s]) +
-            " ended with the same loss to the last digit, which seeds do not: one may be a copy of "
-            "the other, and no interval is to be relied on.");
+        lines.push_back(run_name(plan, results.plan.seeds[other]) + " and " +
+                        run_name(plan, results.plan.seeds[s]) +
+                        " ended with identical losses, which different seeds do not: one may be a copy of "
+                        "the other, so do not rely on any interval.");
         return;
       }
 }
@@ -171,10 +168,10 @@ std::string budget_line(const CompareResults& results) {
 
 std::vector<std::string> notes(const CompareResults& results) {
   std::vector<std::string> lines = {"Differences are validation loss against " + results.plan.base().name +
-                                        " in nats, less is better; * marks the budget the runs were given.",
+                                        " in nats, lower is better; * marks the budget the runs were given.",
                                     seeds_note(results.plan.seeds.size())};
   if (results.variants.size() > 2)
-    lines.push_back("Each interval stands for its own pair; of many such, one in twenty misses by chance.");
+    lines.push_back("Each interval is for its own pair; one in twenty misses by chance.");
   if (any_off_curve(results, {Budget::tokens, Budget::flops})) lines.push_back(off_curve_note());
   for (const Budget budget : {Budget::tokens, Budget::flops}) note_missing_figures(results, budget, lines);
   for (size_t v = 0; v < results.variants.size(); ++v) note_copies(results, v, lines);
@@ -183,8 +180,7 @@ std::vector<std::string> notes(const CompareResults& results) {
       if (const std::string note = run_note(results, v, s, false); !note.empty())
         lines.push_back(run_name(results.plan.variants[v], results.plan.seeds[s]) + ": " + note);
   lines.push_back(
-      "Time is that of training steps alone, at each run's median step; tokens/s likewise. Memory is the "
-      "run's "
+      "Time counts only training steps, at each run's median step; tokens/s likewise. Memory is the run's "
       "one allocation.");
   for (size_t v = 0; v < results.variants.size(); ++v)
     if (const std::string note = parameters_note(results.plan, v); !note.empty()) lines.push_back(note + ".");
@@ -192,8 +188,8 @@ std::vector<std::string> notes(const CompareResults& results) {
   for (const VariantPlan& variant : results.plan.variants)
     if (variant.plan.tokens_per_step != batch)
       lines.push_back(variant.name + " takes " + std::to_string(variant.plan.tokens_per_step) +
-                      " tokens a step, " + results.plan.base().name + " " + std::to_string(batch) +
-                      ": their difference is one of batches, too.");
+                      " tokens per step, " + results.plan.base().name + " " + std::to_string(batch) +
+                      ": their difference is partly one of batch size.");
   return lines;
 }
 
@@ -218,14 +214,13 @@ std::string run_note(const CompareResults& results, size_t v, size_t s, bool clo
                   " of metrics.jsonl left out.");
   if (run.untimed > 0)
     add(note, "step_ms of " + std::to_string(run.untimed) + " step" + (run.untimed > 1 ? "s" : "") +
-                  " can be no time, and is left out.");
-  if (run.last_eval_lost)
-    add(note, "The evaluation of its last step is not on record; saslm compare makes it again.");
+                  " is not a valid time and is ignored.");
+  if (run.last_eval_lost) add(note, "The evaluation of its last step is missing; saslm compare repeats it.");
   const int64_t vocab_size = results.plan.variants[v].config.model.vocab_size;
   const double guess = std::log(double(vocab_size));
   if (vocab_size > 0 && run.finished() && run.final_loss() > guess)
     add(note, "Its loss of " + decimal(run.final_loss(), 4) + " is worse than guessing (" +
-                  decimal(guess, 4) + "), and counts in the means.");
+                  decimal(guess, 4) + "); it is included in the means.");
   return note;
 }
 

@@ -1,4 +1,4 @@
-// The words and cells that a comparison's reports share: what a person reads, apart from where it stands.
+// Texts and table cells that all reports of a comparison share.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,21 +9,21 @@ namespace saslm {
 
 using TextRow = std::vector<std::string>;
 
-// Rows of cells, the first being the head: variants and runs.
+// Rows of cells, the header first: variants and runs.
 std::vector<TextRow> variant_rows(const CompareResults& results);
 std::vector<TextRow> run_rows(const CompareResults& results);
 
 std::string budget_line(const CompareResults& results);
 
-// What has to be known beside the figures; apart from it, what depends on the clock.
+// Notes about the figures; those that depend on time are separate.
 std::vector<std::string> notes(const CompareResults& results);
 std::vector<std::string> timing_notes(const CompareResults& results);
-// Of one run, "" where there is nothing to say; `clock`: of its time alone.
+// Note about one run, or ""; `clock`: only about its timing.
 std::string run_note(const CompareResults& results, size_t v, size_t s, bool clock);
 
-// Text of any origin, as one line: UTF-8, without control characters, which would command a terminal.
+// Any text as one line of UTF-8 without control characters.
 std::string one_line(const std::string& text);
-// The same within Markdown, where it stays text: no markup, no HTML, no further column.
+// The same, escaped for Markdown: no markup, no HTML, no column separators.
 std::string in_markdown(const std::string& text);
 
 }  // namespace saslm

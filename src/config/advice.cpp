@@ -16,14 +16,14 @@ std::string name_of_key(const std::string& path) {
   return path.substr(path.rfind('.') + 1);  // npos + 1 is 0
 }
 
-// The one path that ends in this key; none when there are several, which say nothing.
+// The only path that ends in this key; nullopt if there are several or none.
 std::optional<std::string> only_place_of(const std::string& key, const std::vector<std::string>& paths) {
   const auto is_it = [&](const std::string& path) { return name_of_key(path) == key; };
   if (std::count_if(paths.begin(), paths.end(), is_it) != 1) return {};
   return *std::find_if(paths.begin(), paths.end(), is_it);
 }
 
-// The place of the key that `key` is a slip of, wherever it is.
+// The path of the known key most similar to `key`, in any block.
 std::optional<std::string> place_of_nearest(const std::string& key, const std::vector<std::string>& paths) {
   std::vector<std::string> names;
   for (const std::string& path : paths) names.push_back(name_of_key(path));

@@ -20,7 +20,7 @@ std::string join(const std::string& path, const std::string& key) {
   return path.empty() ? key : path + "." + key;
 }
 
-// ---- What a key wants, in words.
+// ---- What a key accepts, in words.
 
 template <size_t n>
 std::string quoted(const std::array<const char*, n>& words) {
@@ -72,12 +72,12 @@ template <class P>
 std::string wanted(const ProjectionBlock<P>&, const Rule&) {
   return "an object";
 }
-template <Block T>
+template <JsonObject T>
 std::string wanted(const T&, const Rule&) {
   return "an object";
 }
 
-// ---- Reading one value: false when it is not what the key wants.
+// ---- Reading one value: false if the key does not accept it.
 
 bool in_range(double value, const Rule& rule) {
   return value >= rule.min && (rule.below_max ? value < rule.max : value <= rule.max);
@@ -178,7 +178,7 @@ class Reader {
  private:
   template <class T>
   static void take(const json& value, const std::string& path, T& member, const Rule& rule) {
-    if constexpr (Block<T>) {
+    if constexpr (JsonObject<T>) {
       read_block(value, path, member);
     } else if (!read(value, member, rule)) {
       throw ConfigError(path + ": wanted " + wanted(member, rule) + ", got " + describe(value));
@@ -210,7 +210,7 @@ void read_block(const json& value, const std::string& path, T& out) {
   visit_fields(reader, out);
 }
 
-// Runs `work`, and lets what goes wrong in it say where.
+// Runs `work` and puts the source in front of its errors.
 template <class Work>
 auto naming(const std::string& source, Work work) {
   try {
@@ -227,10 +227,10 @@ Config config_of(const json& root, const std::string& path, int64_t ranks) {
   config.train.ranks = ranks;
   config.train.grad_accum = 0;  // not given, so that global_batch may decide
   if (root.contains("base") && root.contains("variants"))
-    throw ConfigError("this is a comparison's file; saslm compare takes it");
+    throw ConfigError("this is the file of a comparison; run it with saslm compare");
   json fields = root;
   if (const auto schema = fields.find("$schema"); schema != fields.end() && schema->is_string())
-    fields.erase(schema);  // which is the editor's
+    fields.erase(schema);  // used only by editors
   read_block(fields, "", config);
   resolve(config, path);
   return config;
@@ -250,7 +250,7 @@ ModelConfig load_model_config(const std::string& path) {
   return naming(path, [&] {
     require_file(path);
     const json root = read_config_object(path);
-    if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (what is trained)");
+    if (!root.contains("model")) throw ConfigError("model is missing; wanted an object (the model to train)");
     return read_model_block(root["model"]);
   });
 }

@@ -1,9 +1,9 @@
-// One JSON file describes a run. Strict: an unknown key, a wrong type or an impossible value is a
-// ConfigError naming the path (model.attention.n_head), what was wanted, what came, and the nearest key.
+// The configuration of a run, resolved: defaults filled in, derived sizes computed, paths absolute.
 //
-// These structs hold a *resolved* configuration: defaults filled in, derived sizes computed, paths absolute.
-// The fields' JSON names, defaults, ranges and help live in one visitor each (config.cpp), which the parser,
-// the writer and the JSON Schema all read.
+// One JSON file describes a run. Reading is strict: an unknown key, a wrong type or an impossible value is a
+// ConfigError that names the path (model.attention.n_head), what was wanted, what was given and the nearest
+// key. What each key means, its range and its policies stand in fields.h; comments here add only what a
+// resolved value means to the code.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -31,21 +31,21 @@ enum class RankSum { fixed, library };
 
 // Simulated attention (arXiv 2507.07694): a stage between projection and attention core.
 struct SasConfig {
-  int64_t n_sim_head = 0;    // Hs, a multiple of n_head; = n_head when heads are not simulated
-  int64_t sim_head_dim = 0;  // Ds, query/key width after simulation; = head_dim when features are not
-  int64_t kernel_size = 5;   // convolution taps, odd
-  bool heads = true;         // conv stage H -> Hs           "simulate": ["heads", "features", "values"]
-  bool features = true;      // linear stage D -> Ds for q and k
-  bool values = true;        // v goes through the conv stage too; else simulated head h reads v head h mod H
+  int64_t n_sim_head = 0;    // Hs; n_head when heads are not simulated
+  int64_t sim_head_dim = 0;  // Ds; head_dim when features are not simulated
+  int64_t kernel_size = 5;
+  bool heads = true;     // convolution H -> Hs
+  bool features = true;  // linear D -> Ds for q and k
+  bool values = true;    // v passes the convolution too; else simulated head h reads v head h mod H
   SasInit init = SasInit::authors;
-  double init_noise = 1.0;  // scale of the random part under "identity"
+  double init_noise = 1.0;
   bool operator==(const SasConfig&) const = default;
 };
 
 // Mixture of heads (arXiv 2410.11842): a stage between attention core and output projection.
 struct MohConfig {
-  int64_t n_shared_head = 0;  // the first heads, which every token uses
-  int64_t top_k = 0;          // of the others, how many a token uses
+  int64_t n_shared_head = 0;
+  int64_t top_k = 0;
   double balance_weight = 0.01;
   MohGates gates = MohGates::authors;
   bool operator==(const MohConfig&) const = default;
@@ -58,13 +58,16 @@ struct WindowConfig {
   bool operator==(const WindowConfig&) const = default;
 };
 
-// Projections, one alternative per way to make q, k, v. Each bounds its sizes by d_model d, n_head H and
-// head_dim D, in double, which cannot overflow: weights() of a layer's attention linears, values() that a
-// token leaves behind in it.
+// Projections: one alternative per way to make q, k and v. With d_model d, n_head H and head_dim D, each
+// gives upper bounds for one layer: weights() of its attention linears, values() stored per token. They are
+// doubles, which cannot overflow. rotated_width(D): features of a query and key head that rope rotates, which
+// the key kRotated sets.
 
-// mha, mqa, gqa, sas and moh share this one.
+// The projection of mha, mqa, gqa, sas and moh.
 struct GqaConfig {
+  static constexpr const char* kRotated = "head_dim";
   int64_t n_kv_head = 0;  // G: n_head (mha, sas, moh), 1 (mqa), given (gqa); divides n_head
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 4 * d * H * D; }
   static double values(double H, double D) { return 8 * H * D; }
   bool operator==(const GqaConfig&) const = default;
@@ -74,10 +77,11 @@ struct GqaConfig {
 struct MlaConfig {
   static constexpr AttentionKind kKind = AttentionKind::mla;
   static constexpr const char* kHelp = "the sizes of latent attention";
-  int64_t q_rank = 0, kv_rank = 0;  // widths of the latents
-  int64_t nope_dim = 0;             // features of a query/key head that are never rotated
-  int64_t rope_dim = 0;             // those that are; of a key they are shared by all heads. Sum: head_dim
-  int64_t v_dim = 0;                // width of a value head
+  static constexpr const char* kRotated = "mla.rope_dim";
+  int64_t q_rank = 0, kv_rank = 0;
+  int64_t nope_dim = 0, rope_dim = 0;  // sum: head_dim
+  int64_t v_dim = 0;
+  int64_t rotated_width(int64_t) const { return rope_dim; }
   double weights(double d, double H, double D) const {
     return double(q_rank) * (d + H * D) + double(kv_rank) * (d + H * double(nope_dim + v_dim)) +
            d * (double(rope_dim) + H * double(v_dim));
@@ -88,44 +92,48 @@ struct MlaConfig {
   bool operator==(const MlaConfig&) const = default;
 };
 
-// Tensor-product attention (arXiv 2501.06425): q, k and v as means of products of two factors.
+// Tensor-product attention (arXiv 2501.06425): q, k and v are means of products of two factors.
 struct TpaConfig {
   static constexpr AttentionKind kKind = AttentionKind::tpa;
   static constexpr const char* kHelp = "the ranks of tensor-product attention";
+  static constexpr const char* kRotated = "head_dim";
   int64_t q_rank = 0, k_rank = 0, v_rank = 0;
+  static int64_t rotated_width(int64_t D) { return D; }
   double factors(double H, double D) const { return double(q_rank + k_rank + v_rank) * (H + D); }
   double weights(double d, double H, double D) const { return d * (factors(H, D) + H * D); }
   double values(double H, double D) const { return 2 * factors(H, D) + 8 * H * D; }
   bool operator==(const TpaConfig&) const = default;
 };
 
-// Multiple-head embeddings (arXiv 2310.07911): one projection each of q, k and v, told apart by an embedding
-// per head.
+// Multiple-head embeddings (arXiv 2310.07911): all heads share one q, k and v projection; an embedding per
+// head tells them apart.
 struct MheConfig {
   static constexpr AttentionKind kKind = AttentionKind::mhe;
-  static constexpr const char* kHelp = "how head embeddings make heads of one";
+  static constexpr const char* kHelp = "how head embeddings turn one head into many";
+  static constexpr const char* kRotated = "head_dim";
   MheForm form = MheForm::add;
+  static int64_t rotated_width(int64_t D) { return D; }
   static double weights(double d, double H, double D) { return 3 * D * (d + H) + d * H * D; }
   static double values(double H, double D) { return 6 * D + 8 * H * D; }
   bool operator==(const MheConfig&) const = default;
 };
 
-// After the first, each is the JSON block of the kind it names, and of no other kind: kKind.
+// Every alternative but the first is the JSON block of one kind, its kKind.
 using ProjectionConfig = std::variant<GqaConfig, MlaConfig, TpaConfig, MheConfig>;
 
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::mha;
   int64_t n_head = 0;    // H
-  int64_t head_dim = 0;  // D of q and k; n_head * head_dim need not equal d_model
+  int64_t head_dim = 0;  // D, of q and k
   PositionKind position = PositionKind::rope;
   double rope_base = 10000;
   ProjectionConfig projection;
-  std::optional<SasConfig> sas;  // present for kind sas, absent for mha, optional under every other kind
-  std::optional<MohConfig> moh;  // likewise for kind moh
+  std::optional<SasConfig> sas;
+  std::optional<MohConfig> moh;
   std::optional<WindowConfig> window;
 
   std::optional<int64_t> window_of(int64_t layer) const;  // none: the layer sees all positions before
-  int64_t rotated_width() const;  // features of a head that rope turns: of a simulated head under SAS
+  int64_t rotated_width() const;  // features per head that rope rotates; of a simulated head under SAS
   bool operator==(const AttentionConfig&) const = default;
 };
 
@@ -150,15 +158,14 @@ struct ModelConfig {
   MlpConfig mlp;
   NormConfig norm;
   bool tie_embeddings = true;
-  bool bias = false;  // q/k/v/o and mlp linears
+  bool bias = false;
   bool operator==(const ModelConfig&) const = default;
 };
 
 struct DataConfig {
-  std::vector<std::string> train;  // paths or glob patterns, absolute; one string in JSON is a list of one
-  std::vector<std::string> val;    // likewise; empty: no evaluation
+  std::vector<std::string> train, val;  // absolute paths or glob patterns
   bool shuffle = true;
-  std::string tokenizer;  // "bytes", a tokenizer file (absolute), or "" = what the shards' own .json says
+  std::string tokenizer;  // "bytes", an absolute path, or ""
   bool operator==(const DataConfig&) const = default;
 };
 
@@ -166,7 +173,7 @@ struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::cosine;
   int64_t warmup_steps = 0;
   double min_lr_ratio = 0.1;
-  double decay_fraction = 0.2;  // wsd: the last round(decay_fraction * steps) steps
+  double decay_fraction = 0.2;  // of the steps, rounded to whole steps
   bool operator==(const ScheduleConfig&) const = default;
 };
 
@@ -176,60 +183,52 @@ struct OptimConfig {
   double beta1 = 0.9, beta2 = 0.95;  // "betas": [beta1, beta2]
   double eps = 1e-8;
   double weight_decay = 0.1;
-  double grad_clip = 1.0;  // global norm; 0 = off
+  double grad_clip = 1.0;
   ScheduleConfig schedule;
   bool operator==(const OptimConfig&) const = default;
 };
 
 struct TrainConfig {
   int64_t steps = 1000;
-  int64_t seq_len = 0;       // T; default model.max_seq_len
-  int64_t micro_batch = 8;   // sequences per rank and micro-step
-  int64_t grad_accum = 1;    // micro-steps per rank and step; follows from global_batch when that is given
-  int64_t global_batch = 0;  // sequences per step; resolved to micro_batch * grad_accum * ranks
-  int64_t ranks = 1;         // processes that share a step's work; not in the file: the launcher decides
+  int64_t seq_len = 0;  // T
+  int64_t micro_batch = 8;
+  int64_t grad_accum = 1;
+  int64_t global_batch = 0;  // micro_batch * grad_accum * ranks
+  int64_t ranks = 1;         // not a key: the launcher decides
   uint64_t seed = 1;
-  int64_t max_bad_steps = 5;  // this many skipped steps in a row end the run (exit 3)
-  // Skip a step whose loss lies this many standard deviations above the window; 0 = off.
+  int64_t max_bad_steps = 5;  // then exit status 3
   double spike_threshold = 0;
-  int64_t spike_window = 128;  // accepted steps the deviation is taken over
+  int64_t spike_window = 128;
   bool operator==(const TrainConfig&) const = default;
 };
 
 struct EvalConfig {
-  int64_t every_steps = 250;  // 0 = only before the first and after the last step
-  // A fixed part, spread evenly (data/eval_sample.h); 0 = all. The default gives the difference of two
-  // variants to about 0.003 nats (docs/experiments.md).
+  int64_t every_steps = 250;
+  // Chosen as in data/eval_sample.h. The default resolves a difference of two variants to about 0.003 nats
+  // (docs/experiments.md).
   int64_t max_sequences = 512;
   bool operator==(const EvalConfig&) const = default;
 };
 
 struct CheckpointConfig {
-  int64_t every_steps = 1000;  // 0 = only the final one
+  int64_t every_steps = 1000;
   int64_t keep_last = 2;
-  int64_t keep_every = 0;  // checkpoints whose step is a multiple of this are kept for good; 0 = none
-  bool background = true;  // training goes on while one is written, from a copy of what is saved
+  int64_t keep_every = 0;
+  bool background = true;
   bool operator==(const CheckpointConfig&) const = default;
 };
 
 struct RuntimeConfig {
   DeviceKind device = DeviceKind::automatic;
   Precision precision = Precision::automatic;
-  int64_t threads = 0;     // CPU threads; 0 = OMP_NUM_THREADS or all cores. Results do not depend on it.
-  double peak_tflops = 0;  // of one rank's device, for MFU; 0 = by the GPU's name (train/gpu_peak.h)
-  // What forward does not keep and backward makes again: less memory, the same bits. sim: the simulated q, k
-  // and v; of no effect where nothing is simulated. block: all but the residual stream between blocks.
+  int64_t threads = 0;     // results do not depend on it
+  double peak_tflops = 0;  // known GPUs: train/gpu_peak.h
   Recompute recompute = Recompute::none;
-  // How the GPU's library computes matrix products: as it ranks its algorithms, so that every run has the
-  // same bits; or by whichever is fastest here, timed once per shape and kept with the run.
   MatmulChoice matmul = MatmulChoice::ranked;
-  double comm_timeout_s = 600;  // a rank that has not answered for so long is given up, and the run with it
-  // Of several ranks. 1: each keeps the optimizer's state of its own share of the weights alone, to the same
-  // bits. How gradients are summed over them: in one order whatever their number, or as the library does it.
+  double comm_timeout_s = 600;
   int64_t zero_stage = 0;
   RankSum gradient_sum = RankSum::fixed;
-  bool selfcheck =
-      true;  // before a run on a GPU its kernels are held to what they must compute; on a CPU not
+  bool selfcheck = true;
   bool operator==(const RuntimeConfig&) const = default;
 };
 
@@ -244,26 +243,26 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
-// Reads, overrides ("a.b=c", c as JSON or else as a plain string), checks and resolves one file.
-// Relative data paths are taken from the folder of `path`. Throws ConfigError, also for a file
-// that cannot be read. `ranks`: how many processes share each step.
+// Reads one file, applies the overrides ("a.b=c"; c is JSON, or else a plain string), checks and resolves.
+// Relative data paths start at the folder of `path`. `ranks`: the number of processes that share a step.
+// Throws ConfigError, also when the file cannot be read.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {},
                    int64_t ranks = 1);
 
-// The same of an object in hand. Relative data paths are taken from the folder of `path`; messages do not
-// name it.
+// Checks and resolves an object that is already read. `path` gives the folder for relative data paths; error
+// messages do not contain it.
 Config config_of(const nlohmann::json& root, const std::string& path, int64_t ranks = 1);
 
-// Only the "model" block, which is all that eval, generate and --init-from need of a checkpoint's
-// config.json. Other top-level blocks may be present or absent and are not looked into.
+// Reads only the "model" block, all that eval, generate and --init-from need of a checkpoint's config.json.
+// Other top-level blocks are ignored.
 ModelConfig load_model_config(const std::string& path);
 
-std::string to_json(
-    const Config& config);  // resolved, indented, ends in a newline; load_config reads it back
-std::string to_json(const ModelConfig& config);  // what stands under "model", alone
+// Resolved, indented JSON with a final newline; load_config reads it back.
+std::string to_json(const Config& config);
+std::string to_json(const ModelConfig& config);  // the value of "model" alone
 std::string config_schema();                     // JSON Schema (draft 2020-12) of the whole file
 
-// Enum <-> JSON word, for messages and tables.
+// The JSON word of an enumerator, for messages and tables.
 const char* name_of(AttentionKind kind);
 const char* name_of(PositionKind kind);
 const char* name_of(NormKind kind);

@@ -52,7 +52,7 @@ std::string hugging_face_model(const nlohmann::json& config) {
       classes != config.end() && classes->is_array() && !classes->empty() && (*classes)[0].is_string();
   const auto is_text = [&](const char* key) { return config.contains(key) && config[key].is_string(); };
   if (!named && !is_text("model_type") && !is_text("transformers_version")) return "";
-  std::string name = "of no name";
+  std::string name = "without a name";
   if (is_text("model_type")) name = config["model_type"].get<std::string>();
   if (named) name = (*classes)[0].get<std::string>();
   for (char& c : name)  // a terminal should not obey it
@@ -81,7 +81,7 @@ void refuse_foreign_model(const std::string& path) {
 }
 
 std::string how_to_import() {
-  return "`saslm import --from FOLDER --out OUT` makes one of saslm's of a model of Llama's or GPT-2's class";
+  return "`saslm import --from FOLDER --out OUT` converts a Llama or GPT-2 model";
 }
 
 }  // namespace saslm

@@ -1,11 +1,11 @@
-// What people write into JSON that is none: comments, commas before a closing bracket.
+// Detects common JSON extensions: comments, trailing commas.
 #pragma once
 #include <string>
 
 namespace saslm {
 
-// For a text that did not parse: what of the above it has, with line numbers, and what to do; "" when it has
-// none of them. Says so only where they are all that is wrong.
+// For a text that did not parse: the extensions it uses, with line numbers and advice; "" if there are none,
+// or if other things are wrong, too.
 std::string dialect_of(const std::string& text);
 
 }  // namespace saslm

@@ -33,9 +33,8 @@ void refuse_folder(const std::string& path) {
   std::error_code unknown;
   if (!std::filesystem::is_directory(path, unknown)) return;
   const std::string what = foreign_model_at(path);
-  throw ConfigError(what.empty()
-                        ? "this is a folder; wanted a config file of JSON"
-                        : "this is " + what + "; wanted a config file of saslm's. " + how_to_import());
+  throw ConfigError(what.empty() ? "this is a folder; wanted a config file of JSON"
+                                 : "this is " + what + "; wanted a saslm config file. " + how_to_import());
 }
 
 std::string read_text(const std::string& path) {
@@ -47,14 +46,14 @@ std::string read_text(const std::string& path) {
   std::vector<char> chunk(size_t{1} << 16);
   while (const size_t count = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
     text.append(chunk.data(), count);
-    if (text.size() > kMaxBytes) throw ConfigError("larger than 16 MiB; this is no config file");
+    if (text.size() > kMaxBytes) throw ConfigError("larger than 16 MiB; this is not a config file");
   }
   if (std::ferror(file.get()))
     throw ConfigError("cannot read this config file: " + std::string(std::strerror(errno)));
   return text;
 }
 
-// Sees every key and bracket as the library parses, and refuses what the library lets pass.
+// Checks every key and bracket during parsing, and refuses what the library accepts.
 class Guard {
  public:
   void see(int depth, json::parse_event_t event, const json& parsed) {
@@ -62,7 +61,7 @@ class Guard {
       case json::parse_event_t::object_start:
       case json::parse_event_t::array_start:
         if (depth >= kMaxDepth)
-          throw ConfigError("nested deeper than " + std::to_string(kMaxDepth) + " levels at " +
+          throw ConfigError("nested more than " + std::to_string(kMaxDepth) + " levels at " +
                             shorten(path()));
         levels_.emplace_back();
         break;
@@ -102,7 +101,7 @@ std::string reason(const json::exception& error) {
 }
 
 json parse_guarded(const std::string& text) {
-  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  const size_t zero = text.find('\0');  // the library would stop there
   if (zero != std::string::npos)
     throw ConfigError("a zero byte at offset " + std::to_string(zero) + "; this is not text");
   Guard guard;
@@ -134,7 +133,7 @@ std::string shorten(const std::string& text) {
 }
 
 bool is_utf8(const std::string& text) {
-  using Handler = json::error_handler_t;  // the two differ only over what is not UTF-8
+  using Handler = json::error_handler_t;  // the two differ only for invalid UTF-8
   return json(text).dump(-1, ' ', false, Handler::replace) ==
          json(text).dump(-1, ' ', false, Handler::ignore);
 }
@@ -202,8 +201,7 @@ void set_node(json& root, const std::string& path, json value) {
     if (end == begin) throw ConfigError("wanted a key such as optim.lr, got \"" + shorten(path) + "\"");
     if (depth >= kMaxDepth) throw ConfigError("more than " + std::to_string(kMaxDepth) + " levels");
     if (!node->is_object())
-      throw ConfigError(shorten(path.substr(0, begin - 1)) + " is no object to set a key in, but " +
-                        describe(*node));
+      throw ConfigError(shorten(path.substr(0, begin - 1)) + " cannot hold a key: it is " + describe(*node));
     node = &node->emplace(path.substr(begin, end - begin), json::object()).first.value();  // found or made
     begin = end + 1;
   }
@@ -219,7 +217,7 @@ void apply_override(json& root, const std::string& argument) {
     json value = text;
     try {
       value = parse_guarded(text);
-    } catch (const json::parse_error&) {  // then it stays a plain string
+    } catch (const json::parse_error&) {  // it stays a plain string
     }
     set_node(root, argument.substr(0, equals), std::move(value));
   } catch (const ConfigError& error) {

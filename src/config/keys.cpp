@@ -18,7 +18,7 @@ std::string joined(const Names& names) {
   return list;
 }
 
-// 1000.0 as 1000: what a person would write.
+// 1000.0 as 1000, as a person writes it.
 std::string number(const ordered_json& value) {
   const std::string text = value.dump();
   return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
@@ -44,7 +44,7 @@ std::string type_of(const ordered_json& schema) {
   return "list of " + schema["minItems"].dump() + ": each a " + type_of(items);
 }
 
-// "kind sas", "kind tpa or mhe", "every kind but mla": whichever is shorter.
+// "kind sas", "kind tpa or mhe", or "every kind but mla", whichever is shorter.
 std::string kinds(const Names& some, const Names& all) {
   if (2 * some.size() <= all.size()) {
     std::string list = "kind ";
@@ -58,7 +58,7 @@ std::string kinds(const Names& some, const Names& all) {
   return others.empty() ? "every kind" : "every kind but " + joined(others);
 }
 
-// What a block's "kind" says of one of its other keys.
+// The conditions that a block's "kind" sets for another key.
 std::string conditions_of(const std::string& key, const ordered_json& block) {
   const ordered_json& always = block.value("required", ordered_json::array());
   if (std::find(always.begin(), always.end(), key) != always.end()) return "required";

@@ -1,4 +1,4 @@
-// The keys of a config as a person asks for them: what each is, in words. All of it is read from the schema.
+// Descriptions of config keys for users, read from the schema.
 #pragma once
 #include <optional>
 #include <string>
@@ -10,9 +10,9 @@ struct ConfigKey {
   std::string path;                // "optim.lr"
   std::string help;                // what it is
   std::string type;                // "number from 0 to 1000", "one of auto, cpu, cuda", "block of keys"
-  std::string default_value;       // as JSON; "" when there is none
+  std::string default_value;       // as JSON; "" if there is none
   std::string conditions;          // "required", "required under kind sas; refused under kind mha"; often ""
-  std::vector<std::string> words;  // the values that there are, when they are few
+  std::vector<std::string> words;  // the allowed values, if they are few
   std::vector<std::string> children;  // paths of the keys within a block
 };
 

@@ -1,4 +1,4 @@
-// The "model" block of a config, of an object in hand.
+// Reads the "model" block of a config.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -6,7 +6,7 @@
 
 namespace saslm {
 
-// Checked and resolved. Throws ConfigError, beginning with the key's path: model.attention.n_head.
+// Checks and resolves it. Throws ConfigError that starts with the key's path: model.attention.n_head.
 ModelConfig read_model_block(const nlohmann::json& block);
 
 }  // namespace saslm

@@ -24,13 +24,13 @@ std::string text(int64_t value) {
   throw ConfigError(message);
 }
 
-// Without its stage a simulated size is the plain one, and may be left out.
+// Without its stage a simulated size equals the plain one and may be omitted.
 void resolve_unsimulated(const char* key, const char* part, int64_t& size, const char* plain_key,
                          int64_t plain) {
   if (size != 0 && size != plain)
     fail("model.attention.sas." + std::string(key) + ": wanted " + plain_key + " (" + text(plain) +
-         ") or nothing, since \"" + part + "\" is not simulated, got " + text(size) +
-         "; remove it or add \"" + part + "\" to simulate");
+         ") or no key, since \"" + part + "\" is not simulated, got " + text(size) + "; remove it or add \"" +
+         part + "\" to simulate");
   size = plain;
 }
 
@@ -80,7 +80,7 @@ void resolve_projection(MlaConfig& mla, AttentionConfig& attention) {
   const int64_t width = mla.nope_dim + mla.rope_dim;
   if (attention.head_dim != 0 && attention.head_dim != width)
     fail("model.attention.head_dim: wanted mla.nope_dim + mla.rope_dim (" + text(width) +
-         ") or nothing, got " + text(attention.head_dim) + "; remove it");
+         ") or no key, got " + text(attention.head_dim) + "; remove it");
   attention.head_dim = width;
 }
 
@@ -94,13 +94,12 @@ void resolve(AttentionConfig& attention) {
   if (attention.moh) resolve(*attention.moh, attention);
   if (attention.window) resolve(*attention.window);
 
-  const char* key = "head_dim";
-  if (attention.sas && attention.sas->features) key = "sas.sim_head_dim";
-  if (!attention.sas && std::holds_alternative<MlaConfig>(attention.projection)) key = "mla.rope_dim";
+  const char* key = std::visit([](const auto& p) { return p.kRotated; }, attention.projection);
+  if (attention.sas) key = attention.sas->features ? "sas.sim_head_dim" : "head_dim";
   const int64_t width = attention.rotated_width();
   if (attention.position == PositionKind::rope && width % 2 != 0)
     fail(std::string("model.attention.") + key +
-         ": wanted an even number, since position \"rope\" turns pairs of features, got " + text(width));
+         ": wanted an even number, since position \"rope\" rotates pairs of features, got " + text(width));
 }
 
 // At least the parameter count; in double, which cannot overflow.
@@ -117,7 +116,7 @@ double parameter_bound(const ModelConfig& m) {
   return 2 * d * double(m.vocab_size) + d * double(m.max_seq_len) + layer * double(m.n_layer);
 }
 
-// The order of the values one token leaves behind in forward and backward.
+// Approximate number of values stored per token in forward and backward.
 double activations_per_token(const ModelConfig& m) {
   const AttentionConfig& a = m.attention;
   double values =
@@ -134,10 +133,8 @@ void resolve(TrainConfig& train, const ModelConfig& model) {
          text(train.seq_len));
 
   if (train.ranks < 1 || (train.ranks & (train.ranks - 1)) != 0)
-    fail(
-        "wanted 1, 2, 4, 8, ... ranks, so that gradients can be summed in one order whatever their number; "
-        "got " +
-        text(train.ranks));
+    fail("wanted 1, 2, 4, 8, ... ranks (a fixed summation order needs a power of two), got " +
+         text(train.ranks));
   const bool given = train.grad_accum != 0;
   const int64_t together = train.micro_batch * train.ranks;
   const std::string by_ranks = train.ranks > 1 ? " * " + text(train.ranks) + " ranks" : "";
@@ -161,14 +158,14 @@ void resolve(TrainConfig& train, const ModelConfig& model) {
 
 enum class Holds { path, pattern };
 
-// The kernel, and whoever compares two runs, should meet one spelling of one file: the config's folder
-// without links, then the pattern with its leading ".." taken off against it. Later ".." may follow links;
-// they stay. What a pattern has before it, the folder, matches itself alone, be it called "run*".
+// One file should have one spelling, for the system and for comparisons of runs: the config's folder with
+// links resolved, then the pattern with leading ".." applied to it. Later ".." stay, since they may follow
+// links. The folder is escaped, so that a name such as "run*" matches only itself.
 std::string absolute_path(const std::filesystem::path& folder, const std::string& path,
                           const std::string& key, Holds names) {
   if (path.empty()) fail(key + ": wanted a path or a glob pattern, got an empty string");
   if (path.find('\0') != std::string::npos)
-    fail(key + ": wanted a path or a glob pattern, got one with a zero byte");
+    fail(key + ": wanted a path or a glob pattern, got a zero byte in it");
   std::filesystem::path base = folder, rest;
   for (const std::filesystem::path& part : std::filesystem::path(path)) {
     if (rest.empty() && part == "..") base = base.parent_path();
@@ -176,16 +173,16 @@ std::string absolute_path(const std::filesystem::path& folder, const std::string
     rest /= part;
   }
   const std::filesystem::path before = names == Holds::pattern ? pattern_of(base.string()) : base.string();
-  const std::string absolute = (before / rest).string();  // rest alone, when it is absolute
+  const std::string absolute = (before / rest).string();  // only `rest` if it is absolute
   if (!is_utf8(absolute))
-    fail(key + ": " + absolute + " is not UTF-8, so that a run could not record it; rename the folder");
+    fail(key + ": " + absolute + " is not UTF-8, so a run cannot record it; rename the folder");
   return absolute;
 }
 
 void resolve(DataConfig& data, const std::string& config_path) {
   std::error_code error;
   const auto folder = std::filesystem::canonical(std::filesystem::absolute(config_path).parent_path(), error);
-  if (error) fail("cannot find the folder that holds this config file: " + error.message());
+  if (error) fail("cannot find this config file's folder: " + error.message());
   for (std::string& path : data.train) path = absolute_path(folder, path, "data.train", Holds::pattern);
   for (std::string& path : data.val) path = absolute_path(folder, path, "data.val", Holds::pattern);
   if (!data.tokenizer.empty() && data.tokenizer != "bytes")
@@ -196,8 +193,7 @@ void resolve(DataConfig& data, const std::string& config_path) {
 
 int64_t AttentionConfig::rotated_width() const {
   if (sas) return sas->sim_head_dim;
-  const MlaConfig* const mla = std::get_if<MlaConfig>(&projection);
-  return mla != nullptr ? mla->rope_dim : head_dim;
+  return std::visit([&](const auto& p) { return p.rotated_width(head_dim); }, projection);
 }
 
 std::optional<int64_t> AttentionConfig::window_of(int64_t layer) const {
@@ -209,7 +205,7 @@ void resolve(ModelConfig& model) {
   resolve(model.attention);
   if (parameter_bound(model) > kMaxParameters)
     fail(
-        "model: these sizes make more than 2^40 parameters; lower vocab_size, d_model, n_layer, mlp.hidden "
+        "model: these sizes give more than 2^40 parameters; lower vocab_size, d_model, n_layer, mlp.hidden "
         "or the heads");
 }
 
@@ -223,8 +219,8 @@ void resolve(Config& config, const std::string& config_path) {
          text(warmup));
   if (config.runtime.precision == Precision::bf16 && config.runtime.device == DeviceKind::cpu)
     fail(
-        "runtime.precision: the CPU computes in fp32, got \"bf16\" with device \"cpu\"; say \"fp32\" or "
-        "\"auto\"");
+        "runtime.precision: the CPU computes in fp32, got \"bf16\" with device \"cpu\"; set it to \"fp32\" "
+        "or \"auto\"");
 }
 
 }  // namespace saslm

@@ -1,4 +1,4 @@
-// What no single key can tell: sizes that follow from others, and values that do not go together.
+// Checks and defaults that involve several keys.
 #pragma once
 #include <string>
 
@@ -6,7 +6,8 @@
 
 namespace saslm {
 
-// Fill in what was not given (0) and throw ConfigError, beginning with the key's path, for what cannot be.
+// Fills in values that were not given (0). Throws ConfigError, starting with the key's path, for impossible
+// combinations.
 void resolve(ModelConfig& model);
 void resolve(Config& config, const std::string& config_path);
 

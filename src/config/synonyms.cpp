@@ -8,22 +8,20 @@ namespace {
 
 constexpr const char* kTokensToSteps = "counted in steps: tokens / (sequences of a step * seq_len)";
 constexpr const char* kEpochsToSteps = "counted in steps, not in epochs";
-constexpr const char* kBatch =
-    "or train.global_batch, which counts the sequences of all micro-steps and ranks";
-constexpr const char* kRatioToSteps = "a number of steps, not a share of them";
-constexpr const char* kRatio = "the last learning rate / lr";
+constexpr const char* kBatch = "or train.global_batch, the sequences of all micro-batches and ranks";
+constexpr const char* kRatioToSteps = "a number of steps, not a fraction";
+constexpr const char* kRatio = "the final learning rate divided by lr";
 constexpr const char* kTwoNumbers = "a list of two numbers";
-constexpr const char* kNoDropout = "nothing is dropped out here; remove it";
-constexpr const char* kLinears = "one word for the q, k, v, o and mlp linears";
-constexpr const char* kDecayToTheEnd =
-    "the learning rate falls until the last step; remove it, or see train.steps";
-constexpr const char* kRunDir = "an option of the command line: --run-dir";
-constexpr const char* kInitFrom = "an option of the command line: --init-from";
-constexpr const char* kResume = "the same command with the same --run-dir goes on by itself; remove it";
+constexpr const char* kNoDropout = "there is no dropout; remove it";
+constexpr const char* kLinears = "one key for the q, k, v, o and mlp layers";
+constexpr const char* kDecayToTheEnd = "the learning rate decays until train.steps; remove it";
+constexpr const char* kRunDir = "use the option --run-dir";
+constexpr const char* kInitFrom = "use the option --init-from";
+constexpr const char* kResume = "the same command with the same --run-dir resumes by itself; remove it";
 constexpr const char* kNoLogger = "every run writes metrics.jsonl, which any plotter reads; remove it";
-constexpr const char* kNoCompile = "nothing is compiled while it runs; remove it";
-constexpr const char* kRanks = "an option of the command line: --ranks, or what the launcher says; remove it";
-constexpr const char* kNoInitStd = "each kind of tensor has its own initial scale; remove it";
+constexpr const char* kNoCompile = "saslm compiles nothing at run time; remove it";
+constexpr const char* kRanks = "use the option --ranks, or a launcher; remove it";
+constexpr const char* kNoInitStd = "each kind of tensor has a fixed initial scale; remove it";
 
 constexpr Synonym kSynonyms[] = {
     // model

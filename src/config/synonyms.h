@@ -1,4 +1,4 @@
-// The words that people bring from other trainers, and what they are called here.
+// Key names of other trainers and their names in saslm.
 #pragma once
 #include <optional>
 #include <span>
@@ -8,14 +8,13 @@ namespace saslm {
 
 struct Synonym {
   const char* theirs;       // in snake case
-  const char* ours;         // the key's whole path; "" when there is nothing of the kind here
+  const char* ours;         // the full path; "" if saslm has nothing like it
   const char* remark = "";  // how the two differ, or what to do instead
 };
 
 std::span<const Synonym> synonyms();
 
-// What `key`, found in the object at `block` ("" for the whole config), is here; a key of that very block
-// before others.
+// The meaning of `key` in the object at `block` ("": the whole config); prefers keys of that block.
 std::optional<Synonym> synonym_of(const std::string& key, const std::string& block);
 
 }  // namespace saslm

@@ -31,7 +31,7 @@ class Writer {
   static ordered_json encode(const T& value) {
     if constexpr (std::is_enum_v<T>)
       return word_of(value);
-    else if constexpr (Block<T>)
+    else if constexpr (JsonObject<T>)
       return visited<Writer>(value);
     else
       return value;
@@ -56,7 +56,7 @@ class Writer {
   ordered_json object_ = ordered_json::object();
 };
 
-// Which keys are wanted and which have no place, beside those that always are.
+// Keys that are required or refused only under some conditions.
 class Conditions {
  public:
   template <class T>
@@ -70,7 +70,7 @@ class Conditions {
   ordered_json result_;
 };
 
-// What follows from each kind of a block that has some; a kind that is left out is the default.
+// The conditions of each kind of a block; if kind is absent, the default applies.
 template <class T>
 ordered_json by_kind() {
   using Kind = decltype(T::kind);
@@ -107,10 +107,10 @@ class Schema {
   }
 
  private:
-  // An object has those of its keys; a number below its range means "not given".
+  // An object's defaults are those of its keys; a number below its range means "not given".
   template <class T>
   static bool has_default(const T& value, const Rule& rule) {
-    if constexpr (Block<T>)
+    if constexpr (JsonObject<T>)
       return false;
     else if constexpr (std::is_arithmetic_v<T>)
       return double(value) >= rule.min;
@@ -167,7 +167,7 @@ class Schema {
   static ordered_json shape(const ProjectionBlock<P>&, const Rule&) {
     return visited<Schema>(P{});
   }
-  template <Block T>
+  template <JsonObject T>
   static ordered_json shape(const T&, const Rule&) {
     ordered_json schema = visited<Schema>(T{});
     if constexpr (requires { T::kind; })
@@ -192,7 +192,7 @@ std::string config_schema() {
   ordered_json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "saslm run"}};
   schema.update(visited<Schema>(Config{}));
   schema["properties"]["$schema"] = {{"type", "string"},
-                                     {"description", "Where this schema lies, for editors"}};
+                                     {"description", "Location of this schema, for editors"}};
   return schema.dump(2) + "\n";
 }
 

@@ -1,5 +1,5 @@
-// bf16: the upper half of a float, as storage; arithmetic is done in float. The one type host and device code
-// share, laid out like CUDA's __nv_bfloat16 but in need of no toolkit. Rounds to nearest, ties to even; NaN
+// bf16: a storage type, the upper half of a float; arithmetic is done in float. Host and device code share
+// it. It has the layout of CUDA's __nv_bfloat16 but needs no toolkit. Rounds to nearest, ties to even; NaN
 // becomes 0x7fff.
 #pragma once
 #include <bit>

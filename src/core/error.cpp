@@ -9,12 +9,11 @@ namespace saslm {
 
 namespace {
 
-// Whose limit it is where a file may not grow further.
+// Explains which limit a file has reached.
 std::string remedy_of(int code) {
   rlimit limit{};
   if (code != EFBIG || ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return "";
-  return ": a file may have " + std::to_string(limit.rlim_cur) +
-         " bytes here; raise the limit with `ulimit -f`";
+  return ": the file size limit is " + std::to_string(limit.rlim_cur) + " bytes; raise it with `ulimit -f`";
 }
 
 }  // namespace

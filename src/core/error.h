@@ -1,4 +1,4 @@
-// Errors: who is at fault decides the type, the type decides the exit code.
+// Error types. The type says who is at fault and sets the exit code.
 //
 //   UserError      2   config, data, checkpoint or arguments cannot be used as given
 //   DivergedError  3   training kept producing non-finite or runaway steps
@@ -6,8 +6,8 @@
 //   ShapeError     1   our own mistake: views that do not fit together
 //   PeerError          another rank has an error, says so, and ends all
 //
-// A message says what was wrong, where, what was wanted, what came, and what to do.
-// Only app/main.cpp catches; nothing below it prints or exits.
+// A message says what was wrong and where, what was wanted, what was found, and what to do. Only app/main.cpp
+// catches; nothing below it prints or exits.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -58,7 +58,7 @@ struct PeerError : Error {
   PeerError() : Error("another rank says why") {}
 };
 
-// A promise the code makes to itself; kept in release builds.
+// Checks an internal invariant, also in release builds.
 inline void check(bool holds, const char* claim) {
   if (!holds) throw ShapeError(std::string("internal error, this must hold: ") + claim);
 }

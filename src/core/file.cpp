@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kTempMark = ".tmp_";  // and the process that writes
+constexpr std::string_view kTempMark = ".tmp_";  // followed by the writing process
 
 template <class Call>
 auto retry_interrupted(Call call) {
@@ -41,7 +41,7 @@ std::string parent_of(const std::string& path) {
 
 File::File(std::string path, int flags, unsigned mode) : path_(std::move(path)) {
   const bool folder = (flags & O_DIRECTORY) != 0, written = (flags & O_ACCMODE) != O_RDONLY;
-  if (!folder) flags |= O_NONBLOCK | O_NOCTTY;  // nothing to a regular file; others must not be waited for
+  if (!folder) flags |= O_NONBLOCK | O_NOCTTY;  // no effect on regular files; prevents waiting for others
   if (written) flags |= O_NOFOLLOW;
   open(flags, mode);
   if (!folder) require_regular();
@@ -61,8 +61,8 @@ void File::open(int flags, unsigned mode) {
   std::error_code unknown;
   if (code == ELOOP && (flags & O_NOFOLLOW) && fs::is_symlink(path_, unknown))
     throw WrongKindError(
-        path_ + ": not a regular file but a symbolic link, through which nothing is written; remove it");
-  if (code == ENXIO && (flags & O_NONBLOCK))  // to be written, and nobody reads it
+        path_ + ": not a regular file but a symbolic link, which saslm does not write through; remove it");
+  if (code == ENXIO && (flags & O_NONBLOCK))  // a FIFO without a reader
     throw WrongKindError(path_ + ": not a regular file but a pipe or a socket");
   errno = code;
   throw IoError::from_errno("open", path_);
@@ -85,7 +85,7 @@ File& File::operator=(File&& other) noexcept {
 }
 
 File::~File() {
-  if (fd_ >= 0) ::close(fd_);  // what must not be lost was synced, so its result says nothing new
+  if (fd_ >= 0) ::close(fd_);  // important data was already synced, so errors here do not matter
 }
 
 int64_t File::size() const {
@@ -98,6 +98,12 @@ std::pair<uint64_t, uint64_t> File::identity() const {
   struct stat info;
   if (::fstat(fd_, &info) != 0) throw IoError::from_errno("stat", path_);
   return {info.st_dev, info.st_ino};
+}
+
+int64_t File::changed_ns() const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) throw IoError::from_errno("stat", path_);
+  return int64_t(info.st_ctim.tv_sec) * 1'000'000'000 + info.st_ctim.tv_nsec;
 }
 
 void File::write_all(std::span<const std::byte> bytes) {
@@ -138,7 +144,7 @@ void File::pread_all(std::span<std::byte> out, int64_t offset) const {
     if (n < 0) throw IoError::from_errno("read", path_);
     if (n == 0) {
       throw IoError("read " + path_ + ": the file ends at byte " + std::to_string(offset) + ", " +
-                    std::to_string(out.size()) + " bytes short of what was wanted");
+                    std::to_string(out.size()) + " bytes too early");
     }
     out = out.subspan(size_t(n));
     offset += n;
@@ -168,7 +174,7 @@ std::string read_file(const std::string& path, int64_t max_bytes) {
   const int64_t size = file.size();
   if (size > max_bytes)
     throw SizeError(path + ": wanted at most " + std::to_string(max_bytes) + " bytes, got " +
-                    std::to_string(size) + "; it cannot be what its name says");
+                    std::to_string(size) + "; it is not what its name says");
   std::string text(size_t(size), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
   return text;
@@ -177,7 +183,7 @@ std::string read_file(const std::string& path, int64_t max_bytes) {
 void atomic_write_file(const std::string& path, std::string_view bytes) {
   const std::string temp = path + std::string(kTempMark) + std::to_string(::getpid());
   try {
-    ::unlink(temp.c_str());  // of a killed process of the same number, or put there by someone else
+    ::unlink(temp.c_str());  // left by a killed process with the same id, or created by someone else
     File file(temp, O_WRONLY | O_CREAT | O_EXCL);
     file.write_all(bytes_of(bytes));
     file.sync();
@@ -201,7 +207,7 @@ void remove_abandoned_writes(const std::string& dir) {
 void fsync_dir(const std::string& path) {
   const File dir(path, O_RDONLY | O_DIRECTORY);
   const int result = retry_interrupted([&] { return ::fsync(dir.fd()); });
-  // EINVAL: this file system has no folders to sync (some network ones); there is nothing better to do.
+  // EINVAL: the file system cannot sync folders (some network ones); nothing more can be done.
   if (result != 0 && errno != EINVAL) throw IoError::from_errno("fsync", path);
 }
 
@@ -248,7 +254,7 @@ TempDir::TempDir(std::string path) : path_(std::move(path)) {
 }
 
 TempDir::~TempDir() {
-  std::error_code ignored;  // an error is on its way already
+  std::error_code ignored;  // another error is already being thrown
   if (!kept_) fs::remove_all(path_, ignored);
 }
 

@@ -1,13 +1,12 @@
-// Files as POSIX has them: EINTR and short counts are dealt with, every failure is an IoError naming call and
-// path.
+// POSIX files. EINTR and short counts are handled; every failure is an IoError with the call and the path.
 //
-// What a power cut leaves behind is only what was fsynced: the bytes by File::sync, the name by fsync_dir
-// of the folder that holds it. A failed fsync cannot be repeated (the kernel may have dropped the dirty pages
-// and report success next time): write the bytes again, to a new file.
+// Only fsynced data survives a power cut: the bytes after File::sync, the name after fsync_dir of its folder.
+// A failed fsync cannot be repeated (the kernel may have dropped the dirty pages and report success next
+// time): write the bytes again, to a new file.
 //
-// A name may stand for something else than was put there. Only regular files are opened, so that a FIFO hangs
-// nobody; what is opened for writing is never reached through a symbolic link of that name (folders on the
-// way may be links). Anything else is a WrongKindError, which is for the user to mend.
+// A path may point to something unexpected. Only regular files are opened, since opening a FIFO could hang. A
+// file opened for writing is never reached through a symbolic link (its folders may be links). Anything else
+// is a WrongKindError, which the user must fix.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -32,9 +31,10 @@ struct SizeError : UserError {  // a file far larger than what it should be
 class File {
  public:
   File() = default;
-  // open(2) with these flags and O_CLOEXEC; `mode` counts when the file is created.
+  // open(2) with these flags and O_CLOEXEC; `mode` applies if the file is created.
   File(std::string path, int flags, unsigned mode = 0666);
-  // What can be read from start to end, whatever it is: a pipe waits for its writer. For what the user names.
+  // Opens anything that can be read from start to end, for paths given by the user; a pipe waits for its
+  // writer.
   static File stream(std::string path);
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
@@ -44,18 +44,19 @@ class File {
   int fd() const { return fd_; }
   int64_t size() const;                            // bytes
   std::pair<uint64_t, uint64_t> identity() const;  // (device, inode): equal for two paths to one file
+  int64_t changed_ns() const;  // when it was last written to, by the system's clock (ctime)
 
-  // All of `bytes`, at the file's position (O_APPEND: at its end).
+  // Writes all of `bytes` at the file position (O_APPEND: at the end).
   void write_all(std::span<const std::byte> bytes);
   void pwrite_all(std::span<const std::byte> bytes, int64_t offset);
-  // From the file's position, for streams: fills `out` unless the end comes first; returns how much there
-  // was.
+  // Reads from the file position, for streams. Fills `out` unless the file ends first; returns the number of
+  // bytes read.
   int64_t read_some(std::span<std::byte> out) const;
-  void seek(int64_t offset);  // where read_some and write_all go on
-  // Fills all of `out` from byte `offset` on; a file that ends earlier is an IoError.
+  void seek(int64_t offset);  // where read_some and write_all continue
+  // Fills all of `out` from byte `offset`; IoError if the file ends earlier.
   void pread_all(std::span<std::byte> out, int64_t offset) const;
-  // Reserves bytes [0, bytes) on the disk, so that a full disk shows before the first write. File systems
-  // which cannot reserve are let pass: emulating it would write the file twice.
+  // Reserves bytes [0, bytes) on disk, so a full disk fails before the first write. Does nothing on file
+  // systems that cannot reserve: emulation would write the file twice.
   void preallocate(int64_t bytes);
   void truncate(int64_t bytes);
   void sync();  // fsync(2)
@@ -76,13 +77,13 @@ constexpr int64_t kMaxTextBytes = int64_t(256)
                                   << 20;  // far above any text that is read whole, but for metrics
 constexpr int64_t kAnySize = std::numeric_limits<int64_t>::max();
 
-// The whole file; SizeError when it has more bytes than what it should be could have.
+// Reads the whole file; SizeError if it has more than max_bytes.
 std::string read_file(const std::string& path, int64_t max_bytes = kMaxTextBytes);
 
-// Replaces `path` by `bytes`: whatever happens, a reader finds the old content or the new, whole.
+// Replaces the file's content atomically: a reader always finds the complete old or new content.
 void atomic_write_file(const std::string& path, std::string_view bytes);
 
-// Deletes what killed calls of it left in a folder. The caller knows that nobody alive is writing there.
+// Deletes leftovers of killed atomic_write_file calls from a folder. No other process may be writing there.
 void remove_abandoned_writes(const std::string& dir);
 
 void fsync_dir(const std::string& path);
@@ -92,7 +93,7 @@ void rename_path(const std::string& from, const std::string& to);
 void remove_tree(const std::string& path);                   // nothing there is fine
 std::vector<std::string> list_dir(const std::string& path);  // names, sorted; an absent folder is empty
 
-// A new, empty folder (what has that name already is removed), which goes away again unless it is kept.
+// A new, empty folder, which replaces anything of that name and is removed again unless kept.
 class TempDir {
  public:
   explicit TempDir(std::string path);

@@ -1,20 +1,18 @@
-// Patterns of file names, those of glob(7): *, ?, [...], and \ before a character that stands for itself.
+// File name patterns as in glob(7): *, ?, [...], and \ before a literal character.
 #pragma once
 #include <string>
 #include <vector>
 
 namespace saslm {
 
-// The pattern of this very path: a folder in which a user's pattern begins is not part of the pattern,
-// whatever its name.
+// Escapes a path, so that the pattern matches exactly this path.
 std::string pattern_of(const std::string& path);
 
-// Whether it can match anything but itself.
+// Whether `text` can match anything but itself.
 bool is_pattern(const std::string& text);
 
-// What is there under this pattern, sorted bytewise; nothing is no error. When there is something called as
-// the pattern is spelled (or as it reads without its backslashes), that alone: brackets in a name are then
-// no pattern.
+// Existing paths that match, sorted bytewise; possibly none. If a path exists whose name is the pattern
+// itself (or the pattern without its backslashes), only that one is returned, so names may contain brackets.
 std::vector<std::string> paths_matching(const std::string& pattern);
 
 }  // namespace saslm

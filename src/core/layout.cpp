@@ -3,7 +3,7 @@
 namespace saslm {
 
 const char* name_of(Region region) {
-  constexpr const char* kNames[kRegions] = {"parameters", "masters",  "gradients",   "moment1", "moment2",
+  constexpr const char* kNames[kRegions] = {"parameters", "masters",  "gradients",   "optimizer",
                                             "tables",     "snapshot", "activations", "scratch"};
   return kNames[int(region)];
 }

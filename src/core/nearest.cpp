@@ -8,8 +8,8 @@ namespace saslm {
 
 namespace {
 
-constexpr size_t kMaxWord = 64;  // longer ones are no slip of anything
-constexpr size_t kMinPart = 3;   // letters; fewer are in every other word
+constexpr size_t kMaxWord = 64;  // longer words get no suggestion
+constexpr size_t kMinPart = 3;   // letters; shorter parts occur in too many words
 
 // Fewest insertions, deletions, replacements and swaps of neighbours that turn a into b (optimal string
 // alignment).

@@ -1,4 +1,4 @@
-// What a word that is unknown was probably meant to be.
+// Suggestions for misspelled words.
 #pragma once
 #include <optional>
 #include <string>
@@ -7,9 +7,9 @@
 
 namespace saslm {
 
-// The candidate that `word` is, but for one slip in every three letters (one more, one less, another, two
-// swapped), or else one that holds the word or is held by it. '-' is '_', and capitals are small letters.
-// None when none is near.
+// The candidate nearest to `word`, with at most one error per three letters (insertion, deletion,
+// substitution, swap), or else one that contains the word or is contained in it. '-' equals '_'; case is
+// ignored. nullopt if none is near.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 // "learningRate", "learning-rate" -> "learning_rate"

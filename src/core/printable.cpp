@@ -13,7 +13,7 @@ struct Character {
   uint32_t code = 0;
 };
 
-// The one that `text`, which is not empty, begins with.
+// The first character of a non-empty text.
 Character first_character(std::string_view text) {
   const auto byte = [&](size_t i) { return uint32_t(uint8_t(text[i])); };
   const uint32_t lead = byte(0);
@@ -25,7 +25,7 @@ Character first_character(std::string_view text) {
     if ((byte(i) & 0xC0) != 0x80) return {};
     code = code << 6 | (byte(i) & 0x3F);
   }
-  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};  // else it is spelled too long
+  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};  // smaller values are overlong
   const bool valid = code >= kLeast[bytes] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF);
   return valid ? Character{bytes, true, code} : Character{};
 }

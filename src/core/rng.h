@@ -1,5 +1,5 @@
-// Counter-based random numbers: a value depends on (key, counter) alone, never on order or rank.
-// Philox4x32-10, Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+// Counter-based random numbers: a value depends only on (key, counter), not on order or rank. Philox4x32-10,
+// Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Storage and accumulation types. T is what activations and weights are stored in;
-// Accum<T> is what sums, gradients of parameters, master weights and moments use.
+// Storage and accumulation types. T stores activations and weights; sums, parameter gradients, master weights
+// and moments use Accum<T>.
 #pragma once
 
 namespace saslm {

@@ -1,12 +1,12 @@
-// Views: a pointer, a shape, and nothing owned. They are what every operation takes.
+// Views: a pointer and a shape, without ownership. Every operation takes views.
 //
 //   Vec<T>    (size)            contiguous
 //   Mat<T>    (rows, cols)      row r starts at data + r*stride; a row is contiguous
 //   Heads<X>  (B, T, H, D)      per-head features; D is contiguous, the other strides are free,
 //                               so [B,T,H,D] and [B,H,T,D] buffers are the same type
 //
-// A view of T converts to a view of const T. An empty view (data == nullptr) means "absent". What views do is
-// constexpr, so that kernels may use it.
+// A view of T converts to a view of const T. An empty view (data == nullptr) means "absent". Their functions
+// are constexpr, so kernels can use them.
 #pragma once
 #include <cstdint>
 #include <type_traits>

@@ -10,7 +10,7 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens) {
 
 namespace {
 
-// Where the text's end makes a match uncertain.
+// The offset from which the end of an open text makes matches uncertain.
 size_t uncertain_from(size_t size, size_t at, bool open, size_t longest) {
   return open ? std::max(at, size - std::min(size, longest)) : size;
 }
@@ -27,7 +27,7 @@ AddedTokens::Match AddedTokens::find_normalized(std::string_view text, size_t at
 
 AddedTokens::Match AddedTokens::find(std::string_view text, size_t at, bool open) const {
   const Match match = find_raw(text, at, open);
-  // Where the first set has no say yet, a match of the second must end before.
+  // A match of the second set must end before the first set's uncertain part.
   const size_t segment = match.begin;
   const size_t rest = match.id >= 0 ? segment : uncertain_from(segment, at, open, second_.longest());
   const Match inner = second_.find(text.substr(0, segment), at, rest);

@@ -1,7 +1,7 @@
-// Tokens that are looked for in the raw text before it is cut into pieces: <|endoftext|> and the like.
+// Added tokens, such as <|endoftext|>, which are matched in the raw text before it is split into pieces.
 //
-// From left to right, at each place the longest. Those that are not `normalized` first, in the whole text;
-// the others in what lies between these.
+// Matching goes from left to right; at each place the longest token wins. Tokens that are not `normalized`
+// are matched first, in the whole text; the others in the text between them.
 #pragma once
 #include <bitset>
 #include <cstdint>
@@ -20,14 +20,14 @@ class AddedTokens {
 
   struct Match {
     size_t begin, end;
-    int32_t id;  // -1: none; then `begin` is how far it is certain that there is none
+    int32_t id;  // -1: no match; it is certain that none starts before `begin`
   };
 
-  // The first at or after `at`. When the text is `open`, more may follow it.
+  // The first match at or after `at`. If the text is `open`, more may follow it.
   Match find(std::string_view text, size_t at, bool open) const;
 
-  // Of those that are not normalized alone, and of the others alone: for a tokenizer that normalizes what
-  // lies between the first.
+  // Match only tokens that are not normalized, or only the others: for a tokenizer that normalizes the text
+  // between the first.
   Match find_raw(std::string_view text, size_t at, bool open) const;
   Match find_normalized(std::string_view text, size_t at, bool open) const;
 
@@ -36,12 +36,12 @@ class AddedTokens {
    public:
     void add(const AddedToken& token);
     size_t longest() const { return lengths_.empty() ? 0 : lengths_.front(); }
-    // The first in `text` that begins at or after `at` and before `limit`.
+    // The first match that starts in [at, limit).
     Match find(std::string_view text, size_t at, size_t limit) const;
 
    private:
     std::unordered_map<std::string, int32_t> ids_;
-    std::vector<size_t> lengths_;           // that occur, longest first
+    std::vector<size_t> lengths_;           // lengths of tokens, longest first
     std::bitset<1 << 16> pairs_;            // the first two bytes of tokens
     std::bitset<1 << 8> singles_, firsts_;  // tokens of one byte; first bytes of all
   };

@@ -26,7 +26,7 @@ namespace {
 
 constexpr int64_t kMaxFileBytes = 256 << 20;
 constexpr const char* kOneFile = "tokenizer.json";
-// Vocabulary and merges of GPT-2's form, by either of their names.
+// GPT-2's vocabulary and merges, under either pair of names.
 constexpr std::array<std::pair<const char*, const char*>, 2> kPairs = {
     {{"encoder.json", "vocab.bpe"}, {"vocab.json", "merges.txt"}}};
 
@@ -60,7 +60,7 @@ Pair pair_of(const BpeTexts& texts) {
                   ", or encoder.json + vocab.bpe, or vocab.json + merges.txt, got none of them");
 }
 
-// Printable bytes of Latin-1 stand for themselves, the other 68 for U+0100 on, in order (GPT-2's
+// Printable Latin-1 bytes map to themselves, the other 68 to U+0100 and up, in order (GPT-2's
 // bytes_to_unicode).
 bool is_printable(int byte) {
   return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -75,7 +75,7 @@ std::array<int, 324> make_byte_of_character() {
 }
 
 json parse(const std::string& path, const std::string& text) {
-  const size_t zero = text.find('\0');  // which the library would take for the end of the text
+  const size_t zero = text.find('\0');  // the library would stop there
   if (zero != text.npos) throw DataError(path + ": not JSON: a zero byte at offset " + std::to_string(zero));
   try {
     return json::parse(text);
@@ -144,25 +144,25 @@ class Reader {
       file_.spelled.resize(size_t(id) + 1);
     }
     std::string& word = file_.words[size_t(id)];
-    if (!word.empty()) node.fail("id " + std::to_string(id) + " is taken twice");
+    if (!word.empty()) node.fail("id " + std::to_string(id) + " is used twice");
     word = bytes;
     file_.spelled[size_t(id)] = spelled;
   }
 
-  // A document without a pre-tokenizer that splits it is one piece, which can be a word only as a whole.
+  // Without a splitting pre-tokenizer a document is one piece, which could only be a token as a whole.
   void check_characters(const JsonNode& model) const {
     if (!file_.stages.characters) return;
     if (!model.flag("byte_fallback", false))
       model.fail(
-          "byte_fallback: wanted true, or a pre_tokenizer that ends in ByteLevel: text with a character that "
-          "is no word would be lost (train with byte_fallback and the words <0x00> to <0xFF>)");
+          "byte_fallback: wanted true, or a pre_tokenizer that ends in ByteLevel: characters outside the "
+          "vocabulary would be lost (train with byte_fallback and the tokens <0x00> to <0xFF>)");
     if (file_.ignore_merges && !file_.stages.split_at_spaces)
       model.fail(
           "ignore_merges: true is supported only with a pre_tokenizer ByteLevel, or Metaspace with split: "
           "true");
   }
 
-  // Nothing when a character stands for no byte.
+  // nullopt if a character does not represent a byte.
   std::optional<std::string> bytes_of(const std::string& spelled) const {
     if (file_.stages.characters) return file_.stages.spaces_marked ? spaces_for_marks(spelled) : spelled;
     std::string bytes;
@@ -177,10 +177,10 @@ class Reader {
   void read_vocab(const JsonNode& vocab) {
     if (!vocab.value().is_object() || vocab.value().empty()) vocab.wanted("an object of words and their ids");
     for (const auto& [spelled, id] : vocab.value().items()) {
-      const JsonNode node(file_.path, "vocabulary word \"" + spelled + "\"", id);
-      if (spelled.empty()) node.fail("a word must not be empty");
+      const JsonNode node(file_.path, "vocabulary token \"" + spelled + "\"", id);
+      if (spelled.empty()) node.fail("a token must not be empty");
       const auto bytes = bytes_of(spelled);
-      // A space is spelled ▁, so that a word with one is never found in text.
+      // Spaces are spelled ▁, so a token with a real space never occurs in text.
       const bool found = bytes && !(file_.stages.spaces_marked && spelled.find(' ') != spelled.npos);
       add_word(node.id(), bytes.value_or(spelled), found, node);
       ids_[spelled] = node.id();
@@ -189,14 +189,14 @@ class Reader {
     for (int byte = 0; byte < 256; ++byte) file_.byte_ids[size_t(byte)] = read_byte(byte, vocab);
   }
 
-  // The id of the word that stands for a byte.
+  // The id of the token that represents a byte.
   int32_t read_byte(int byte, const JsonNode& vocab) {
     const bool characters = file_.stages.characters;
     const std::string spelled = characters ? byte_fallback_word(byte) : byte_character(byte);
     const auto it = ids_.find(spelled);
     if (it == ids_.end())
-      vocab.fail("the word \"" + spelled + "\" is missing, which stands for byte " + std::to_string(byte) +
-                 ": text that holds it would be lost (train with all 256 bytes as the initial alphabet)");
+      vocab.fail("the word \"" + spelled + "\" is missing; it represents byte " + std::to_string(byte) +
+                 ": text with that byte would be lost (train with all 256 bytes as the initial alphabet)");
     if (characters) {
       file_.words[size_t(it->second)] = std::string(1, char(byte));
       file_.spelled[size_t(it->second)] = false;
@@ -234,7 +234,7 @@ class Reader {
     const BpeMerge merge{id(left), id(right), id(left + right)};
     if (file_.stages.characters)
       for (const int32_t word : {merge.left, merge.right, merge.merged})
-        if (bytes_.count(word) > 0) node.fail("is of a word that stands for a byte, which text cannot spell");
+        if (bytes_.count(word) > 0) node.fail("is that of a byte token, which text cannot spell");
     file_.merges.push_back(merge);
   }
 
@@ -243,10 +243,10 @@ class Reader {
                      .id = node.at("id").id(),
                      .special = node.flag("special", false),
                      .normalized = node.flag("normalized", false)};
-    if (token.content.empty()) return;  // the library ignores it too
+    if (token.content.empty()) return;  // the library ignores it, too
     for (const char* key : {"lstrip", "rstrip", "single_word"})
       if (node.flag(key, false))
-        node.fail(std::string(key) + ": true is not supported: the text must come back as it was");
+        node.fail(std::string(key) + ": true is not supported: decoding must give back the exact text");
     if (const auto it = ids_.find(token.content); it == ids_.end()) {
       // The library numbers new tokens itself, whatever the file says.
       const int32_t next = std::max(n_words_, last_added_ + 1);
@@ -259,7 +259,7 @@ class Reader {
       node.fail("id " + std::to_string(token.id) + ", but \"" + token.content + "\" has id " +
                 std::to_string(it->second) + " already");
     } else if (!file_.stages.characters && file_.words[size_t(token.id)] != token.content) {
-      node.fail("\"" + token.content + "\" stands for other bytes in the vocabulary; one id cannot be both");
+      node.fail("\"" + token.content + "\" is another token in the vocabulary; one id cannot be both");
     }
     last_added_ = std::max(last_added_, token.id);
     file_.added.push_back(std::move(token));
@@ -282,8 +282,8 @@ Found locate(const std::string& path) {
   const fs::path absolute = fs::weakly_canonical(fs::absolute(path), unknown);
   if (unknown || !fs::exists(absolute, unknown))
     return {.error =
-                "no such file or folder; say bytes, or name a tokenizer.json, an encoder.json with its "
-                "vocab.bpe beside it, or a folder that holds them"};
+                "no such file or folder; give bytes, a tokenizer.json, an encoder.json with vocab.bpe beside "
+                "it, or a folder with one of them"};
   const auto in = [](const fs::path& folder, const char* name) { return (folder / name).string(); };
   if (fs::is_directory(absolute, unknown)) {
     if (fs::exists(absolute / "tokenizer.json", unknown)) return {in(absolute, "tokenizer.json"), "", ""};
@@ -291,9 +291,9 @@ Found locate(const std::string& path) {
       if (fs::exists(absolute / vocab, unknown) || fs::exists(absolute / merges, unknown))
         return {in(absolute, vocab), in(absolute, merges), ""};
     if (const std::string other = other_kind_in(absolute.string()); !other.empty())
-      return {in(absolute, other.c_str()), "", ""};  // whose reading says what it is
+      return {in(absolute, other.c_str()), "", ""};  // reading it will say what it is
     return {.error =
-                "this folder holds no tokenizer.json, encoder.json + vocab.bpe or vocab.json + merges.txt"};
+                "this folder has no tokenizer.json, encoder.json + vocab.bpe or vocab.json + merges.txt"};
   }
   for (const auto& [vocab, merges] : kPairs)
     if (absolute.filename() == vocab || absolute.filename() == merges)
@@ -308,7 +308,7 @@ BpeTexts read_bpe_texts(const std::string& path) {
   if (!found.error.empty()) throw DataError("tokenizer \"" + path + "\": " + found.error);
   if (utf8_run(found.named, 0).end != found.named.size())
     throw DataError("tokenizer " + found.named +
-                    ": this path is not UTF-8, so that shards and runs could not record it; rename it");
+                    ": this path is not UTF-8, so shards and runs cannot record it; rename it");
   BpeTexts texts{found.named, {}};
   if (found.merges.empty()) {
     texts.files[kOneFile] = read_text(found.named);

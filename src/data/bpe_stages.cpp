@@ -6,7 +6,7 @@ namespace {
 
 constexpr int kMaxStageNesting = 4;
 
-// \p{N} is Unicode 16's to the library's patterns, but its Digits knows the numbers of Unicode 17 too.
+// In the library's patterns \p{N} follows Unicode 16, but its Digits also includes numbers of Unicode 17.
 const std::string kDigit = R"([\p{N}\x{11de0}-\x{11de9}\x{16ff4}-\x{16ff6}])";
 
 class StageReader {
@@ -46,15 +46,15 @@ class StageReader {
       stages_.marks_replaced = true;
     } else {
       node.fail("\"" + type +
-                "\" is not supported, only NFC, Prepend and Replace of \"▁\", and Sequence: text must come "
-                "back as it was, or as its normal form C");
+                "\" is not supported, only NFC, Prepend and Replace of \"▁\", and Sequence: decoding must "
+                "give back the exact text, or its normal form C");
     }
   }
 
   void read_split(const JsonNode& node, int depth) {
     if (depth > kMaxStageNesting) node.fail("nested too deeply");
     if (byte_level_ || metaspace_)
-      node.fail(std::string("nothing may follow ") + (metaspace_ ? "Metaspace" : "ByteLevel"));
+      node.fail(std::string("no step may follow ") + (metaspace_ ? "Metaspace" : "ByteLevel"));
     const std::string& type = node.at("type").text();
     if (type == "Sequence") {
       for (const JsonNode& step : node.at("pretokenizers").items()) read_split(step, depth + 1);
@@ -77,7 +77,7 @@ class StageReader {
       if (!stages_.steps.empty())
         node.fail(
             "add_prefix_space: true is supported only where no other step comes before: it would put a space "
-            "before each of their pieces");
+            "before every piece");
       stages_.prefix = SpacePrefix::piece;
     }
     if (node.flag("use_regex", true)) stages_.steps.push_back({kGpt2Pattern});
@@ -86,13 +86,13 @@ class StageReader {
   void read_metaspace(const JsonNode& node) {
     if (!stages_.steps.empty()) node.fail("Metaspace is supported only where no other step comes before");
     if (stages_.marks_replaced)
-      node.fail("Metaspace is not supported beside a normalizer that puts \"▁\" as well");
+      node.fail("Metaspace is not supported with a normalizer that also inserts \"▁\"");
     if (const auto mark = node.find("replacement"); mark && mark->text() != kSpaceMark)
       mark->fail("only \"▁\" is supported");
     metaspace_ = true;
     stages_.split_at_spaces = node.flag("split", true);
     const auto scheme = node.find("prepend_scheme");
-    const bool off = !node.flag("add_prefix_space", true);  // how older files say "never"
+    const bool off = !node.flag("add_prefix_space", true);  // older files mean "never" by this
     const std::string name = scheme ? scheme->text() : off ? "never" : "always";
     if (name != "always" && name != "first" && name != "never")
       scheme->wanted("\"always\", \"first\" or \"never\"");
@@ -109,11 +109,11 @@ class StageReader {
     const JsonNode behavior = node.at("behavior");
     if (stages_.marks_replaced) {
       if (!regex && text == " ") return;  // the normalizer has left none (Gemma)
-      node.fail("Split is not supported after a normalizer that puts \"▁\", only by the plain text \" \"");
+      node.fail("after a normalizer that inserts \"▁\", Split is supported only by the plain text \" \"");
     }
     const bool invert = node.flag("invert", false);
-    // "Removed" with invert drops what no match covers. We keep that, as a piece: where the pattern covers
-    // all text, as those in use do, it is the same.
+    // "Removed" with invert drops text outside of matches. We keep it as a piece: for patterns that cover all
+    // text, as those in use, it is the same.
     if (behavior.text() != "Isolated" && !(behavior.text() == "Removed" && invert))
       behavior.fail("\"" + behavior.text() +
                     "\" is not supported, only Isolated, and Removed with invert: true");

@@ -1,10 +1,10 @@
-// What a tokenizer.json does to text before byte-pair encoding: its normalizer and its pre-tokenizer.
+// The stages of a tokenizer.json before byte-pair encoding: normalizer and pre-tokenizer.
 //
 //   normalizer      NFC; Prepend "▁" with Replace " " by "▁" (Llama 2)
 //   pre-tokenizer   Split, Digits and, last, ByteLevel; or Metaspace (Mistral, Llama 2), or none at all
 //
-// Where words spell a space as ▁, the stages here speak of the space itself: words, and text to which a
-// normalizer has given ▁, hold " " for it. So text need not be rewritten.
+// If tokens spell a space as ▁, we store " " instead, in tokens and in text that a normalizer would give ▁,
+// so text need not be rewritten.
 #pragma once
 #include <string>
 #include <string_view>
@@ -15,22 +15,23 @@
 
 namespace saslm {
 
-// Where a space is put before text that the tokenizer is given.
+// Where the tokenizer inserts a space before text.
 enum class SpacePrefix {
   none,
-  segment,  // before the text and what follows each added token that is not normalized: Prepend
-  piece,    // the same after every added token, unless there is a space: Metaspace "always", ByteLevel
-  first     // before the text alone, unless there is a space: Metaspace "first"
+  segment,  // before the text, and after each added token that is not normalized: Prepend
+  piece,    // before the text, and after every added token, unless there is a space: Metaspace "always",
+            // ByteLevel
+  first     // only before the text, unless there is a space: Metaspace "first"
 };
 
 struct BpeStages {
   bool nfc = false;
   SpacePrefix prefix = SpacePrefix::none;
   std::vector<SplitStep> steps;
-  bool characters = false;       // words are made of characters, or else of bytes (ByteLevel)
-  bool spaces_marked = false;    // of characters: ▁ is how a space is spelled
-  bool marks_replaced = false;   // by the normalizer: before normalized added tokens are looked for
-  bool split_at_spaces = false;  // a word does not go on past a space (Metaspace with split)
+  bool characters = false;       // tokens consist of characters; false: of bytes (ByteLevel)
+  bool spaces_marked = false;    // character BPE: a space is spelled ▁
+  bool marks_replaced = false;   // by the normalizer, before normalized added tokens are matched
+  bool split_at_spaces = false;  // a token never continues past a space (Metaspace with split)
 };
 
 constexpr char32_t kSpaceMarkCharacter = 0x2581;
@@ -40,7 +41,7 @@ constexpr const char* kGpt2Pattern =
 
 std::string spaces_for_marks(std::string_view text);
 
-// Of a whole tokenizer.json. DataError naming file, key and what is not supported there.
+// Reads the stages of a tokenizer.json. DataError with the file, the key and what is not supported.
 BpeStages read_bpe_stages(const JsonNode& root);
 
 }  // namespace saslm

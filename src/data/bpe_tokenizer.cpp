@@ -27,7 +27,7 @@ class BpeTokenizer::BpeEncoder : public Encoder {
   }
 
  private:
-  // Text from `at` on without added tokens; returns the cut that was reached.
+  // Encodes text without added tokens from `at`; returns the cut it reached.
   size_t encode_plain(std::string_view text, size_t at, size_t until, bool open, std::vector<int32_t>& ids) {
     while (at < text.size() && at < until) {
       const Utf8Run run = utf8_run(text, at);
@@ -49,7 +49,7 @@ class BpeTokenizer::BpeEncoder : public Encoder {
 
 namespace {
 
-// Those that are looked for in normalized text, as they stand there.
+// The tokens that are matched in normalized text, normalized.
 std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const BpeStages& stages) {
   for (AddedToken& token : tokens)
     if (token.normalized)
@@ -92,11 +92,11 @@ int32_t BpeTokenizer::boundary() const {
   if (boundary_) return *boundary_;
   throw DataError(
       file_.path +
-      ": no token to stand between documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or "
-      "exactly one special added token; add to added_tokens {\"id\": " +
+      ": no token to separate documents: wanted <|endoftext|>, <|end_of_text|>, </s>, <eos>, or exactly one "
+      "special added token; add to added_tokens {\"id\": " +
       std::to_string(vocab_size()) +
       ", \"content\": \"<|endoftext|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
-      "\"normalized\": false, \"special\": true}; the model then has one token more");
+      "\"normalized\": false, \"special\": true}; the vocabulary then has one more token");
 }
 
 std::unique_ptr<Encoder> BpeTokenizer::make_encoder() const {

@@ -13,7 +13,7 @@ namespace saslm {
 
 namespace {
 constexpr size_t kSlots = size_t(1) << 15;
-constexpr size_t kShort = 64;  // bytes; up to here, looking through all pairs beats a heap
+constexpr size_t kShort = 64;  // bytes; up to here, scanning all pairs is faster than a heap
 constexpr uint32_t kEnd = UINT32_MAX;
 }  // namespace
 
@@ -27,7 +27,7 @@ MergeTable::MergeTable(const std::vector<BpeMerge>& merges) {
     const uint64_t key = key_of(merge.left, merge.right);
     size_t slot = first_slot(key);
     while (slots_[slot].key != kEmpty && slots_[slot].key != key) slot = (slot + 1) & mask_;
-    slots_[slot] = {key, {uint32_t(rank), merge.merged}};  // of a merge listed twice the later counts
+    slots_[slot] = {key, {uint32_t(rank), merge.merged}};  // of a repeated merge the last one counts
   }
 }
 
@@ -93,8 +93,8 @@ void WordEncoder::encode(std::string_view piece, std::vector<int32_t>& ids) {
 
 void WordEncoder::merge(std::string_view piece, std::vector<int32_t>& ids) {
   if (piece.size() > kMaxPieceBytes)
-    throw DataError("the text holds a piece of more than " + std::to_string(kMaxPieceBytes) +
-                    " bytes that the tokenizer does not split, beginning \"" +
+    throw DataError("the text has a piece of more than " + std::to_string(kMaxPieceBytes) +
+                    " bytes that the tokenizer does not split, starting with \"" +
                     std::string(piece.substr(0, 40)) + "\"; is this text?");
   const size_t begin = ids.size();
   if (words_.of_characters) {
@@ -122,7 +122,7 @@ void WordEncoder::merge(std::string_view piece, std::vector<int32_t>& ids) {
     if (left.id < 0 || left.next == kEnd) continue;
     Symbol& right = symbols_[left.next];
     if (words_.merges.find(left.id, right.id).rank != best.rank)
-      continue;  // one of the two has changed since
+      continue;  // one of the two has changed meanwhile
     left.id = best.merged, left.next = right.next, right.id = -1;
     if (left.next != kEnd) symbols_[left.next].previous = best.at;
     for (const uint32_t at : {left.previous, best.at}) {
@@ -142,7 +142,7 @@ void WordEncoder::propose(uint32_t at) {
   if (merge.rank != MergeTable::kNone) heap_.push_back({merge.rank, at, merge.merged});
 }
 
-// The same in place: pairs_[i] is the merge of symbols i and i + 1 of ids from `begin` on.
+// The same in place: pairs_[i] is the merge of symbols i and i + 1 of ids, counted from `begin`.
 void WordEncoder::merge_short(std::vector<int32_t>& ids, size_t begin) {
   int32_t* symbols = &ids[begin];
   size_t n = ids.size() - begin;

@@ -1,11 +1,11 @@
 // Byte-pair encoding of one piece of text.
 //
-//   ids = the ids of the piece's bytes, or, where words are made of characters, of its characters, and of the
-//   bytes of those that are no word; while two neighbours have a merge: the one of lowest rank, the
-//   leftmost of equals, replaces them.                                     Sennrich, Haddow & Birch 2016;
-//   bytes: Radford 2019
+//   ids = the ids of the piece's bytes; in character BPE those of its characters, and of the bytes of unknown
+//   characters. While two neighbours have a merge, the merge of lowest rank (ties: the leftmost) is applied.
 //
-// Cost: O(n log n) for a piece of n bytes, however long it is.
+// Sennrich, Haddow & Birch 2016; on bytes: Radford et al. 2019.
+//
+// Cost: O(n log n) for a piece of n bytes, of any length.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -57,20 +57,20 @@ class MergeTable {
 struct BpeWords {  // shared by all threads
   explicit BpeWords(const BpeFile& file);
 
-  // As one word, with ignore_merges; -1 when it is none.
+  // The id of a piece that is itself a token (ignore_merges); else -1.
   int32_t find_whole(std::string_view piece) const;
   void append_characters(std::string_view piece, std::vector<int32_t>& ids) const;
 
   std::array<int32_t, 256> byte_ids;
   bool of_characters, spaces_marked;
-  std::unordered_map<char32_t, int32_t> character_ids;  // of words of one character
+  std::unordered_map<char32_t, int32_t> character_ids;  // of single-character tokens
   MergeTable merges;
-  std::unordered_map<std::string, int32_t> whole;  // with ignore_merges: every word; else empty
+  std::unordered_map<std::string, int32_t> whole;  // with ignore_merges: every token; else empty
 };
 
-class WordEncoder {  // one thread's: it remembers the pieces seen last, in 4 MiB
+class WordEncoder {  // for one thread: caches recent pieces, in 4 MiB
  public:
-  // Longer pieces are a DataError: merging takes about 30 bytes of memory for each of theirs.
+  // Longer pieces are a DataError: merging needs about 30 bytes of memory per byte.
   static constexpr size_t kMaxPieceBytes = 256 << 20;
 
   explicit WordEncoder(const BpeWords& words);
@@ -84,11 +84,11 @@ class WordEncoder {  // one thread's: it remembers the pieces seen last, in 4 Mi
     int32_t ids[20];
   };
   struct Symbol {
-    int32_t id;  // -1: merged into the one before
+    int32_t id;  // -1: merged into the previous one
     uint32_t previous, next;
   };
   struct Candidate {
-    uint32_t rank, at;  // of the left one of the two symbols
+    uint32_t rank, at;  // of the left symbol of the two
     int32_t merged;
   };
 

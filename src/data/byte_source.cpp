@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kReadBytes = 256 << 10;
 
-// The file as it is; or standard input, which this process has open already.
+// The raw file, or standard input, which is already open.
 class Input {
  public:
   explicit Input(const std::string& path) {
@@ -29,7 +29,7 @@ class Input {
   bool seekable() const { return seekable_; }
   void seek(int64_t offset) { file_.seek(offset); }
 
-  // As File's read_some.
+  // Like File::read_some.
   size_t read_some(std::span<char> out) const {
     if (path_ != kStandardInput) return size_t(file_.read_some(std::as_writable_bytes(out)));
     const size_t wanted = out.size();
@@ -75,7 +75,7 @@ class PlainSource : public ByteSource {
   Input file_;
   std::string head_;      // read already
   size_t at_ = 0;         // in it
-  int64_t position_ = 0;  // given out so far
+  int64_t position_ = 0;  // returned so far
 };
 
 class DecodedSource : public ByteSource {

@@ -1,8 +1,8 @@
-// The bytes of an input, from its beginning to its end, decompressed where it is compressed.
+// The bytes of an input in order, decompressed if necessary.
 //
-// gzip, zstd and xz are told by their first bytes, whatever the name says, and read in memory that depends on
-// the window they were written with, not on the file. Several members or frames one after the other are one
-// text. What is cut short, damaged (their checksums are compared), or followed by something else is refused.
+// gzip, zstd and xz are recognised by their first bytes, not by name; memory depends on the compression
+// window, not on the file size. Consecutive members or frames form one text. Truncated or damaged data
+// (checksums are verified) and trailing garbage are refused.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,24 +14,23 @@
 
 namespace saslm {
 
-// An input holds what cannot be used: it has to change before it is of use.
+// The content of an input cannot be used and must be changed first.
 struct ContentError : DataError {
   using DataError::DataError;
 };
 
 constexpr const char* kStandardInput = "-";
-std::string shown(const std::string& path);  // for messages: "standard input" where it is
+std::string shown(const std::string& path);  // for messages; "standard input" for -
 
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
 
-  // Fills `out` unless the end comes first; returns how much there was. ContentError where the input is cut
+  // Fills `out` unless the input ends first; returns the number of bytes. ContentError if the input is cut
   // short or damaged.
   virtual size_t read(std::span<char> out) = 0;
-  virtual void skip(int64_t n);  // as if they were read; fewer when the end comes first
-  // How far the file itself has been read once the first `n` of its bytes were given out, for progress; exact
-  // where nothing is decompressed.
+  virtual void skip(int64_t n);  // as if read; fewer if the input ends first
+  // Position in the file after the first `n` bytes were returned, for progress; exact without compression.
   virtual int64_t file_position(int64_t n) const = 0;
 };
 
@@ -40,7 +39,7 @@ struct OpenedSource {
   std::string compression;  // "gzip", "zstd", "xz", or "" for none
 };
 
-// kStandardInput or a path. Decompresses nothing when the bytes are wanted as they are.
+// Opens kStandardInput or a path; decompresses nothing if `as_they_are`.
 OpenedSource open_source(const std::string& path, bool as_they_are = false);
 
 }  // namespace saslm

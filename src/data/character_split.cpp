@@ -2,7 +2,8 @@
 
 namespace saslm {
 
-// With ignore_merges a piece is looked up before it is merged, and what was split off might be a word.
+// With ignore_merges a piece is looked up before merging, and a part of it could be a token, so it must not
+// be split.
 CharacterSplit::CharacterSplit(const BpeFile& file)
     : spaces_marked_(file.stages.spaces_marked),
       at_spaces_(file.stages.split_at_spaces),

@@ -1,9 +1,8 @@
-// Where byte-pair encoding of characters can be cut: between two characters that no merge ever has in it side
-// by side.
+// Places where character BPE can be cut: between two characters that are adjacent in no merge.
 //
-// A merge that reached across such a place would make a word that holds both. So both sides are encoded as if
-// the other were not there, and text that a tokenizer does not split (Llama 2: a whole document is one piece)
-// still falls into pieces, which are looked up and merged one by one.
+// A merge across such a place would make a token that contains both. So both sides can be encoded
+// independently, and text that a tokenizer does not split (Llama 2: a whole document is one piece) still
+// falls into pieces, which are looked up and merged one by one.
 #pragma once
 #include <bitset>
 #include <cstdint>
@@ -19,7 +18,7 @@ class CharacterSplit {  // shared by all threads
  public:
   explicit CharacterSplit(const BpeFile& file);
 
-  // As PieceSplitter::split (split.h), to emit(std::string_view, bool).
+  // Like PieceSplitter::split (split.h), with emit(std::string_view, bool).
   template <class Emit>
   size_t split(std::string_view text, bool open, size_t until, Emit&& emit) const {
     size_t begin = 0, at = 0;
@@ -40,7 +39,7 @@ class CharacterSplit {  // shared by all threads
   }
 
  private:
-  // The one at `at`, which moves behind it; a ▁ that stands for a space is one.
+  // Returns the character at `at` and advances `at`; a ▁ that represents a space is one character.
   char32_t character(std::string_view text, size_t& at) const {
     const auto byte = uint8_t(text[at]);
     if (byte < 0x80) return ++at, byte;

@@ -106,7 +106,7 @@ class XzDecoder : public Decoder {
     if (result != LZMA_OK && result != LZMA_STREAM_END && result != LZMA_BUF_ERROR)
       step.problem = result == LZMA_FORMAT_ERROR    ? "not xz"
                      : result == LZMA_OPTIONS_ERROR ? "options that this build of liblzma does not know"
-                                                    : "its data or checksum is wrong";
+                                                    : "corrupt data or checksum";
     return step;
   }
 

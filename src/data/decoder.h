@@ -1,4 +1,4 @@
-// Decompression, one step at a time: what zlib, libzstd and liblzma have in common.
+// Stepwise decompression: a common interface of zlib, libzstd and liblzma.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -11,14 +11,15 @@ namespace saslm {
 
 struct DecoderStep {
   size_t taken = 0, made = 0;  // bytes
-  bool whole = false;          // what came so far ends with a whole member or frame, and all of it was made
-  std::string problem;         // why it cannot go on; "" when it can
+  bool whole =
+      false;  // the input so far ends with a complete member or frame, and all its output was produced
+  std::string problem;  // why it cannot continue; "" if it can
 };
 
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // `last`: nothing follows `in`. A step that neither takes nor makes anything asks for more input.
+  // `last`: nothing follows `in`. A step that takes and makes nothing needs more input.
   virtual DecoderStep decode(std::span<const char> in, std::span<char> out, bool last) = 0;
 };
 

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kChunkBytes = 1 << 18;
 constexpr size_t kMaxLineBytes = size_t(1) << 30;  // held in memory as a whole
 
-// The rest, from `skip` on, of the text that begins at `begin`.
+// Passes on the text that starts at `begin`, without its first `skip` bytes.
 void hand_on_rest(DocumentSink& sink, std::string_view text, int64_t skip, int64_t begin) {
   for (size_t at = size_t(skip); at < text.size(); at += kChunkBytes) {
     const std::string_view piece = text.substr(at, kChunkBytes);
@@ -48,7 +48,7 @@ class TextDocuments : public DocumentReader {
   void hand_on(DocumentSink& sink, bool at_end) {
     const std::string_view text = held_;
     const int64_t base = held_offset_;
-    size_t begin = 0, at = 0;  // of text not handed on yet, and of the line looked at
+    size_t begin = 0, at = 0;  // of text not passed on yet, and of the current line
     const auto hand_on_to = [&](size_t end) {
       held_offset_ = base + int64_t(end);
       if (end > begin)
@@ -80,7 +80,7 @@ class TextDocuments : public DocumentReader {
 
   TextInput input_;
   std::string separator_, chunk_;
-  std::string held_;         // read and not handed on: a line is held only while it may still be a separator
+  std::string held_;         // read but not passed on: a line is held only while it may be a separator
   int64_t held_offset_ = 0;  // of held_ in the input
   bool at_line_start_ = true;
 };
@@ -109,14 +109,14 @@ class JsonLines : public DocumentReader {
     held_.erase(0, at);
     if (n == 0 && !held_.empty()) hand_on(sink, held_, held_.size());
     if (n == 0) held_.clear();
-    if (held_.size() > kMaxLineBytes) refuse("longer than 1 GiB; wanted a JSON object a line");
+    if (held_.size() > kMaxLineBytes) refuse("longer than 1 GiB; wanted one JSON object per line");
     return n > 0;
   }
 
   int64_t file_position(int64_t offset) const override { return input_.file_position(offset); }
 
  private:
-  // `line` with what ends it has `bytes` bytes.
+  // `bytes`: the length of `line` including its end.
   void hand_on(DocumentSink& sink, std::string_view line, size_t bytes) {
     const int64_t begin = held_offset_;
     if (line.find_first_not_of(" \t\r") != line.npos) {
@@ -137,7 +137,7 @@ class JsonLines : public DocumentReader {
                        problem);
   }
 
-  // Those that lie before where reading began: only an error needs their number.
+  // Number of lines before the start of reading, only needed for errors.
   int64_t lines_before() {
     if (input_.path() == kStandardInput) return 0;
     TextInput again(input_.path(), format_);
@@ -156,7 +156,7 @@ class JsonLines : public DocumentReader {
   std::vector<std::string> keys_;
   int64_t skip_;  // of the first line's text
   int64_t first_offset_ = 0, lines_ = 0;
-  std::string chunk_, held_;  // held_: read and not handed on
+  std::string chunk_, held_;  // held_: read but not passed on
   int64_t held_offset_ = 0;   // of held_ in the input
 };
 
@@ -185,7 +185,7 @@ class ParquetDocuments : public DocumentReader {
  private:
   std::string path_;
   std::unique_ptr<ParquetTexts> texts_;
-  int64_t row_;   // to be read next; the first is 0
+  int64_t row_;   // next row to read, from 0
   int64_t skip_;  // of its text
 };
 

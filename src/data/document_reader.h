@@ -1,8 +1,8 @@
 // The documents of one input, piece by piece.
 //
-// Text: the whole input is a document, and a line that consists of the separator ends it and begins another.
-// JSON lines: every line is a document, its text a field of the line's object. Blank lines are skipped.
-// Parquet: every row is a document, its text that of a column.
+// Text: the whole input is one document; a line that consists of the separator ends it and starts another.
+// JSON lines: every line is a document, whose text is a field of the line's object; blank lines are skipped.
+// Parquet: every row is a document, whose text is in a column.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,11 +15,11 @@
 
 namespace saslm {
 
-struct TextPosition {  // in the inputs: where a unit ends and reading may start again
+struct TextPosition {  // a place in the inputs where a unit ends and reading may restart
   int64_t input = 0;
-  int64_t offset = 0;  // in the decompressed input; JSON lines: of a line's beginning; parquet: rows
+  int64_t offset = 0;  // in the decompressed input; JSON lines: of the start of a line; parquet: rows
   bool in_document = false;
-  int64_t skipped = 0;  // JSON lines, parquet: bytes of the line's text that lie before the position
+  int64_t skipped = 0;  // JSON lines, parquet: bytes of the document's text before the position
 };
 
 // The position `n` bytes earlier in the same document.
@@ -28,7 +28,7 @@ TextPosition before(TextPosition position, int64_t n);
 class DocumentSink {
  public:
   virtual ~DocumentSink() = default;
-  // `end` is where the piece ends, in the document. Its `input` is not set.
+  // `end`: where the piece ends in the document; its `input` is not set.
   virtual void add_text(std::string_view piece, const TextPosition& end) = 0;
   virtual void end_document(const TextPosition& next) = 0;
 };
@@ -37,19 +37,19 @@ struct DocumentFormat {
   InputFormat input = InputFormat::automatic;
   std::string separator = "<|endoftext|>";            // "" = text is never split
   std::string field = "text";                         // a.b: the field b of the object a
-  std::function<void(const std::string&)> note = {};  // told an input's remark (text_input.h)
+  std::function<void(const std::string&)> note = {};  // called with an input's remark (text_input.h)
 };
 
 class DocumentReader {
  public:
   virtual ~DocumentReader() = default;
-  // Hands on some more; false at the end of the input, which the sink is not told. ContentError for what
-  // cannot be read.
+  // Passes on the next pieces; false at the end of the input, of which the sink is not informed. ContentError
+  // for unreadable content.
   virtual bool read(DocumentSink& sink) = 0;
   virtual int64_t file_position(int64_t offset) const = 0;  // as TextInput's
 };
 
-// Begins at `begin`, which an earlier reader of the same input gave.
+// Starts at `begin`, a position from an earlier reader of the same input.
 std::unique_ptr<DocumentReader> read_documents(const std::string& path, const DocumentFormat& format,
                                                const TextPosition& begin);
 

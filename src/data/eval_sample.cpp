@@ -22,7 +22,7 @@ int64_t boundary(int64_t n, int64_t k, int64_t parts) {
   return n / parts * k + n % parts * k / parts;
 }
 
-// One of every stretch of a shard; all of them when `count` is n.
+// Adds one sample from each of `count` ranges of a shard; all samples if `count` is n.
 void add_spread(const ShardPart& shard, int64_t count, std::vector<int64_t>& samples) {
   const uint64_t key = stream_key(shard.content[0] ^ shard.content[1], "evaluation sample");
   for (int64_t k = 0; k < count; ++k) {
@@ -33,7 +33,7 @@ void add_spread(const ShardPart& shard, int64_t count, std::vector<int64_t>& sam
   }
 }
 
-// How many samples each shard gives.
+// The number of samples per shard.
 std::vector<int64_t> quotas(const std::vector<ShardPart>& shards, size_t n_sets, int64_t total) {
   std::vector<int64_t> sizes;
   std::vector<Key> keys;
@@ -89,7 +89,8 @@ std::vector<int64_t> apportion(int64_t total, const std::vector<int64_t>& sizes,
     quota[i] = std::clamp(int64_t(exact[i]), least, sizes[i]);
     left -= quota[i];
   }
-  // One at a time to or from whoever is furthest from its exact share; few, since floors lose less than one.
+  // Adds or removes one at a time at the group furthest from its exact share; there are few, since floors
+  // lose less than one each.
   const auto furthest = [&](int sign) {
     size_t best = sizes.size();
     const auto lack = [&](size_t i) { return sign * (exact[i] - double(quota[i])); };

@@ -1,11 +1,10 @@
-// Which samples of a token set an evaluation reads: all of them, or a fixed part spread evenly over the
-// whole.
+// The samples of a token set that an evaluation reads: all, or a fixed part spread evenly over the set.
 //
-// Every shard gives samples in proportion to how many it has (largest remainder), at least one while there
-// are enough to go round; where there are fewer than shards, every pattern gives one first. Within a shard
-// one sample is drawn from each of as many stretches of equal length, at a place that follows from the tokens
-// of the shard and the stretch's number. So the choice depends on the data's content and on `most` alone: not
-// on the order of files, nor on seed, run, variant or number of ranks.
+// Every shard gives samples in proportion to its size (largest remainder), but at least one if there are
+// enough; if there are fewer samples than shards, every pattern gives one first. A shard that gives k samples
+// is divided into k ranges of equal length, and one sample is drawn from each, at a place derived from a hash
+// of the shard's tokens and the range's number. So the choice depends only on the data's content and on
+// `most`, not on the order of files, seed, run, variant or number of ranks.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,13 +16,12 @@ namespace saslm {
 
 struct EvalSample {
   struct Set {
-    std::string pattern;  // as TokenSet was given it
-    std::vector<int64_t>
-        samples;     // numbers in the token set; shards in an order that follows from their content
-    int64_t of = 0;  // how many the set holds
+    std::string pattern;           // as given to TokenSet
+    std::vector<int64_t> samples;  // numbers in the token set; shards ordered by a hash of their content
+    int64_t of = 0;                // number of samples in the set
   };
   std::vector<Set> sets;    // one per pattern, in that order; may be empty
-  std::string fingerprint;  // 32 hex digits; of what is read, whatever the files' order
+  std::string fingerprint;  // 32 hex digits; of the samples, independent of the order of files
 
   int64_t sequences() const;
   int64_t of() const;
@@ -33,9 +31,8 @@ struct EvalSample {
 // At most `most` samples; 0 = all.
 EvalSample make_eval_sample(const TokenSet& set, int64_t most);
 
-// How many of `total` things each of several heaps gives: in proportion to their sizes, by largest remainder,
-// never more than a heap has, and at least one of each heap that is not empty while `total` suffices. Equal
-// remainders go by `keys`, the smaller first.
+// Divides `total` over groups in proportion to their sizes, by largest remainder; never more than a group
+// has, and at least one from each non-empty group if `total` suffices. Ties go to the smaller of `keys`.
 std::vector<int64_t> apportion(int64_t total, const std::vector<int64_t>& sizes,
                                const std::vector<std::array<uint64_t, 2>>& keys);
 

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr const char* kNamedText =
     ".txt, .jsonl or .ndjson, also with .gz, .zst or .xz after it, or .parquet";
 
-// Parquet in every build: one that cannot read it says so, and makes no other shards than one that can.
+// Includes parquet in every build, so that a build without Arrow fails instead of making other shards.
 bool is_named_text(std::string name) {
   if (name.ends_with(".parquet")) return true;
   for (const std::string ending : {".gz", ".zst", ".zstd", ".xz"})
@@ -63,7 +63,7 @@ std::string files(size_t n) {
 }
 
 std::string left_out(const std::vector<std::string>& other) {
-  return files(other.size()) + " not called " + kNamedText + " (" + other.front() +
+  return files(other.size()) + " not named " + kNamedText + " (" + other.front() +
          (other.size() > 1 ? ", ...)" : ")");
 }
 
@@ -71,9 +71,9 @@ std::vector<std::string> files_below(const std::string& path,
                                      const std::function<void(const std::string&)>& note) {
   const Folder found = look_through(path);
   if (found.text.empty())
-    throw DataError(path + ": is a directory without text: wanted files called " + kNamedText + "; it has " +
-                    (found.other.empty() ? "no files" : left_out(found.other)) +
-                    "; name other files themselves, or by a pattern");
+    throw DataError(path + ": is a folder without text files; wanted files named " + kNamedText +
+                    "; it has " + (found.other.empty() ? "no files" : left_out(found.other)) +
+                    "; give other files by name or by a pattern");
   std::string said = path + ": " + files(found.text.size()) + ", " + found.text.front();
   if (found.text.size() > 1) said += " to " + found.text.back();
   if (!found.other.empty()) said += "; left out: " + left_out(found.other);
@@ -81,7 +81,7 @@ std::vector<std::string> files_below(const std::string& path,
   return found.text;
 }
 
-// Device and inode; nothing for what is not there, which opening it tells.
+// Device and inode; nullopt if the file does not exist, which opening it will report.
 std::optional<std::pair<uint64_t, uint64_t>> identity_of(const std::string& path) {
   struct stat status = {};
   const int result = path == kStandardInput ? ::fstat(STDIN_FILENO, &status) : ::stat(path.c_str(), &status);
@@ -98,7 +98,7 @@ std::vector<std::string> find_inputs(const std::vector<std::string>& named,
     std::vector<std::string> paths = {name};
     if (name != kStandardInput) paths = paths_matching(name);
     if (paths.empty() && is_pattern(name)) throw DataError("no file matches the input pattern " + name);
-    if (paths.empty()) paths = {name};  // opening it says what is wrong
+    if (paths.empty()) paths = {name};  // opening it will report the problem
     for (const std::string& path : paths) {
       std::error_code unknown;
       if (path == kStandardInput || !fs::is_directory(path, unknown)) {
@@ -109,7 +109,7 @@ std::vector<std::string> find_inputs(const std::vector<std::string>& named,
       inputs.insert(inputs.end(), below.begin(), below.end());
     }
   }
-  if (inputs.empty()) throw DataError("no input: name at least one text file");
+  if (inputs.empty()) throw DataError("no input: give at least one text file");
   std::map<std::pair<uint64_t, uint64_t>, std::string> seen;
   for (const std::string& path : inputs) {
     const auto identity = identity_of(path);
@@ -119,7 +119,7 @@ std::vector<std::string> find_inputs(const std::vector<std::string>& named,
     const auto [first, is_new] = seen.insert({*identity, path});
     if (!is_new)
       throw DataError(shown(path) + ": the same file as " + shown(first->second) +
-                      ", given twice; its text would count double: name it once");
+                      ", given twice; its text would count twice: give it once");
   }
   return inputs;
 }

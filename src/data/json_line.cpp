@@ -19,7 +19,7 @@ std::string joined(const std::vector<std::string>& keys) {
   return field;
 }
 
-// Looks for the field as the library parses, so that nothing else of the line is kept.
+// Finds the field during parsing, without storing the rest of the line.
 class FieldFinder : public nlohmann::json_sax<json> {
  public:
   explicit FieldFinder(const std::vector<std::string>& keys) : keys_(keys), seen_(keys.size()) {}
@@ -31,8 +31,8 @@ class FieldFinder : public nlohmann::json_sax<json> {
     } else if (!parsed) {
       line.problem = "not JSON";
     } else if (!found_) {
-      line.problem = "wanted a text under " + in_quotes(joined(keys_)) + ", but the line has " +
-                     (shown_.empty() ? "no keys" : shown_) + "; name the one to take: --field";
+      line.problem = "wanted a string under " + in_quotes(joined(keys_)) + ", but the line has " +
+                     (shown_.empty() ? "no keys" : shown_) + "; choose one with --field";
     } else {
       line.text = std::move(text_);
     }
@@ -81,7 +81,7 @@ class FieldFinder : public nlohmann::json_sax<json> {
     matched_ = name == keys_[on_path_ - 1];
     if (!matched_) return true;
     if (!seen_[on_path_ - 1]) return seen_[on_path_ - 1] = true;
-    return fail("the key " + in_quotes(name) + " is there twice");
+    return fail("the key " + in_quotes(name) + " appears twice");
   }
 
   bool parse_error(std::size_t column, const std::string&,
@@ -91,7 +91,7 @@ class FieldFinder : public nlohmann::json_sax<json> {
     const size_t syntax = text.find("syntax error");
     problem_ = "not JSON from column " + std::to_string(column) + " on";
     if (syntax != text.npos)
-      problem_ += " (" + text.substr(syntax, detail - syntax) + ")";  // nothing of the line
+      problem_ += " (" + text.substr(syntax, detail - syntax) + ")";  // without text of the line
     return false;
   }
 
@@ -104,7 +104,7 @@ class FieldFinder : public nlohmann::json_sax<json> {
     if (!at_key()) return true;
     if (on_path_ < keys_.size())
       return fail("wanted an object under " + in_quotes(keys_[on_path_ - 1]) + ", got " + kind);
-    return fail("wanted a text under " + in_quotes(joined(keys_)) + ", got " + kind);
+    return fail("wanted a string under " + in_quotes(joined(keys_)) + ", got " + kind);
   }
 
   void show(const std::string& name) {
@@ -119,9 +119,9 @@ class FieldFinder : public nlohmann::json_sax<json> {
   }
 
   const std::vector<std::string>& keys_;
-  size_t depth_ = 0;        // objects and lists that are open
-  size_t on_path_ = 0;      // of them, from the outermost, those that the field's keys lead through
-  bool matched_ = false;    // the key just read is the next on that way
+  size_t depth_ = 0;        // open objects and lists
+  size_t on_path_ = 0;      // the outermost of these that are on the field's path
+  bool matched_ = false;    // the key just read is the next on the path
   std::vector<bool> seen_;  // of the keys
   bool found_ = false;
   size_t n_keys_ = 0;
@@ -146,7 +146,7 @@ std::vector<std::string> field_keys(const std::string& field) {
 }
 
 LineText text_of_line(std::string_view line, const std::vector<std::string>& keys) {
-  if (line.find('\0') != line.npos) return {"", "holds a zero byte"};  // the library would stop there
+  if (line.find('\0') != line.npos) return {"", "contains a zero byte"};  // the library would stop there
   FieldFinder finder(keys);
   const bool parsed = json::sax_parse(line, &finder);
   return std::move(finder).result(parsed);

@@ -1,4 +1,4 @@
-// A line of a .jsonl file: one JSON object, of which one field is the text.
+// A line of a .jsonl file: one JSON object with the text in one field.
 #pragma once
 #include <string>
 #include <string_view>
@@ -6,18 +6,18 @@
 
 namespace saslm {
 
-// "a.b" -> {"a", "b"}: the field b of the object a. DataError for an empty name on the way.
+// "a.b" -> {"a", "b"}: field b of object a. DataError for an empty name.
 std::vector<std::string> field_keys(const std::string& field);
 
 struct LineText {
   std::string text;
-  std::string problem;  // why there is none: what was wanted, and what the line holds; "" when there is
+  std::string problem;  // why there is no text: what was wanted and what was found; "" if there is text
 };
 
-// For messages: in quotes, without anything a terminal obeys.
+// Quotes text for messages, without terminal escapes.
 std::string in_quotes(const std::string& text);
 
-// Never throws for what is in the line.
+// Never throws because of the line's content.
 LineText text_of_line(std::string_view line, const std::vector<std::string>& keys);
 
 }  // namespace saslm

@@ -1,4 +1,4 @@
-// A value of a JSON file and the way to it, so that an error can name file and key.
+// A JSON value with its path, so that errors can name file and key.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -66,7 +66,8 @@ class JsonNode {
 
  private:
   std::string shown() const {
-    if (value_.is_structured()) return std::string("an ") + value_.type_name();  // may be nested without end
+    if (value_.is_structured())
+      return std::string("an ") + value_.type_name();  // may be nested arbitrarily deep
     const std::string text = value_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     return text.size() <= 60 ? text : text.substr(0, 57) + "...";
   }

@@ -1,4 +1,4 @@
-// Batches of the training stream. The only state is the stream index, and the caller keeps it.
+// Batches of the training stream. The only state is the stream index, which the caller keeps.
 #pragma once
 #include <cstdint>
 
@@ -13,8 +13,8 @@ class BatchLoader {
   BatchLoader(const TokenSet& set, bool shuffle, uint64_t seed)
       : set_(set), order_(set.n_samples(), shuffle, seed) {}
 
-  // Row b of inputs and targets (B, T), contiguous, is set (=) to stream index first + b. Any thread.
-  // IoError when a shard changed or fails.
+  // Sets (=) row b of inputs and targets (B, T), contiguous, to stream index first + b. Thread-safe. IoError
+  // if a shard changed or cannot be read.
   void load(uint64_t first, int64_t B, int32_t* inputs, int32_t* targets) const;
 
  private:

@@ -30,7 +30,7 @@ void check(UErrorCode status) {
   if (U_FAILURE(status)) throw IoError(std::string("ICU, which normalizes text: ") + u_errorName(status));
 }
 
-// The characters of Unicode 9, for which normal forms will never change.
+// The characters of Unicode 9, whose normal forms never change.
 std::unique_ptr<icu::UnicodeSet> known_characters() {
   UErrorCode status = U_ZERO_ERROR;
   auto set = std::make_unique<icu::UnicodeSet>(icu::UnicodeString(u"[:age=9.0:]"), status);
@@ -54,7 +54,7 @@ const icu::Normalizer2& normalizer() {
 
 icu::StringPiece piece(std::string_view text) {
   if (text.size() > INT32_MAX)
-    throw DataError("the tokenizer normalizes text of 2 GiB or less between two tokens of its own; got " +
+    throw DataError("the tokenizer normalizes at most 2 GiB of text between two added tokens; got " +
                     std::to_string(text.size()) + " bytes");
   return {text.data(), int32_t(text.size())};
 }

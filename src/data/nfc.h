@@ -1,5 +1,5 @@
-// Unicode's normal form C, as the `tokenizers` library makes it: by the rules of Unicode 9. Characters that
-// are younger are left as they are, whatever version the ICU library here has.
+// Unicode normal form C as in the `tokenizers` library, which follows Unicode 9. Newer characters are not
+// changed, whatever ICU's version.
 #pragma once
 #include <string>
 #include <string_view>
@@ -7,17 +7,17 @@
 
 namespace saslm {
 
-// How one text became another: runs that stayed and runs that were replaced, in order. Offsets are bytes.
+// Maps offsets from a new text to the old: unchanged and replaced ranges, in order. Offsets are bytes.
 class TextEdits {
  public:
   static constexpr size_t kNone = SIZE_MAX;
 
   bool empty() const { return edits_.empty(); }
-  // What lies before the first, between two and after the last replacement stayed.
+  // Adds a replacement; everything between replacements is unchanged.
   void replaced(size_t old_begin, size_t old_size, size_t new_begin, size_t new_size) {
     edits_.push_back({old_begin, old_begin + old_size, new_begin, new_begin + new_size});
   }
-  // Where in the old text offset `at` of the new one lies; kNone inside what was put in.
+  // The old offset of offset `at` in the new text; kNone inside a replacement.
   size_t old_offset(size_t at) const;
 
  private:
@@ -29,10 +29,10 @@ class TextEdits {
 
 namespace nfc {
 
-// Whether normalizing never reaches across the place before `c`: both sides can be normalized apart.
+// Whether the texts before and after the place before `c` can be normalized independently.
 bool boundary_before(char32_t c);
 
-bool is_normal(std::string_view text);  // which is well-formed UTF-8, as below
+bool is_normal(std::string_view text);  // `text` must be well-formed UTF-8, also below
 
 std::string normalized(std::string_view text, TextEdits& edits);
 

@@ -8,7 +8,7 @@ bool reads_parquet() {
 }
 
 std::unique_ptr<ParquetTexts> open_parquet(const std::string& path, const std::string&, int64_t) {
-  throw DataError(path + ": a parquet file, which this build of saslm cannot read: it has no Arrow");
+  throw DataError(path + ": a parquet file, and this build of saslm has no Arrow to read it");
 }
 
 }  // namespace saslm

@@ -1,7 +1,7 @@
-// The text that a tokenizer's words are looked for in: with NFC where its normalizer asks for it, " " for a
-// literal ▁ where the normalizer makes both the same, and maybe a space before it (bpe_stages.h).
+// Text as the tokenizer's normalizer makes it: in NFC if the normalizer says so, with " " for a literal ▁ if
+// the normalizer does not distinguish them, and possibly with an inserted space before it (bpe_stages.h).
 //
-// Text without need of any of these is not copied.
+// Text that needs no change is not copied.
 #pragma once
 #include <string>
 #include <string_view>
@@ -17,7 +17,7 @@ class NormalizedText {
   NormalizedText(const BpeStages& stages, std::string_view text, bool space_before);
 
   std::string_view view() const { return view_; }
-  // Where in the text offset `at` of view() lies; TextEdits::kNone where no place in the text is the same.
+  // The offset in the text of offset `at` in view(); TextEdits::kNone if there is none.
   size_t old_offset(size_t at) const;
 
  private:
@@ -27,10 +27,10 @@ class NormalizedText {
   TextEdits marks_, nfc_;  // in this order
 };
 
-// How much of `text`, which goes on, is normalized in the same way whatever follows.
+// How many bytes of `text` have a normal form that does not depend on the following text.
 size_t certainly_normalized(const BpeStages& stages, std::string_view text);
 
-// Whether normalizing never reaches across offset `at` of `text`.
+// Whether both sides of offset `at` can be normalized independently.
 bool normal_boundary(const BpeStages& stages, std::string_view text, size_t at);
 
 }  // namespace saslm

@@ -36,15 +36,14 @@ std::shared_ptr<const File> OpenFiles::open(size_t number) {
   }
   File file(entry.path, O_RDONLY | O_NONBLOCK);
   if (file.identity() != entry.identity || file.size() != entry.size)
-    throw IoError(entry.path +
-                  ": another file lies here than when it was first opened; it was changed in use");
+    throw IoError(entry.path + ": the file was replaced while in use");
   keep(number, std::make_shared<const File>(std::move(file)));
   return entries_[number].file;
 }
 
 void OpenFiles::keep(size_t number, std::shared_ptr<const File> file) {
   if (used_.size() >= at_most_) {
-    entries_[used_.back()].file.reset();  // whoever is reading it still holds it
+    entries_[used_.back()].file.reset();  // readers keep it alive
     used_.pop_back();
   }
   used_.push_front(number);
@@ -53,7 +52,11 @@ void OpenFiles::keep(size_t number, std::shared_ptr<const File> file) {
 }
 
 PooledFile::PooledFile(std::shared_ptr<OpenFiles> pool, File file)
-    : pool_(std::move(pool)), path_(file.path()), size_(file.size()), identity_(file.identity()) {
+    : pool_(std::move(pool)),
+      path_(file.path()),
+      size_(file.size()),
+      changed_ns_(file.changed_ns()),
+      identity_(file.identity()) {
   number_ = pool_->add(std::move(file));
 }
 

@@ -1,4 +1,5 @@
-// Files open for reading, only so many at a time: a data set may have more files than a process may open.
+// A pool of files for reading, of which a limited number is open: a data set may have more files than a
+// process may open.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -13,19 +14,19 @@
 
 namespace saslm {
 
-// An eighth of the files that this process may have open, 8 to 4096.
+// An eighth of this process's limit of open files, 8 to 4096.
 size_t open_files_wanted();
 
 class OpenFiles {
  public:
   explicit OpenFiles(size_t at_most = open_files_wanted());
 
-  // Takes over a file that is open; returns its number.
+  // Adds an open file; returns its number.
   size_t add(File file);
 
-  // That file. Where it had to be closed for others it is opened again, and the one that was open longest
-  // without being used is closed. Any thread. IoError when another file lies there now, or one of another
-  // size: it was changed in use.
+  // Returns the file. If it was closed, it is reopened, and the least recently used file is closed.
+  // Thread-safe. IoError if the path now leads to another file, or one of another size: it was changed in
+  // use.
   std::shared_ptr<const File> open(size_t number);
 
  private:
@@ -33,7 +34,7 @@ class OpenFiles {
     std::string path;
     std::pair<uint64_t, uint64_t> identity;
     int64_t size = 0;
-    std::shared_ptr<const File> file;   // nothing while it is closed
+    std::shared_ptr<const File> file;   // null while closed
     std::list<size_t>::iterator place;  // in used_, while it is open
   };
 
@@ -42,25 +43,26 @@ class OpenFiles {
   size_t at_most_;
   std::mutex mutex_;
   std::vector<Entry> entries_;
-  std::list<size_t> used_;  // those that are open, the last used first
+  std::list<size_t> used_;  // open files, most recently used first
 };
 
-// One of them, which makes sure that they live.
+// One file of a pool, which keeps the pool alive.
 class PooledFile {
  public:
   PooledFile() = default;
   PooledFile(std::shared_ptr<OpenFiles> pool, File file);
 
   const std::string& path() const { return path_; }
-  int64_t size() const { return size_; }  // as it was at first
+  int64_t size() const { return size_; }  // when it was added
   std::pair<uint64_t, uint64_t> identity() const { return identity_; }
-  void pread_all(std::span<std::byte> out, int64_t offset) const;  // as File's
+  int64_t changed_ns() const { return changed_ns_; }               // at opening: File's
+  void pread_all(std::span<std::byte> out, int64_t offset) const;  // like File's
 
  private:
   std::shared_ptr<OpenFiles> pool_;
   size_t number_ = 0;
   std::string path_;
-  int64_t size_ = 0;
+  int64_t size_ = 0, changed_ns_ = 0;
   std::pair<uint64_t, uint64_t> identity_;
 };
 

@@ -11,23 +11,24 @@ namespace saslm {
 namespace {
 
 constexpr const char* kConvert =
-    "transformers writes a tokenizer.json of it, when it knows the model: python3 -c \"from transformers "
-    "import AutoTokenizer; AutoTokenizer.from_pretrained('FOLDER').save_pretrained('OUT')\"; then name OUT. "
-    "BPE, as of Llama 2, is read, Unigram, as of T5, is not";
+    "transformers can convert it to a tokenizer.json if it knows the model: python3 -c \"from transformers "
+    "import AutoTokenizer; AutoTokenizer.from_pretrained('FOLDER').save_pretrained('OUT')\"; then give OUT. "
+    "saslm reads BPE (Llama 2), not Unigram (T5)";
 constexpr const char* kConvertTiktoken =
-    "transformers writes a tokenizer.json of it: transformers.integrations.tiktoken.convert_tiktoken_to_fast("
-    "ENCODING, 'OUT'); then name OUT";
+    "transformers can convert it to a tokenizer.json: "
+    "transformers.integrations.tiktoken.convert_tiktoken_to_fast("
+    "ENCODING, 'OUT'); then give OUT";
 constexpr const char* kTrain =
-    "take the tokenizer of a model whose own is BPE, or train one on your text: scripts/train_tokenizer.py";
+    "use the tokenizer of a model with BPE, or train one on your text: scripts/train_tokenizer.py";
 
-// A SentencePiece model is a message of protocol buffers that begins with its words: field 1, a message,
+// A SentencePiece model is a protocol buffer message that starts with its vocabulary: field 1, a message,
 // whose field 1 is a string.
 bool is_sentencepiece(std::string_view text) {
   if (text.size() < 4 || text[0] != '\n' || text[2] != '\n') return false;
   return uint8_t(text[1]) < 0x80 && uint8_t(text[3]) < uint8_t(text[1]);
 }
 
-// Lines of a word in base 64, a space and its rank.
+// Lines with a token in base 64, a space and its rank.
 bool is_tiktoken(std::string_view text) {
   const std::string_view line = text.substr(0, text.find('\n'));
   const size_t space = line.find(' ');
@@ -43,16 +44,16 @@ bool is_tiktoken(std::string_view text) {
 }  // namespace
 
 std::string why_not_read(const std::string& model_type) {
-  const std::string known = model_type == "Unigram"     ? " (the kind of T5, ALBERT and XLNet)"
-                            : model_type == "WordPiece" ? " (the kind of BERT)"
-                            : model_type == "WordLevel" ? " (one id for each whole word)"
+  const std::string known = model_type == "Unigram"     ? " (as in T5, ALBERT and XLNet)"
+                            : model_type == "WordPiece" ? " (as in BERT)"
+                            : model_type == "WordLevel" ? " (one id per whole word)"
                                                         : "";
-  return "\"" + model_type + "\"" + known + " is not read, only BPE: " + kTrain;
+  return "\"" + model_type + "\"" + known + " is not supported, only BPE: " + kTrain;
 }
 
 void refuse_other_kinds(const std::string& path, std::string_view text) {
   const auto fail = [&](const std::string& what, const std::string& instead) {
-    throw DataError(path + ": " + what + " is not read; " + instead);
+    throw DataError(path + ": " + what + " is not supported; " + instead);
   };
   if (path.ends_with(".model") || is_sentencepiece(text)) {
     if (is_tiktoken(text)) fail("this is a file of tiktoken (base 64 and ranks), which", kConvertTiktoken);
@@ -77,10 +78,9 @@ std::string other_kind_in(const std::string& folder) {
 
 void refuse_byte_order_mark(const std::string& path, std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf"))
-    throw DataError(
-        path +
-        ": begins with a byte order mark (EF BB BF), with which neither the tokenizers library nor "
-        "transformers reads it; remove its first three bytes: tail -c +4 FILE > OTHER");
+    throw DataError(path +
+                    ": begins with a byte order mark (EF BB BF), so neither the tokenizers library nor "
+                    "transformers can read it; remove its first three bytes: tail -c +4 FILE > OTHER");
 }
 
 }  // namespace saslm

@@ -1,5 +1,5 @@
-// Contract: data/parquet.h. By Arrow's reader of columns, not by the one that makes tables of them: it holds
-// a page, not a row group, and a row's number is all there is to a position.
+// Contract: data/parquet.h. Uses Arrow's column reader instead of its table reader: it keeps one page in
+// memory instead of a row group, and a position is just a row number.
 #include "data/parquet.h"
 
 #include <arrow/io/file.h>
@@ -39,11 +39,12 @@ constexpr int kColumnsShown = 12;
 
 [[noreturn]] void refuse_damaged(const std::string& path, std::string why) {
   why.erase(why.find_last_not_of(" \n") + 1);  // Arrow's own may end so
-  refuse(path, "a parquet file that is damaged, cut short, or of a kind that this Arrow does not read (" +
-                   why + "); fetch or write it again");
+  refuse(path, "a parquet file that is damaged, cut short, or not supported by this Arrow (" + why +
+                   "); download or write it again");
 }
 
-// What `call` returns. What Arrow throws is the file's fault, unless the system said why.
+// Returns the result of `call`. Arrow's exceptions are blamed on the file, unless the system reported an
+// error.
 template <class Call>
 auto by_arrow(const std::string& path, Call call) {
   try {
@@ -83,12 +84,12 @@ std::string fields_of(const GroupNode& group) {
 
 struct Column {
   int index = 0;
-  std::vector<std::string> may_be_null;  // on the way from the row to the text, from the outermost
+  std::vector<std::string> may_be_null;  // nullable nodes from the row to the text, outermost first
 };
 
 Column find_column(const std::string& path, const parquet::SchemaDescriptor& schema,
                    const std::string& field) {
-  const std::string wanted = "wanted a column of strings called " + in_quotes(field) + " (--field), ";
+  const std::string wanted = "wanted a column of strings named " + in_quotes(field) + " (--field), ";
   const Node* node = schema.group_node();
   Column column;
   std::string so_far;
@@ -99,19 +100,19 @@ Column find_column(const std::string& path, const parquet::SchemaDescriptor& sch
     const Node* found = nullptr;
     for (int i = 0; i < group.field_count(); ++i) {
       if (group.field(i)->name() != key) continue;
-      if (found != nullptr) refuse(path, wanted + "but there are two of this name");
+      if (found != nullptr) refuse(path, wanted + "but two have this name");
       found = group.field(i).get();
     }
     if (found == nullptr)
       refuse(path, wanted + "but " + (so_far.empty() ? "the columns" : "the fields of " + in_quotes(so_far)) +
-                       " are " + fields_of(group) + "; name the one to take: --field");
+                       " are " + fields_of(group) + "; choose one with --field");
     so_far += (so_far.empty() ? "" : ".") + key;
     if (found->is_optional()) column.may_be_null.push_back(so_far);
     node = found;
   }
   if (kind_of(*node) != "string")
     refuse(path, wanted + "but it is of type " + kind_of(*node) + "; the columns are " +
-                     fields_of(*schema.group_node()) + "; name the one to take: --field");
+                     fields_of(*schema.group_node()) + "; choose one with --field");
   column.index = schema.ColumnIndex(*node);
   if (column.index < 0 || schema.Column(column.index)->physical_type() != parquet::Type::BYTE_ARRAY)
     refuse_damaged(path, "strings that are no byte arrays");
@@ -150,7 +151,7 @@ class ArrowTexts : public ParquetTexts {
     const size_t whole = column_.may_be_null.size();
     if (level < whole)
       refuse_row((level + 1 == whole ? "wanted a text under " : "wanted an object under ") +
-                 in_quotes(column_.may_be_null[level]) + ", got null; leave such rows out of the file");
+                 in_quotes(column_.may_be_null[level]) + ", got null; remove such rows from the file");
     const parquet::ByteArray value = values_[size_t(value_++)];
     const std::string_view text(reinterpret_cast<const char*>(value.ptr), value.len);
     if (const size_t end = utf8_run(text, 0).end; end < text.size())
@@ -198,7 +199,7 @@ class ArrowTexts : public ParquetTexts {
     if (!texts_) refuse_damaged(path_, "a row group with another type than the file");
   }
 
-  // Reads some more rows; false when there are none.
+  // Reads more rows; false if there are none.
   bool fill() {
     while (left_ == 0) {
       if (texts_ && texts_->HasNext()) refuse_damaged(path_, "a row group with more rows than it says");
@@ -207,7 +208,7 @@ class ArrowTexts : public ParquetTexts {
       open_group();
     }
     int64_t n_values = 0;
-    levels_.fill(0);  // not written where nothing may be null
+    levels_.fill(0);  // not written if nothing is nullable
     held_ =
         texts_->ReadBatch(std::min(kBatchRows, left_), levels_.data(), nullptr, values_.data(), &n_values);
     if (held_ <= 0) refuse_short_group(left_);
@@ -235,11 +236,11 @@ class ArrowTexts : public ParquetTexts {
   std::shared_ptr<parquet::RowGroupReader> group_reader_;  // texts_ reads by it
   std::shared_ptr<parquet::ByteArrayReader> texts_;
   int group_ = 0;                                           // to be opened next
-  int64_t rows_ = 0, row_ = 0;                              // of the file; given
+  int64_t rows_ = 0, row_ = 0;                              // of the file; returned
   int64_t left_ = 0;                                        // of the open group, not read
-  int64_t held_ = 0, at_ = 0;                               // rows read; of them, given
-  int64_t value_ = 0;                                       // of values_, given: nulls have none
-  std::array<int16_t, kBatchRows> levels_ = {};             // how many of what may be null are not
+  int64_t held_ = 0, at_ = 0;                               // rows read; rows of these returned
+  int64_t value_ = 0;                                       // values returned; nulls have none
+  std::array<int16_t, kBatchRows> levels_ = {};             // number of nullable nodes that are not null
   std::array<parquet::ByteArray, kBatchRows> values_ = {};  // in the page
 };
 

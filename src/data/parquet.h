@@ -1,5 +1,5 @@
-// The texts of a parquet file, one a row: a column of strings, read by Arrow where it was found at build time
-// (parquet.cpp). Without it (no_parquet.cpp) such a file is refused by name (text_input.h).
+// The texts of a parquet file, one per row of a string column, read by Arrow if it was found at build time
+// (parquet.cpp). Without Arrow (no_parquet.cpp), parquet files are refused (text_input.h).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -9,27 +9,27 @@
 
 namespace saslm {
 
-constexpr std::string_view kParquetMagic = "PAR1";  // its first bytes, and its last
+constexpr std::string_view kParquetMagic = "PAR1";  // first and last bytes of the file
 
 bool reads_parquet();  // whether this build does
 
 class ParquetTexts {
  public:
   virtual ~ParquetTexts() = default;
-  // The next row's text, which stays until the next call; nothing after the last. It is UTF-8 and may be
-  // empty. ContentError, with the row's number (the first is 1), for a null, for other bytes, and for what is
-  // damaged or cut short; checksums of pages are compared where there are any.
+  // The next row's text, valid until the next call; nullopt after the last. It is UTF-8 and may be empty.
+  // ContentError, with the row's number (from 1), for a null, for invalid UTF-8, and for damaged or truncated
+  // data; page checksums are verified if present.
   virtual std::optional<std::string_view> next() = 0;
-  // About how far the file was read when `rows` of its rows were given, for progress. All of it at the end.
+  // Approximate file position after `rows` rows, for progress; the whole file at the end.
   virtual int64_t file_position(int64_t rows) const = 0;
 };
 
-// A regular file, and the column that `field` names: a.b is the field b of the struct a. The first `begin`
-// rows are passed over. Held in memory are the file's footer, and of one row group at a time a page of the
-// column and its dictionary.
+// Opens a regular file and the column `field` (a.b: field b of struct a), and skips the first `begin` rows.
+// Memory: the file's footer, and one page of the column with its dictionary.
 //
-// ContentError when the column is not there or not of strings, with what the file has; when it is no parquet;
-// when it has fewer rows than `begin`. DataError when it cannot be opened, or in a build without Arrow.
+// ContentError if there is no such column of strings (with a list of the columns), if the file is not
+// parquet, or if it has fewer rows than `begin`. DataError if it cannot be opened, or in a build without
+// Arrow.
 std::unique_ptr<ParquetTexts> open_parquet(const std::string& path, const std::string& field,
                                            int64_t begin = 0);
 

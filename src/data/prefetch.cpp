@@ -23,7 +23,7 @@ const BatchPrefetch::Batch& BatchPrefetch::get(uint64_t first, uint64_t next) {
     read(first, now_);
   }
   announced_ = next;
-  // Where no thread can be started, it is read when it is asked for.
+  // If no thread can be started, the batch is read when requested.
   next_ = std::async(std::launch::async | std::launch::deferred, [this, next] { read(next, ahead_); });
   return now_;
 }

@@ -1,4 +1,4 @@
-// The next batch of the training stream, read while the one before it is computed.
+// Prefetches the next batch of the training stream while the current one is computed.
 #pragma once
 #include <future>
 #include <vector>
@@ -14,9 +14,9 @@ class BatchPrefetch {
   struct Batch {
     std::vector<int32_t> inputs, targets;  // (B, T) each
   };
-  // The batch that begins at stream index `first`, as BatchLoader::load gives it, and with its errors; it
-  // lasts until the next call. From now on the one that begins at `next` is read by a thread; another `first`
-  // than was announced is read here.
+  // Returns the batch at stream index `first`, valid until the next call; errors as BatchLoader::load. A
+  // thread then starts to read the batch at `next`. If the next call asks for another `first`, it is read in
+  // that call.
   const Batch& get(uint64_t first, uint64_t next);
 
  private:
@@ -26,7 +26,7 @@ class BatchPrefetch {
   int64_t batch_;
   Batch now_, ahead_;
   uint64_t announced_ = 0;
-  std::future<void> next_;  // into ahead_; its end is waited for where this ends
+  std::future<void> next_;  // fills ahead_; the destructor waits for it
 };
 
 }  // namespace saslm

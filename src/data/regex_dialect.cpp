@@ -135,8 +135,8 @@ class Translator {
     previous_ = 0;
   }
 
-  // Oniguruma folds some pairs of letters into one character (ss, U+00DF); PCRE2 folds single characters
-  // only.
+  // Oniguruma also folds some pairs of letters to one character (ss, U+00DF); PCRE2 folds only single
+  // characters.
   void literal(char32_t c) {
     if (ignoring_case()) {
       if (c >= 0x80) unsupported("a character outside ASCII under (?i:");
@@ -159,7 +159,7 @@ class Translator {
     return at_ < pattern_.size() && std::string_view("*+?{").find(pattern_[at_]) != std::string_view::npos;
   }
 
-  // Of what was written from `begin` on.
+  // Adds a quantifier to the output from `begin`.
   void quantifier(size_t begin) {
     if (at_ == pattern_.size()) return;
     const char c = pattern_[at_];
@@ -168,7 +168,7 @@ class Translator {
       if (at_ < pattern_.size() && (pattern_[at_] == '+' || pattern_[at_] == '?')) out_ += pattern_[at_++];
     } else if (c == '{') {
       interval();
-      if (take("+")) {  // to Oniguruma the interval once or more, to PCRE2 a possessive one
+      if (take("+")) {  // in Oniguruma: the interval once or more; in PCRE2: possessive
         out_.insert(begin, "(?:");
         out_ += ")+";
       }
@@ -274,7 +274,7 @@ class Translator {
     out_ += "]";
   }
 
-  // Up to and with the set's ]. A set inside it is written as its items: both mean what either holds.
+  // Up to and including the set's ]. A nested set is written as its items, since both form a union.
   void set_items(int depth) {
     if (depth > kMaxSetNesting) unsupported("such deep nesting of sets");
     if (at_ < pattern_.size() && pattern_[at_] == ']') unsupported("] as the first of a set");
@@ -303,8 +303,8 @@ class Translator {
     }
   }
 
-  // One character, or nothing after writing a whole set of them. Under (?i: only ASCII, for which both
-  // engines add the same: the other case, U+017F to s and U+212A to k.
+  // One character, or nullopt after writing a whole class. Under (?i: only ASCII is allowed, for which both
+  // engines add the same: the other case, U+017F for s and U+212A for k.
   std::optional<char32_t> set_item() {
     const auto write = [&](const std::string& characters) {
       refuse_ignoring_case("a class of characters in a set");
@@ -336,7 +336,7 @@ class Translator {
     size_t begin;  // in out_
     bool ignores_case;
   };
-  std::vector<Group> groups_;  // those that are open
+  std::vector<Group> groups_;  // open groups
   char previous_ = 0;          // literal under (?i:
 };
 

@@ -1,5 +1,5 @@
-// Which sample comes at which place of the endless training stream. Pure: place -> sample, with no state, so
-// the order cannot depend on batch size, prefetching, the number of ranks, or where a run was resumed.
+// The order of samples in the endless training stream. A stateless function of the stream index, so the order
+// cannot depend on batch size, prefetching, the number of ranks, or where a run was resumed.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,8 +11,8 @@ namespace saslm {
 
 class Sampler {
  public:
-  // shuffle: every epoch is another permutation of the n samples, keyed by (seed, epoch).
-  // Otherwise every epoch is 0, 1, ..., n-1.
+  // shuffle: every epoch is a permutation of the n samples, keyed by (seed, epoch). Otherwise every epoch is
+  // 0, 1, ..., n-1.
   Sampler(int64_t n_samples, bool shuffle, uint64_t seed)
       : n_(uint64_t(n_samples)), shuffle_(shuffle), seed_(seed) {
     check(n_samples > 0, "a stream has samples");

@@ -45,7 +45,7 @@ void with_type(TokenType type, Fn fn) {
 std::string size_mismatch(const std::string& path, int64_t wanted, int64_t got, const std::string& claim) {
   return path + ": " + claim + " makes " + std::to_string(wanted) + " bytes, but the file has " +
          std::to_string(got) + "; it is " + (got < wanted ? "cut short" : "too long") +
-         ": fetch or write it again";
+         ": download or write it again";
 }
 
 std::string sibling_index(const std::string& path) {
@@ -74,20 +74,21 @@ TokenType megatron_type(uint8_t code, const std::string& path) {
   }
 }
 
-// For a message: what a file that is no shard seems to be, and what makes shards of it.
+// For messages: what a file that is not a shard seems to be, and how to make shards from it.
 std::string what_it_is(const PooledFile& file) {
   if (file.size() == 0) return "; it is empty";
   std::string head(size_t(std::min<int64_t>(file.size(), kSniffBytes)), '\0');
   file.pread_all(std::as_writable_bytes(std::span(head)), 0);
   const std::string make = "`saslm tokenize --input " + file.path();
   if (const std::string type = raw_type_of(head, file.size()); !type.empty())
-    return "; if it holds bare " + type + " token ids, as nanoGPT's train.bin does, " + make + " --raw " +
+    return "; if it contains bare " + type + " token ids, as nanoGPT's train.bin does, " + make + " --raw " +
            type + " --out DIR` makes shards of it (with --tokenizer, checked)";
   const Sniffed found = sniff(head);
   if (found.content != Content::other)
     return "; it is " + (found.what.empty() ? "text" : "compressed by " + found.what) + ": " + make +
            " --out DIR` makes shards of text";
-  return "; it is " + found.what + ". `saslm tokenize` makes shards of text, and of bare token ids (--raw)";
+  return "; it is " + found.what +
+         ". `saslm tokenize` makes shards from text, and from bare token ids (--raw)";
 }
 
 template <class Value>
@@ -129,7 +130,7 @@ void ShardFile::open_llmc(const std::string& path, std::shared_ptr<OpenFiles> po
   tokens_ = PooledFile(std::move(pool), open_regular(path));
   const int64_t size = tokens_.size();
   if (size < kLlmcHeaderBytes) {
-    throw DataError(path + ": " + std::to_string(size) + " bytes are too few for a token shard's header of " +
+    throw DataError(path + ": " + std::to_string(size) + " bytes are fewer than a token shard's header of " +
                     std::to_string(kLlmcHeaderBytes) + what_it_is(tokens_));
   }
   std::array<int32_t, 3> header;
@@ -166,8 +167,8 @@ void ShardFile::open_megatron(const std::string& idx_path, std::shared_ptr<OpenF
                 0);
   if (size < kIndexHeaderBytes || std::string_view(header.data(), 9) != kIndexMagic) {
     throw DataError(
-        idx_path + ": does not begin with a whole MMIDIDX header; it lies beside " + path() +
-        ", which is therefore read as Megatron: write it again, or move it away if it is unrelated");
+        idx_path + ": does not start with a whole MMIDIDX header; it lies beside " + path() +
+        ", which is therefore read as a Megatron shard; write it again, or move it away if it is unrelated");
   }
   const auto version = value_at<uint64_t>(&header[9]);
   if (version != 1) throw DataError(idx_path + ": version " + std::to_string(version) + ", wanted 1");
@@ -190,7 +191,7 @@ void ShardFile::read_index(const File& idx, int64_t n_sequences) {
   std::vector<int32_t> lengths(static_cast<size_t>(chunk));
   std::vector<int64_t> first_bytes(static_cast<size_t>(chunk));
   const int64_t width = width_of(type_), size = tokens_.size();
-  int64_t next_byte = -1;  // where the run being built goes on
+  int64_t next_byte = -1;  // where the current run continues
   for (int64_t at = 0; at < n_sequences; at += chunk) {
     const int64_t n = std::min(chunk, n_sequences - at);
     idx.pread_all(std::as_writable_bytes(std::span(lengths).first(size_t(n))), kIndexHeaderBytes + at * 4);
@@ -208,7 +209,7 @@ void ShardFile::read_index(const File& idx, int64_t n_sequences) {
       if (first != next_byte) runs_.push_back({n_tokens_, first});
       next_byte = first + n_bytes;
       n_tokens_ += length;
-      if (n_tokens_ > size / width) return;  // more than the file holds: check_tiling says so
+      if (n_tokens_ > size / width) return;  // more than in the file: check_tiling reports it
     }
   }
 }
@@ -268,7 +269,16 @@ void ShardFile::read(int64_t first, int64_t count, int32_t* out) const {
   });
 }
 
-ShardScan ShardFile::scan(int64_t vocab_size) const {
+std::string ShardFile::same_text() const {
+  const auto [device, inode] = identity();
+  std::string text;
+  for (const uint64_t part : {device, inode, uint64_t(tokens_.size()), uint64_t(tokens_.changed_ns()),
+                              uint64_t(type_), uint64_t(n_tokens_)})
+    text += std::to_string(part) + " ";
+  return text + std::to_string(XXH3_64bits(runs_.data(), runs_.size() * sizeof runs_[0]));
+}
+
+ShardScan ShardFile::scan(int64_t vocab_size, const std::function<void()>& pause) const {
   ShardScan found;
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(), &XXH3_freeState);
   if (!hash) throw std::bad_alloc();
@@ -281,6 +291,7 @@ ShardScan ShardFile::scan(int64_t vocab_size) const {
       const int64_t n = std::min(kChunk, n_tokens_ - at);
       read_raw(at, n, raw.data());
       XXH3_128bits_update(hash.get(), raw.data(), size_t(n) * sizeof(Raw));
+      if (pause && at / kScanPause != (at + n) / kScanPause) pause();
       for (int64_t i = 0; i < n; ++i) {
         low = std::min(low, raw[i]);
         high = std::max(high, raw[i]);

@@ -57,8 +57,8 @@ std::optional<ShardInfo> read_shard_info(const std::string& path) {
   std::error_code unknown;
   if (!std::filesystem::exists(path, unknown)) return std::nullopt;
   const File file = open_regular(path);
-  const std::string advice = "; `saslm tokenize` wrote it or it is unrelated: restore it or move it away";
-  if (file.size() > kMaxBytes) throw DataError(path + ": too large for a description of shards" + advice);
+  const std::string advice = "; restore it if `saslm tokenize` wrote it, else move it away";
+  if (file.size() > kMaxBytes) throw DataError(path + ": too large to describe shards" + advice);
   std::string text(size_t(file.size()), '\0');
   file.pread_all(std::as_writable_bytes(std::span(text)), 0);
   ShardInfo info;

@@ -40,17 +40,16 @@ ShardWriter::ShardWriter(std::string dir, std::string prefix, ShardFormat format
 void ShardWriter::resume(int64_t n_tokens) {
   check(names_.empty(), "a shard writer resumes before it writes");
   const auto fail = [&](const std::string& name) {
-    throw DataError(
-        dir_ + "/" + name + kTemporary +
-        ": an interrupted run wrote it, and it is missing or cut short now; remove the unfinished output "
-        "and start again");
+    throw DataError(dir_ + "/" + name + kTemporary +
+                    ": written by an interrupted run, but now missing or cut short; remove the unfinished "
+                    "output and start again");
   };
   std::error_code unknown;
   for (int64_t left = n_tokens; left > 0; left -= tokens_per_shard_) {
     const int64_t n = std::min(left, tokens_per_shard_);
     const std::string name = name_of_shard(names_.size()), path = dir_ + "/" + name;
     names_.push_back(name);
-    // Only the last may be longer. Interrupted in finish(), it has its final name.
+    // Only the last may be longer. It has its final name if finish() was interrupted.
     const std::string found = std::filesystem::exists(path + kTemporary, unknown) ? path + kTemporary : path;
     const uintmax_t size = std::filesystem::file_size(found, unknown);
     if (unknown || size < uintmax_t(bytes_of_shard(n))) fail(name);
@@ -92,8 +91,9 @@ std::vector<std::string> ShardWriter::finish() {
     const std::string path = dir_ + "/" + name;
     std::error_code unknown;
     if (!std::filesystem::exists(path + kTemporary, unknown) && std::filesystem::exists(path, unknown))
-      continue;  // resumed: an earlier finish() came as far as this
-    if (std::filesystem::exists(path, unknown)) throw DataError(path + ": exists; nothing is overwritten");
+      continue;  // resumed: an earlier finish() had renamed it
+    if (std::filesystem::exists(path, unknown))
+      throw DataError(path + ": exists already and is not overwritten");
     rename_path(path + kTemporary, path);
   }
   if (!names_.empty()) fsync_dir(dir_);
@@ -137,7 +137,7 @@ void ShardWriter::flush() {
   buffer_.clear();
 }
 
-// The header goes in last: until then the temporary file does not even look like a shard.
+// Writes the header last, so that the temporary file does not look like a shard until then.
 void ShardWriter::close_shard() {
   flush();
   std::array<int32_t, 256> header = kNoHeader;

@@ -10,22 +10,21 @@
 namespace saslm {
 
 // Writes DIR/PREFIX_000000.bin, ..._000001.bin, ... of `tokens_per_shard` tokens each; only the last is
-// shorter. Every file is written under a temporary name and fsynced; finish() gives them their final
-// names. Until then the temporary files stay, for a later writer to go on from, or for discard(). The
-// formats' n_tokens is an int32, so a shard of more than 2^31 - 1 tokens is refused here (DataError): ask for
-// more, smaller shards.
+// shorter. Every file is written under a temporary name and fsynced; finish() gives them their final names.
+// Until then the temporary files stay, for a later writer to resume from, or for discard(). The formats'
+// n_tokens is an int32, so more than 2^31 - 1 tokens per shard are refused (DataError).
 class ShardWriter {
  public:
   ShardWriter(std::string dir, std::string prefix, ShardFormat format, int64_t tokens_per_shard);
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
-  // Before the first append: goes on from what a writer with the same arguments left behind. Its first
-  // `n_tokens` tokens, which were synced, are kept and any others dropped. DataError when they are not there.
+  // Call before the first append: resumes from what a writer with the same arguments left. Keeps its first
+  // `n_tokens` tokens, which were synced, and drops the rest. DataError if they are missing.
   void resume(int64_t n_tokens);
 
-  void append(std::span<const int32_t> tokens);  // DataError when the format cannot hold one of them
-  void sync();                                   // all tokens so far are on the disk
+  void append(std::span<const int32_t> tokens);  // DataError if the format cannot store one of them
+  void sync();                                   // all tokens so far are then on disk
   std::vector<std::string> finish();             // the shards' file names, without DIR
   void discard();                                // removes the temporary files
 
@@ -42,7 +41,7 @@ class ShardWriter {
   File file_;
   int64_t in_shard_ = 0;            // tokens of the open shard, 0 when none is open
   std::vector<std::byte> buffer_;   // not yet written
-  std::vector<std::string> names_;  // of all shards so far, the open one last
+  std::vector<std::string> names_;  // of all shards so far; the open one is last
 };
 
 }  // namespace saslm

@@ -19,7 +19,7 @@ struct Magic {
   std::string_view what, advice;
 };
 
-constexpr auto kUnpack = "unpack it and give the text files in it"sv;
+constexpr auto kUnpack = "unpack it and give its text files"sv;
 constexpr auto kConvertTable =
     "write its text column as JSON lines and give those, for instance in Python: "
     "pandas.read_parquet(FILE)[[\"text\"]].to_json(\"out.jsonl\", orient=\"records\", lines=True, "
@@ -28,14 +28,14 @@ constexpr auto kArrowTable =
     "write its text column as JSON lines and give those, for instance in Python: "
     "datasets.Dataset.from_file(FILE).to_json(\"out.jsonl\", force_ascii=False)"sv;
 constexpr auto kExtract = "extract the text from it first"sv;
-constexpr auto kNoText = "give files of text"sv;
+constexpr auto kNoText = "give text files"sv;
 constexpr auto kRecode = "convert it first: iconv -f UTF-16 -t UTF-8 FILE"sv;
 constexpr auto kRecode32 = "convert it first: iconv -f UTF-32 -t UTF-8 FILE"sv;
 constexpr auto kRepack = "compress it with gzip, zstd or xz instead, or not at all"sv;
-constexpr auto kTokens = "it holds token ids already: give it to data.train, data.val or --data"sv;
-constexpr auto kWeights = "it holds a model's weights: give files of text"sv;
+constexpr auto kTokens = "it already contains token ids: give it to data.train, data.val or --data"sv;
+constexpr auto kWeights = "it contains a model's weights: give text files"sv;
 
-// In the order in which they are tried.
+// In order of priority.
 constexpr std::array kMagics = {
     Magic{"\x1f\x8b\x08"sv, 0, Content::gzip, "gzip", ""},
     Magic{"\x28\xb5\x2f\xfd"sv, 0, Content::zstd, "zstd", ""},
@@ -50,7 +50,7 @@ constexpr std::array kMagics = {
     Magic{"LZIP\1"sv, 0, Content::other, "compressed by lzip", kRepack},
     Magic{"\x5d\0\0"sv, 0, Content::other, "compressed by lzma (.lzma)", kRepack},
     Magic{"\xff\x06\0\0sNaPpY"sv, 0, Content::other, "compressed by snappy", kRepack},
-    Magic{"PK\3\4"sv, 0, Content::other, "a zip archive (.docx, .epub, .npz and PyTorch's .pt are such)",
+    Magic{"PK\3\4"sv, 0, Content::other, "a zip archive (as are .docx, .epub, .npz and PyTorch's .pt)",
           kUnpack},
     Magic{"PK\5\6"sv, 0, Content::other, "an empty zip archive", kUnpack},
     Magic{"7z\xbc\xaf\x27\x1c"sv, 0, Content::other, "a 7z archive", kUnpack},
@@ -66,7 +66,7 @@ constexpr std::array kMagics = {
     Magic{"SQLite format 3\0"sv, 0, Content::other, "an SQLite database", kExtract},
     Magic{"\x89HDF\r\n\x1a\n"sv, 0, Content::other, "an HDF5 file", kExtract},
     Magic{"\x93NUMPY"sv, 0, Content::other, "a NumPy array",
-          "if it holds token ids, write them bare (array.astype(\"uint16\").tofile(\"x.bin\")) and take "
+          "if it contains token ids, write them bare (array.astype(\"uint16\").tofile(\"x.bin\")) and read "
           "them with --raw uint16"},
     Magic{"\x80\2"sv, 0, Content::other, "a Python pickle", kExtract},
     Magic{"\x80\3"sv, 0, Content::other, "a Python pickle", kExtract},
@@ -97,7 +97,7 @@ bool matches(const Magic& magic, std::string_view head) {
          head.substr(magic.offset, magic.bytes.size()) == magic.bytes;
 }
 
-// Tar as it was before "ustar": the sum of the header's bytes, in octal, stands in the header.
+// Tar before "ustar": the header contains the sum of its bytes, in octal.
 bool is_old_tar(std::string_view head) {
   constexpr size_t kHeader = 512, kSumAt = 148, kSumBytes = 8;
   if (head.size() < kHeader || head[0] == '\0') return false;
@@ -111,20 +111,19 @@ bool is_old_tar(std::string_view head) {
   return sum == wanted;
 }
 
-// Eight bytes that tell the length of a JSON object, and its first two.
+// Eight bytes with the length of a JSON object, followed by its first two bytes.
 bool is_safetensors(std::string_view head) {
   return head.size() >= 10 && head.substr(8, 2) == "{\"" && head.substr(5, 3) == "\0\0\0"sv;
 }
 
-// Bytes that stand in no text: control characters but backspace, tab, line and page ends, escape, and ^Z,
-// which ended DOS's files.
+// Bytes that do not occur in text: control characters except backspace, tab, newline, page break, escape, and
+// ^Z, the end of DOS files.
 bool is_binary_byte(char c) {
   const auto byte = uint8_t(c);
   return (byte < 0x20 && "\b\t\n\v\f\r\x1a\x1b"sv.find(c) == std::string_view::npos) || byte == 0x7f;
 }
 
-// Text has none of these bytes, save one here and there by mistake: 2 in 100 are too many. In what is no text
-// every eighth byte is one, if the bytes are evenly spread.
+// Text has almost none of these bytes: 2 in 100 are too many. In random bytes one in eight is such a byte.
 Sniffed by_its_bytes(std::string_view head) {
   std::array<size_t, 4> zeros = {};
   size_t binary = 0;
@@ -138,13 +137,13 @@ Sniffed by_its_bytes(std::string_view head) {
   const auto full = [&](size_t place) { return zeros[place] * 10 >= quarter * 9; };
   if ((full(2) && full(3) && zeros[0] * 10 < quarter) || (full(0) && full(1) && zeros[3] * 10 < quarter))
     return {Content::other, "text in UTF-32", std::string(kRecode32)};
-  // Letters of one half of the code page 0 have a zero byte beside them, always on the same side.
+  // In UTF-16, Latin letters have a zero byte next to them, always on the same side.
   if (all * 8 > head.size() && (even * 20 < all || odd * 20 < all))
     return {Content::other, "text in UTF-16",
             std::string("convert it first: iconv -f UTF-16") + (even > odd ? "BE" : "LE") + " -t UTF-8 FILE"};
   return {Content::other, "binary data, not text",
-          "give files of text; bare token ids, as nanoGPT's train.bin, are taken with --raw uint16 (or "
-          "uint32); --format bytes takes any bytes as they are"};
+          "give text files; --raw uint16 (or uint32) reads bare token ids such as nanoGPT's train.bin; "
+          "--format bytes takes any bytes unchanged"};
 }
 
 }  // namespace

@@ -13,9 +13,9 @@ namespace saslm {
 
 namespace {
 
-constexpr size_t kJitStackBytes = 8 << 20;  // at most; it begins with little
-// Steps of one match: enough to go back over the longest piece (WordEncoder::kMaxPieceBytes) a few times, and
-// over in seconds when a pattern is of the exponential kind.
+constexpr size_t kJitStackBytes = 8 << 20;  // maximum; it starts small
+// Limit of steps per match: enough to backtrack over the longest piece (WordEncoder::kMaxPieceBytes) a few
+// times, but reached within seconds by an exponential pattern.
 constexpr uint32_t kMaxSteps = 1'000'000'000;
 
 template <auto free>
@@ -59,8 +59,8 @@ SplitPatterns::SplitPatterns(const std::string& path, const std::vector<SplitSte
     patterns_.back().code.reset(code);
     uint32_t matches_nothing = 0;
     pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &matches_nothing);
-    if (matches_nothing != 0) fail("it can match the empty text, which does not split anything");
-    // Where there is no JIT this fails, and pcre2_match interprets: slower, the same.
+    if (matches_nothing != 0) fail("it can match the empty string, which splits nothing");
+    // Without JIT support this fails, and pcre2_match interprets: slower, with the same result.
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
   }
 }
@@ -88,8 +88,8 @@ PieceSplitter::~PieceSplitter() = default;
 
 PieceSplitter::Match PieceSplitter::find(size_t step, std::string_view text, bool open) {
   const SplitPatterns::Pattern& pattern = patterns_.patterns_[step];
-  // Hard: whenever an attempt to match so much as looks past the end, that is reported rather than a match
-  // which more text could change.
+  // PARTIAL_HARD: if an attempt looks past the end, PCRE2 reports a partial match instead of a match that
+  // more text could change.
   const uint32_t options = PCRE2_NO_UTF_CHECK | (open ? PCRE2_PARTIAL_HARD : 0);
   const int result = pcre2_match(pattern.code.get(), units(text), text.size(), 0, options,
                                  scratch_->match.get(), scratch_->context.get());

@@ -1,12 +1,11 @@
-// The pre-tokenizer: cuts text into pieces, which byte-pair encoding then treats one by one.
+// The pre-tokenizer: splits text into pieces, which byte-pair encoding handles one by one.
 //
-// A chain of patterns. The first cuts the text into its matches and what lies between them; the next cuts
-// every one of these in the same way, and so on. (Hugging Face `tokenizers`: Split with behaviour Isolated,
+// A chain of patterns. The first splits the text into its matches and the text between them; the next splits
+// each of these in the same way, and so on. (Hugging Face `tokenizers`: Split with behaviour Isolated,
 // Digits, and ByteLevel's own pattern.)
 //
-// Because no pattern looks behind (regex_dialect.h), a match depends only on the text from its start on. So
-// cutting may stop, and start again later, at the end of any piece that is not part of an enclosing match: a
-// *cut*.
+// No pattern looks behind (regex_dialect.h), so a match depends only on the text from its start. Splitting
+// may therefore stop and restart at the end of any piece that is not part of an enclosing match: a *cut*.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -18,14 +17,14 @@
 namespace saslm {
 
 struct SplitStep {
-  std::string pattern;   // as the tokenizer file spells it
-  bool literal = false;  // a plain text rather than an expression
+  std::string pattern;   // as in the tokenizer file
+  bool literal = false;  // plain text instead of a regular expression
 };
 
 class SplitPatterns {  // compiled; shared by all threads
  public:
-  // DataError naming the file (`path`) and the pattern: not supported, not well-formed, or able to match
-  // nothing.
+  // DataError with the file (`path`) and the pattern, if it is unsupported, malformed, or can match the empty
+  // string.
   SplitPatterns(const std::string& path, const std::vector<SplitStep>& steps);
   ~SplitPatterns();
 
@@ -35,15 +34,15 @@ class SplitPatterns {  // compiled; shared by all threads
   std::vector<Pattern> patterns_;
 };
 
-class PieceSplitter {  // one thread's
+class PieceSplitter {  // for one thread
  public:
   explicit PieceSplitter(const SplitPatterns& patterns);
   ~PieceSplitter();
 
-  // Hands the pieces of `text`, which is well-formed UTF-8, to emit(std::string_view), in order, up to the
-  // first cut at or after byte `until`; returns that cut, or the end of the text. When the text is `open`,
-  // more may follow it: then it stops at the last cut that holds whatever follows. An
-  // emit(std::string_view, bool) is told whether the piece's end is a cut.
+  // Calls emit(std::string_view) with the pieces of `text` (well-formed UTF-8) in order, up to the first cut
+  // at or after byte `until`; returns that cut, or the end of the text. If the text is `open`, more may
+  // follow it; then stops at the last cut that is valid whatever follows. The bool of emit(std::string_view,
+  // bool) says whether the piece ends at a cut.
   template <class Emit>
   size_t split(std::string_view text, bool open, size_t until, Emit&& emit) {
     return split_from(0, text, open, until, nullptr, emit);
@@ -51,13 +50,13 @@ class PieceSplitter {  // one thread's
 
  private:
   struct Match {
-    size_t begin, end;  // both text.size() when there is none
-    bool certain;       // false: with more text there may be another match, from `begin` on
+    size_t begin, end;  // both text.size() if there is none
+    bool certain;       // false: with more text there may be another match from `begin`
   };
 
   Match find(size_t step, std::string_view text, bool open);
 
-  // `match_end`: of the match at an earlier step that encloses the text; nullptr when there is none.
+  // `match_end`: end of the enclosing match of an earlier step; nullptr if there is none.
   template <class Emit>
   size_t split_from(size_t step, std::string_view text, bool open, size_t until, const char* match_end,
                     Emit& emit) {

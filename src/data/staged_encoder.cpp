@@ -9,7 +9,7 @@ namespace saslm {
 namespace {
 constexpr size_t kNone = TextEdits::kNone;
 
-// Of the character that `at` is in; the text's end is none.
+// Start of the character that contains `at`; the end of the text counts as a start.
 size_t character_begin(std::string_view text, size_t at) {
   while (at < text.size() && at > 0 && (uint8_t(text[at]) & 0xc0) == 0x80) --at;
   return at;
@@ -53,7 +53,7 @@ bool StagedEncoder::encode_segment(size_t at, size_t end, Before before, bool op
     progress.ids.push_back(parts_.file.byte_ids[uint8_t(text[at++])]);
     before = Before::stray_byte;
   }
-  // Behind a stray byte at the segment's end lies a token, or the end: a cut, as the caller notes.
+  // After a stray byte at the segment's end comes a token or the end: a cut, which the caller records.
   return !open;
 }
 
@@ -84,7 +84,7 @@ bool StagedEncoder::encode_piece(const Run& run, size_t begin, size_t end, bool 
     const size_t at = size_t(piece.data() + piece.size() - text.data());
     if (cut && at > space) try_cut(run, begin + at - space, false, progress);
   };
-  // First as far as is wanted, and then, where that was no cut, further in ever longer steps.
+  // First as far as wanted; then, if that was not a cut, further in growing steps.
   size_t step = progress.until - std::min(progress.until - 1, run.offset + begin);
   for (size_t at = 0; at<text.size(); step = step> text.size() ? step : step * 2) {
     const size_t used = split(text.substr(at), open, step, encode);
@@ -131,7 +131,7 @@ size_t StagedEncoder::cut_before_space(const Run& run, size_t at) const {
   size_t offset = run.normal.old_offset(at);
   if (offset == kNone || offset >= run.raw.size() || !starts_with_space(run.raw.substr(offset))) return kNone;
   if (stages_.prefix != SpacePrefix::segment) return offset;
-  // The normalizer's own, in front, is no space of the text.
+  // The space inserted at the front does not belong to the text.
   if (at == 0 && run.before != Before::stray_byte) return kNone;
   offset += run.raw[offset] == ' ' ? 1 : std::string_view(kSpaceMark).size();
   return offset < run.raw.size() ? offset : kNone;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
-// The file's name without what says how it is compressed.
+// The file name without the compression suffix.
 std::string plain_name(std::string name) {
   for (const char* ending : {".gz", ".zst", ".zstd", ".xz"})
     if (name.ends_with(ending)) return name.substr(0, name.size() - std::string_view(ending).size());
@@ -33,7 +33,7 @@ TextInput::TextInput(std::string path, InputFormat format) : path_(std::move(pat
   if (head_.starts_with(kByteOrderMark)) {
     head_.erase(0, kByteOrderMark.size());
     offset_ = int64_t(kByteOrderMark.size());
-    remark("begins with a byte order mark, which is no text and was left out");
+    remark("starts with a byte order mark, which was skipped");
   }
   jsonl_ = holds_json_lines(format);
 }
@@ -51,8 +51,8 @@ void TextInput::refuse_what_is_no_text(const std::string& compression) const {
 std::string TextInput::advice_for(const Sniffed& found, const std::string& compression) const {
   const bool parquet = head_.starts_with(kParquetMagic);
   if (parquet && reads_parquet())
-    return compression.empty() ? "leave out --format, and a column of it is read (--field)"
-                               : "decompress it first, and a column of it is read (--field)";
+    return compression.empty() ? "without --format, one of its columns is read (--field)"
+                               : "decompress it; then one of its columns is read (--field)";
   std::string advice = found.advice;
   if (const size_t at = advice.find("FILE");
       at != advice.npos && compression.empty() && path_ != kStandardInput)
@@ -60,7 +60,7 @@ std::string TextInput::advice_for(const Sniffed& found, const std::string& compr
   const std::string raw = path_.ends_with(".bin") ? raw_type_of(head_, int64_t(head_.size())) : "";
   if (!raw.empty() && found.what.find("UTF") != found.what.npos)
     advice += "; or, for token ids, --raw " + raw;
-  if (parquet) advice += ". This build of saslm has no Arrow, by which others read parquet themselves";
+  if (parquet) advice += ". This build of saslm has no Arrow; one with Arrow reads parquet itself";
   return advice;
 }
 
@@ -69,16 +69,15 @@ bool TextInput::holds_parquet(InputFormat format, const std::string& compression
   std::error_code unknown;
   if (!head_.starts_with(kParquetMagic)) {
     if (path_.ends_with(".parquet") && sniff(head_).content == Content::text)
-      throw ContentError(
-          path_ +
-          ": called .parquet, but it does not begin as such a file does; fetch it again, or say "
-          "--format text or jsonl if it is that");
+      throw ContentError(path_ +
+                         ": named .parquet, but it does not start like a parquet file; download it again, or "
+                         "give --format text or jsonl if it is that");
     return false;
   }
   if (!reads_parquet()) return false;
   if (path_ == kStandardInput || !std::filesystem::is_regular_file(path_, unknown))
     throw ContentError(shown(path_) +
-                       ": a parquet file, which is read from its end and so not from a pipe; name the file");
+                       ": parquet is read from its end, which a pipe does not allow; give the file by name");
   return true;
 }
 
@@ -88,19 +87,19 @@ bool TextInput::holds_json_lines(InputFormat format) {
   if (name.ends_with(".jsonl") || name.ends_with(".ndjson")) return true;
   const bool object = begins_with_json_object(head_);
   if (path_ == kStandardInput || name.ends_with(".json")) {
-    if (object) remark("taken as JSON lines, which its first line is");
+    if (object) remark("read as JSON lines, since its first line is JSON");
     const size_t first = head_.find_first_not_of(" \t\r\n");
     if (!object && name.ends_with(".json") && first != head_.npos &&
         (head_[first] == '[' || head_[first] == '{'))
       throw ContentError(path_ +
-                         ": JSON, but not an object a line; write it so (jq -c '.[]' makes lines of a list), "
-                         "or say --format text to take it as it stands");
+                         ": JSON, but not one object per line; convert it (jq -c '.[]' turns a list into "
+                         "lines), or give --format text to read it unchanged");
     return object;
   }
   if (object)
     throw ContentError(shown(path_) +
-                       ": its first line is a JSON object; say --format jsonl to read a field of every line, "
-                       "or --format text to take the lines as they stand");
+                       ": its first line is a JSON object; give --format jsonl to read a field of every "
+                       "line, or --format text to read the lines unchanged");
   return false;
 }
 

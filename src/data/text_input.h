@@ -1,6 +1,6 @@
-// One input of `saslm tokenize`, opened: its text or lines of JSON, decompressed, without a byte order mark.
-// Of a parquet file it only says that it is one, where the build reads such (parquet.h). Whatever else it is,
-// by its first bytes, is refused (ContentError) with its name and what to do.
+// An open input of `saslm tokenize`: its text or JSON lines, decompressed, without a byte order mark. A
+// parquet file is only recognised here (see parquet.h). Other file types, recognised by their first bytes,
+// are refused with advice (ContentError).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,9 +14,9 @@ namespace saslm {
 
 enum class InputFormat {
   automatic,  // by name and first bytes
-  text,       // even where the first line is a JSON object
-  jsonl,      // a JSON object a line
-  bytes,      // text that nobody looks at: neither decompressed nor refused; a byte order mark stays
+  text,       // even if the first line is a JSON object
+  jsonl,      // one JSON object per line
+  bytes,      // unchanged bytes: neither decompressed nor refused; a byte order mark stays
 };
 
 class TextInput {
@@ -25,15 +25,15 @@ class TextInput {
 
   const std::string& path() const { return path_; }
   bool is_jsonl() const { return jsonl_; }
-  bool is_parquet() const { return parquet_; }  // then read by open_parquet
-  // What a user should be told: a dropped byte order mark, what was taken for JSON lines. "" for nothing.
+  bool is_parquet() const { return parquet_; }  // then use open_parquet
+  // A remark for the user: a dropped byte order mark, or that the input is read as JSON lines; "" for none.
   const std::string& remark() const { return remark_; }
 
-  size_t read(std::span<char> out);  // fills `out` unless the end comes first
+  size_t read(std::span<char> out);  // fills `out` unless the input ends first
   void skip_to(int64_t offset);      // before the first read
-  // Where read() goes on, in bytes of the decompressed input; a dropped byte order mark counts.
+  // Where read() continues, in bytes of the decompressed input; a dropped byte order mark counts.
   int64_t offset() const { return offset_; }
-  // How far the file itself was read when the text was used up to `offset`: for progress.
+  // File position that corresponds to `offset` in the text, for progress.
   int64_t file_position(int64_t offset) const { return bytes_->file_position(offset); }
 
  private:
@@ -43,7 +43,7 @@ class TextInput {
   bool holds_json_lines(InputFormat format);
   void remark(const std::string& what);
 
-  std::string path_, head_;  // head_: read, and not given out yet
+  std::string path_, head_;  // head_: read ahead, not yet returned
   std::unique_ptr<ByteSource> bytes_;
   int64_t offset_ = 0;
   bool jsonl_ = false, parquet_ = false;

@@ -20,8 +20,7 @@ TextTokenizer find_text_tokenizer(const TokenSet& set, const std::vector<std::st
     return found;
   }
   if (found.why_not.empty())
-    found.why_not =
-        "neither a .json beside every shard nor data.tokenizer says which tokenizer made the tokens";
+    found.why_not = "the tokenizer is unknown: not every shard has a .json, and data.tokenizer is not set";
   return found;
 }
 
@@ -32,15 +31,15 @@ void check_made_by(const TokenSet& set, const Tokenizer& tokenizer) {
                     (fingerprint.empty()
                          ? ""
                          : " (fingerprint " + fingerprint + ", given " + tokenizer.fingerprint() + ")") +
-                    ", so bytes of text cannot be counted with it; give the one that made it, or tokenize "
-                    "the text again");
+                    ", so it cannot count the bytes of the text; give the one that made the data, or "
+                    "tokenize the text again");
   check_holds(set, tokenizer);
 }
 
 void check_holds(const TokenSet& set, const Tokenizer& tokenizer) {
   if (set.max_token() >= tokenizer.vocab_size())
-    throw DataError("the data holds the token " + std::to_string(set.max_token()) + ", which the tokenizer " +
-                    tokenizer.name() + " does not have (its tokens are 0 .. " +
+    throw DataError("the data contains the token " + std::to_string(set.max_token()) +
+                    ", which the tokenizer " + tokenizer.name() + " lacks (its tokens are 0 .. " +
                     std::to_string(tokenizer.vocab_size() - 1) + "); give the one that made the data");
 }
 

@@ -1,4 +1,4 @@
-// The tokenizer by which the text behind a token set is measured.
+// The tokenizer that measures the text of a token set, for bits per byte.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,18 +10,18 @@
 namespace saslm {
 
 struct TextTokenizer {
-  std::unique_ptr<const Tokenizer> tokenizer;  // null when it is not known, or not there
-  std::string why_not;                         // and then why
+  std::unique_ptr<const Tokenizer> tokenizer;  // null if unknown or missing
+  std::string why_not;                         // then the reason
 };
 
-// The first of `names` that can be read; empty ones are passed over. DataError when that one did not make the
-// set.
+// The first of `names` that exists; empty ones are skipped. DataError if it did not make the set.
 TextTokenizer find_text_tokenizer(const TokenSet& set, const std::vector<std::string>& names);
 
-// DataError when the set is known to be another tokenizer's, or holds a token that this one does not have.
+// DataError if another tokenizer is known to have made the set, or the set contains a token that this one
+// lacks.
 void check_made_by(const TokenSet& set, const Tokenizer& tokenizer);
 
-// DataError when the set holds a token that the tokenizer does not have.
+// DataError if the set contains a token that the tokenizer lacks.
 void check_holds(const TokenSet& set, const Tokenizer& tokenizer);
 
 }  // namespace saslm

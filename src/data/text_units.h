@@ -1,8 +1,8 @@
-// Text files -> units of about a MiB, which can be encoded independently, in any order.
+// Divides text files into units of about 1 MiB, which can be encoded independently, in any order.
 //
-// A unit holds whole documents, and maybe the end of one and the beginning of another. Where a document goes
-// on in the next unit, the place where they meet was found by encoding a little text before it: very likely a
-// cut of the document, but only whoever encodes the unit finds out (tokenize.cpp).
+// A unit contains whole documents, and possibly the end of one and the start of another. If a document
+// continues in the next unit, the boundary was found by encoding a little text before it: it is very likely a
+// cut of the document, which is confirmed only when the unit is encoded (tokenize.cpp).
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -17,21 +17,20 @@
 
 namespace saslm {
 
-struct TextPart {             // a document, or a piece of one
+struct TextPart {             // a document, or a part of one
   size_t begin = 0, end = 0;  // in the unit's text
-  size_t until = 0;  // open: the text from here to `end` is there to look ahead; the next unit begins with it
-  bool begins_document = false, open = false;  // open: the document goes on in the next unit
+  size_t until = 0;  // open: the text from here to `end` is look-ahead, with which the next unit starts
+  bool begins_document = false, open = false;  // open: the document continues in the next unit
 };
 
 struct TextUnit {
   std::string text;
-  std::vector<TextPart>
-      parts;               // in order; only the first may go on with a document, only the last may be open
-  TextPosition next;       // where the unit after this begins
-  int64_t bytes_read = 0;  // of all input files, about up to `next`; exact where nothing is decompressed
+  std::vector<TextPart> parts;  // in order; only the first may continue a document, only the last may be open
+  TextPosition next;            // where the next unit starts
+  int64_t bytes_read = 0;       // of all input files, approximately up to `next`; exact without compression
 
   int64_t bytes() const;      // of documents
-  int64_t documents() const;  // that begin here
+  int64_t documents() const;  // that start here
 };
 
 class UnitReader : private DocumentSink {
@@ -40,7 +39,7 @@ class UnitReader : private DocumentSink {
   UnitReader(const Tokenizer& tokenizer, std::vector<std::string> inputs, DocumentFormat format,
              TextPosition begin);
 
-  // Nothing when the inputs are at their end.
+  // nullopt at the end of the inputs.
   std::optional<TextUnit> next();
 
  private:
@@ -54,9 +53,9 @@ class UnitReader : private DocumentSink {
   std::vector<std::string> inputs_;
   DocumentFormat format_;
   int64_t input_;             // being read, or to be opened next
-  int64_t bytes_before_ = 0;  // in the files before that
+  int64_t bytes_before_ = 0;  // in the files before it
   std::unique_ptr<DocumentReader> documents_;
-  int64_t offset_ = 0;  // of the input being read: what was handed on
+  int64_t offset_ = 0;  // of the current input: what was passed on
   bool in_document_ = false;
   TextUnit unit_;      // being made
   size_t try_cut_at_;  // bytes of it

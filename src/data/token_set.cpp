@@ -26,11 +26,11 @@ std::vector<std::string> matches_of(const std::string& pattern) {
   return paths;
 }
 
-// The vocabulary that the shard's tokenizer has, or else the least that holds tokens 0 .. max_token, and why
-// the given one does not.
+// Error text: the given vocabulary is too small; wanted the tokenizer's, or the smallest with tokens 0 ..
+// max_token.
 std::string outside_vocabulary(const std::string& shard, const std::string& where, int64_t token,
                                int64_t vocab_size, int64_t max_token) {
-  if (token < 0) return where + " is negative: the shard is damaged or holds no token ids";
+  if (token < 0) return where + " is negative: the shard is damaged or does not contain token ids";
   const std::string info_path = info_path_of(shard);
   const auto info = info_path.empty() ? std::nullopt : read_shard_info(info_path);
   const std::string wanted = info && info->vocab_size > max_token
@@ -42,10 +42,9 @@ std::string outside_vocabulary(const std::string& shard, const std::string& wher
 
 constexpr const char* kRestore =
     "; one of the two was changed or comes from elsewhere: make the shards again, or move the .json away to "
-    "do "
-    "without it";
+    "ignore it";
 
-// The .json beside a shard lists it, and its tokens are of that vocabulary.
+// Checks that the .json beside a shard lists it, and that its tokens are in that vocabulary.
 void check_described(const ShardInfo& info, const std::string& info_path, const ShardFile& shard,
                      int64_t max_token) {
   const std::string name = std::filesystem::path(shard.path()).filename().string();
@@ -54,10 +53,10 @@ void check_described(const ShardInfo& info, const std::string& info_path, const 
                     std::to_string(info.files.size()) + " files" + kRestore);
   if (max_token >= info.vocab_size)
     throw DataError(info_path + " says vocab_size " + std::to_string(info.vocab_size) + ", but " +
-                    shard.path() + " holds the token " + std::to_string(max_token) + kRestore);
+                    shard.path() + " contains the token " + std::to_string(max_token) + kRestore);
 }
 
-// All its shards together have the tokens it says; where some are elsewhere, no more than those.
+// Checks that the shards have the .json's number of tokens in total; at most, if some shards are elsewhere.
 void check_total(const ShardInfo& info, const std::string& info_path, const std::vector<ShardFile>& shards) {
   const std::filesystem::path folder = std::filesystem::path(info_path).parent_path();
   std::map<std::string, int64_t> known;
@@ -91,7 +90,7 @@ int64_t samples_of(const ShardFile& shard, int64_t seq_len) {
 }  // namespace
 
 TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size, int64_t seq_len,
-                   int64_t most_checked)
+                   int64_t most_checked, const ScanShards& scan)
     : patterns_(patterns), vocab_size_(vocab_size), seq_len_(seq_len) {
   check(seq_len > 0, "a sample has at least one token");
   check(vocab_size > 0 && vocab_size <= int64_t(1) << 31, "token ids fit in an int32");
@@ -103,7 +102,7 @@ TokenSet::TokenSet(const std::vector<std::string>& patterns, int64_t vocab_size,
     first_sample_.push_back(n_samples() + parts_[s].n_samples);
   }
   if (n_samples() == 0) throw DataError(too_short());
-  check_tokens(most_checked);
+  check_tokens(most_checked, scan);
   read_infos();
 }
 
@@ -121,7 +120,7 @@ void TokenSet::open_shards(const std::vector<std::string>& patterns) {
       parts_.push_back({.set = set});
       const auto [first, is_new] = seen.insert({shards_.back().identity(), path});
       if (!is_new) {
-        throw DataError(path + ": the same tokens as " + first->second +
+        throw DataError(path + ": the same shard as " + first->second +
                         ", given twice; make the patterns match each shard once");
       }
     }
@@ -142,8 +141,19 @@ std::string TokenSet::too_short() const {
          " tokens, and " + needs + "; " + remedy;
 }
 
-void TokenSet::check_tokens(int64_t most_checked) {
+std::vector<ShardScan> scan_alone(const std::vector<ShardFile>& shards, int64_t vocab_size) {
+  std::vector<ShardScan> scans;
+  for (const ShardFile& shard : shards) scans.push_back(shard.scan(vocab_size));
+  return scans;
+}
+
+void TokenSet::check_tokens(int64_t most_checked, const ScanShards& scan_all) {
   const bool all = n_tokens_ <= most_checked;
+  std::vector<ShardScan> scans;
+  if (all) {
+    scans = scan_all(shards_, vocab_size_);
+    check(scans.size() == shards_.size(), "every shard is scanned");
+  }
   std::vector<std::array<uint64_t, 3>> contents;  // per shard: number of tokens, hash
   std::string bad_shard, where;                   // of the first token outside the vocabulary
   int64_t bad_token = 0;
@@ -151,7 +161,7 @@ void TokenSet::check_tokens(int64_t most_checked) {
     const ShardFile& shard = shards_[s];
     const double share = double(shard.n_tokens()) / double(n_tokens_);
     const ShardScan scan =
-        all ? shard.scan(vocab_size_) : shard.scan_sample(vocab_size_, int64_t(double(most_checked) * share));
+        all ? scans[s] : shard.scan_sample(vocab_size_, int64_t(double(most_checked) * share));
     parts_[s].content = scan.hash;
     contents.push_back({uint64_t(shard.n_tokens()), scan.hash[0], scan.hash[1]});
     parts_[s].max_token = scan.max_token;
@@ -218,13 +228,13 @@ void TokenSet::read(int64_t sample, int32_t* inputs, int32_t* targets) const {
   shard.read(first, 1, inputs);
   shard.read(first + 1, seq_len_, targets);
   std::copy_n(targets, seq_len_ - 1, inputs + 1);
-  // Checked when opened; checked again because the file may have been written to since.
+  // Tokens were checked when the shard was opened, but the file may have been changed since.
   uint32_t highest = uint32_t(inputs[0]);
   for (int64_t t = 0; t < seq_len_; ++t) highest = std::max(highest, uint32_t(targets[t]));
   if (int64_t(highest) >= vocab_size_) {
-    throw IoError(
-        shard.path() + ": a token of the sample at offset " + std::to_string(first) +
-        " lies outside the vocabulary now, though not when the shard was opened; it was changed in use");
+    throw IoError(shard.path() + ": a token of the sample at offset " + std::to_string(first) +
+                  " lies outside the vocabulary now, though not when the shard was opened; the file was "
+                  "changed while in use");
   }
 }
 

@@ -26,8 +26,8 @@ namespace {
 struct EncodedUnit {
   TextUnit unit;
   std::vector<int32_t> ids;  // a boundary before every document
-  size_t first_ids = 0;      // those of the first part
-  size_t reached = 0;        // in the text, by the last part
+  size_t first_ids = 0;      // number of ids of the first part
+  size_t reached = 0;        // position in the text that the last part reached
 };
 
 EncodedUnit encode(Encoder& encoder, TextUnit unit, int32_t boundary) {
@@ -41,7 +41,7 @@ EncodedUnit encode(Encoder& encoder, TextUnit unit, int32_t boundary) {
   return encoded;
 }
 
-// Encodes units on several threads and gives them back in order.
+// Encodes units on several threads and returns them in order.
 class EncoderPool {
  public:
   EncoderPool(const Tokenizer& tokenizer, size_t n_threads) : boundary_(tokenizer.boundary()) {
@@ -64,7 +64,7 @@ class EncoderPool {
     changed_.notify_one();
   }
 
-  EncodedUnit pop() {  // the oldest; what its encoding threw is thrown here
+  EncodedUnit pop() {  // the oldest; rethrows exceptions of its encoding
     std::future<EncodedUnit> result = std::move(results_.front());
     results_.pop_front();
     return result.get();
@@ -89,20 +89,20 @@ class EncoderPool {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::deque<Task> tasks_;
-  std::deque<std::future<EncodedUnit>> results_;  // of the calling thread alone
-  std::vector<std::jthread> threads_;             // last: they end before what they use
+  std::deque<std::future<EncodedUnit>> results_;  // used only by the calling thread
+  std::vector<std::jthread> threads_;             // last member: they end before the data they use
 };
 
-// Where a document goes on in the next unit, the place was a guess. If encoding the first did not stop
-// exactly there, the piece that follows is encoded again, here, from where it did. So the ids are those of
-// the document encoded as a whole, whatever the guesses were.
+// If a document continues in the next unit, the boundary was a guess. If encoding the first unit did not stop
+// exactly there, the next part is encoded again from where it stopped. So the ids are those of the whole
+// document, whatever the guesses were.
 class Stitcher {
  public:
   explicit Stitcher(const Tokenizer& tokenizer) : encoder_(tokenizer.make_encoder()) {}
 
   bool even() const { return missing_.empty() && surplus_ == 0; }  // the last guess was right
 
-  // Call with every unit, in order: its ids become right.
+  // Call with every unit in order; corrects its ids.
   void fit(EncodedUnit& encoded) {
     const std::vector<TextPart>& parts = encoded.unit.parts;
     const std::string& text = encoded.unit.text;
@@ -134,7 +134,7 @@ class Stitcher {
 
   std::unique_ptr<Encoder> encoder_;
   std::string missing_;  // text before the next unit that has no ids yet
-  size_t surplus_ = 0;   // bytes of the next unit that have some already
+  size_t surplus_ = 0;   // bytes of the next unit that already have ids
   std::vector<int32_t> ids_;
 };
 
@@ -144,8 +144,7 @@ DocumentFormat document_format(const TokenizeOptions& options) {
   return format;
 }
 
-// Before any work: everything that can be opened without losing what it holds is, and its first bytes looked
-// at.
+// Opens all inputs that can be read twice, and checks their first bytes, before any work.
 void check_inputs(const TokenizeOptions& options) {
   bool fields = false, pipes = false;
   if (options.field) field_keys(*options.field);
@@ -160,15 +159,14 @@ void check_inputs(const TokenizeOptions& options) {
     }
   }
   if (options.field && !fields && !pipes)
-    throw DataError(
-        "--field " + *options.field +
-        " names a key of JSON lines or a column of parquet, but no input is of that kind (.jsonl, .ndjson, "
-        ".parquet); say --format jsonl if they are lines of JSON");
+    throw DataError("--field " + *options.field +
+                    " applies to JSON lines and parquet, but no input is one of these (.jsonl, .ndjson, "
+                    ".parquet); give --format jsonl if the input is JSON lines");
   if (pipes && options.note)
-    options.note("standard input and pipes cannot be read twice: if this is interrupted, it begins anew");
+    options.note("standard input and pipes cannot be read twice: after an interruption, start again");
 }
 
-// All that the shards depend on.
+// Everything that the shards depend on.
 nlohmann::ordered_json job_of(const Tokenizer& tokenizer, const TokenizeOptions& options, ShardFormat format,
                               const nlohmann::ordered_json& inputs) {
   nlohmann::ordered_json job = {
@@ -180,7 +178,7 @@ nlohmann::ordered_json job_of(const Tokenizer& tokenizer, const TokenizeOptions&
   return job;
 }
 
-// One run: from the inputs to tokens in the writer.
+// One run, from inputs to tokens in the writer.
 class Run {
  public:
   Run(const Tokenizer& tokenizer, const TokenizeOptions& options, TokenizeJournal& journal,
@@ -238,7 +236,7 @@ class Run {
     if (options_.progress) options_.progress(progress_);
   }
 
-  // A pipe cannot be gone back in.
+  // A pipe cannot be read again.
   void record() {
     recorded_ = std::chrono::steady_clock::now();
     if (progress_.bytes_total < 0) return;

@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMaxJobNesting = 8;  // what is deeper is no job's, and left out of the message
+constexpr int kMaxJobNesting = 8;  // deeper values are not from a job and are omitted from messages
 
 std::string line_of(const TokenizeState& state) {
   const nlohmann::ordered_json line = {{"input", state.next.input},
@@ -33,7 +33,7 @@ std::string line_of(const TokenizeState& state) {
   return line.dump();
 }
 
-// Nothing when the line is not whole.
+// nullopt if the line is incomplete.
 std::optional<TokenizeState> state_of(const std::string& line) {
   const json parsed = json::parse(line, nullptr, false);
   if (!parsed.is_object() || line.find('\0') != line.npos) return std::nullopt;  // zeros: after a power cut
@@ -60,7 +60,7 @@ std::string shortened(const json& value) {
   return text.size() <= 120 ? text : text.substr(0, 117) + "...";
 }
 
-// What differs first between two jobs, for a message.
+// The first difference between two jobs, for messages.
 std::string difference(const json& was, const json& is, const std::string& key = "") {
   if (was.is_structured() && was.type() == is.type() && was.size() == is.size())
     for (const auto& [name, value] : is.items()) {
@@ -86,10 +86,9 @@ TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
     throw DataError(file_.path() + ": another `saslm tokenize` has just finished this output");
 
   if (file_.size() > kMaxTextBytes)
-    throw DataError(
-        file_.path() +
-        ": too large for what an unfinished `saslm tokenize` leaves; remove it and its .tmp shards "
-        "to start anew");
+    throw DataError(file_.path() +
+                    ": too large for the state of an unfinished `saslm tokenize`; remove it and its .tmp "
+                    "shards to start again");
   std::string text(size_t(file_.size()), '\0');
   file_.pread_all(std::as_writable_bytes(std::span(text)), 0);
   size_t whole = 0;  // bytes
@@ -100,9 +99,10 @@ TokenizeJournal::TokenizeJournal(std::string path, const std::string& job)
     if (whole == 0 && line != job) {
       const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth < kMaxJobNesting; };
       const json was = json::parse(line, shallow, false), is = json::parse(job);
-      throw DataError(file_.path() + ": an unfinished `saslm tokenize` of other arguments or inputs (" +
-                      difference(was, is) +
-                      "); run it again as it was, or remove this file and its .tmp shards to start anew");
+      throw DataError(
+          file_.path() + ": an unfinished `saslm tokenize` with other arguments or inputs (" +
+          difference(was, is) +
+          "); repeat it with the old ones, or remove this file and its .tmp shards to start again");
     }
     const auto state = whole == 0 ? std::nullopt : state_of(line);
     if (whole > 0 && !state) break;

@@ -21,7 +21,7 @@ void make_out_dir(const TokenizeOptions& options) {
   if (failed) throw IoError("create directory " + options.out_dir + ": " + failed.message());
 }
 
-// Without a journal, whatever has the prefix is not ours to touch.
+// Without a journal, existing files with the prefix are not ours and must not be changed.
 void check_output(const TokenizeOptions& options) {
   const std::string info = info_path_of(options.out_dir + "/" + options.prefix + "_000000.bin");
   std::error_code failed;
@@ -31,8 +31,8 @@ void check_output(const TokenizeOptions& options) {
     if (path.ends_with(".tmp")) path.resize(path.size() - 4);
     if (path != info && info_path_of(path) != info) continue;
     throw DataError(found +
-                    ": exists already and nothing is overwritten; remove the old output or choose "
-                    "another directory or prefix");
+                    ": exists already and is not overwritten; remove the old output or choose another "
+                    "directory or prefix");
   }
   if (failed) throw IoError("read directory " + options.out_dir + ": " + failed.message());
 }
@@ -52,7 +52,7 @@ nlohmann::ordered_json look_at(const std::vector<std::string>& paths) {
   return inputs;
 }
 
-// The first input that is no longer as it was when `before` was looked at; "" when all are.
+// The first input that has changed since `before`; "" if none has.
 std::string changed_since(const nlohmann::ordered_json& before, const std::vector<std::string>& paths) {
   const nlohmann::ordered_json now = look_at(paths);
   for (size_t i = 0; i < paths.size(); ++i)
@@ -75,8 +75,8 @@ int64_t total_bytes(const std::vector<std::string>& inputs) {
 ShardFormat format_for(int64_t vocab_size, std::optional<ShardFormat> wanted) {
   const bool narrow = vocab_size <= 1 << 16;
   if (wanted == ShardFormat::llmc_u16 && !narrow)
-    throw DataError("uint16 shards hold tokens up to 65535, but the vocabulary has " +
-                    std::to_string(vocab_size) + "; leave the format out, or ask for uint32");
+    throw DataError("uint16 shards can store tokens up to 65535, but the vocabulary has " +
+                    std::to_string(vocab_size) + "; leave out --dtype, or give --dtype uint32");
   return wanted.value_or(narrow ? ShardFormat::llmc_u16 : ShardFormat::llmc_u32);
 }
 
@@ -102,7 +102,7 @@ TokenizeState TokenizeOutput::finish(TokenizeJournal& journal, const std::functi
     const TokenizeState state = work();
     if (const std::string path = changed_since(inputs_, options_.inputs); !path.empty())
       throw ContentError(
-          path + " changed while it was read, so no shards were made; give a file that nobody writes");
+          path + " changed while it was read, so no shards were made; give a file that nothing writes to");
     return state;
   } catch (const ContentError&) {
     writer_.discard();

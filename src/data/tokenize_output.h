@@ -1,5 +1,4 @@
-// The output of `saslm tokenize`, whatever it is made of: shards, their .json, and the journal that lies
-// beside them until they are whole.
+// The output of `saslm tokenize`: shards, their .json, and the journal that exists until they are complete.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -14,28 +13,28 @@
 
 namespace saslm {
 
-int64_t total_bytes(const std::vector<std::string>& inputs);  // -1 when one of them is a pipe
+int64_t total_bytes(const std::vector<std::string>& inputs);  // -1 if one of them is a pipe
 
-// The narrowest format that holds the vocabulary, or the wanted one; DataError when that cannot.
+// The wanted format, or the narrowest that fits the vocabulary; DataError if the wanted one does not.
 ShardFormat format_for(int64_t vocab_size, std::optional<ShardFormat> wanted);
 
 class TokenizeOutput {
  public:
-  // `options.inputs` are the files themselves. DataError when something of this prefix is there already.
+  // `options.inputs` are files, not folders or patterns. DataError if output with this prefix exists.
   TokenizeOutput(const TokenizeOptions& options, ShardFormat format);
 
   ShardFormat format() const { return format_; }
   ShardWriter& writer() { return writer_; }
 
-  // `job_of` makes the journal's first line from what the inputs look like.
+  // `job_of` makes the journal's first line from the inputs' sizes and times.
   TokenizeJournal open_journal(
       const std::function<nlohmann::ordered_json(const nlohmann::ordered_json&)>& job_of);
 
-  // Runs `work`. When it ends by a ContentError, or an input is no longer as it was, nothing is left.
+  // Runs `work`. If it throws a ContentError, or an input has changed, all files are removed.
   TokenizeState finish(TokenizeJournal& journal, const std::function<TokenizeState()>& work);
 
-  // Gives the shards their names, writes result.info (its `files` are set here) unless it names no tokenizer,
-  // and removes the journal.
+  // Gives the shards their final names, writes result.info (setting its `files`) if it names a tokenizer, and
+  // removes the journal.
   void publish(TokenizeJournal& journal, TokenizeResult& result);
 
  private:
@@ -43,7 +42,7 @@ class TokenizeOutput {
   ShardFormat format_;
   std::string stem_;  // DIR/PREFIX
   ShardWriter writer_;
-  nlohmann::ordered_json inputs_;  // as they were before the work
+  nlohmann::ordered_json inputs_;  // as they were before `work`
 };
 
 }  // namespace saslm

@@ -18,7 +18,7 @@ namespace saslm {
 namespace {
 
 constexpr size_t kChunkTokens = 256 << 10;
-constexpr int64_t kNoVocabulary = int64_t(1) << 24;  // larger than any there is
+constexpr int64_t kNoVocabulary = int64_t(1) << 24;  // larger than any vocabulary
 
 const char* word_of(TokenType type) {
   return type == TokenType::u16 ? "uint16" : "uint32";
@@ -37,7 +37,7 @@ std::string head_of(const std::string& path) {
   return head;
 }
 
-// Ids may begin with any two bytes; what is refused has more to be known by.
+// Ids may start with any two bytes; only file types with longer signatures are refused.
 void check_input(const std::string& path, TokenType type) {
   std::error_code unknown;
   if (path == kStandardInput || std::filesystem::is_directory(path, unknown))
@@ -55,10 +55,10 @@ void check_input(const std::string& path, TokenType type) {
                        : found.advice.empty() ? "decompress it first"
                                               : found.advice));
   if (size % width != 0)
-    throw DataError(path + ": " + std::to_string(size) + " bytes are no whole number of " + word_of(type) +
+    throw DataError(path + ": " + std::to_string(size) + " bytes are not a multiple of " + word_of(type) +
                     " ids of " + std::to_string(width) + " bytes; it is cut short or something else");
   if (type == TokenType::u16 && are_wide_ids(head))
-    throw DataError(path + ": every second uint16 is 0, so these are uint32 ids: say --raw uint32");
+    throw DataError(path + ": every second uint16 is 0, so these are uint32 ids: give --raw uint32");
 }
 
 class RawRun {
@@ -82,7 +82,7 @@ class RawRun {
   static std::optional<int64_t> boundary_of(const Tokenizer* tokenizer) {
     try {
       return tokenizer == nullptr ? std::nullopt : std::optional<int64_t>(tokenizer->boundary());
-    } catch (const DataError&) {  // it has none: then no document ends
+    } catch (const DataError&) {  // it has none: there is one document
       return std::nullopt;
     }
   }
@@ -141,7 +141,7 @@ class RawRun {
       throw ContentError(where + " is larger than any vocabulary; are these uint16 ids (--raw uint16)?");
     throw ContentError(where + " is outside the vocabulary 0 .. " + std::to_string(limit_ - 1) + " of " +
                        tokenizer_->name() +
-                       "; give the tokenizer that made these ids, or look whether they are " +
+                       "; give the tokenizer that made these ids, or check whether they are " +
                        (type_ == TokenType::u16 ? "uint32" : "uint16"));
   }
 
@@ -160,7 +160,7 @@ class RawRun {
   std::optional<int64_t> boundary_;
   TokenizeState state_;
   TokenizeProgress progress_;
-  std::vector<int32_t> ids_, text_ids_;  // of one chunk; text_ids_ without boundaries
+  std::vector<int32_t> ids_, text_ids_;  // of one chunk; text_ids_: without boundaries
   std::chrono::steady_clock::time_point recorded_ = std::chrono::steady_clock::now();
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 void check_byte(int32_t id) {
   if (id < 0 || id > 255)
-    throw DataError("token " + std::to_string(id) + " is no byte; the tokenizer is \"bytes\"");
+    throw DataError("token " + std::to_string(id) + " is not a byte; the tokenizer is \"bytes\"");
 }
 
 class ByteEncoder : public Encoder {

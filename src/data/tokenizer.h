@@ -10,16 +10,16 @@
 
 namespace saslm {
 
-// Holds what encoding needs besides the tokenizer: one thread's, and not longer alive than the tokenizer.
+// The encoding state of one thread; the tokenizer must outlive it.
 class Encoder {
  public:
   virtual ~Encoder() = default;
 
-  // A cut is a place in a text at which encoding may stop and start again: the ids up to there, followed by
-  // the ids of the rest encoded as a text of its own, are the ids of the whole. A text's end is a cut.
+  // A cut is a place where encoding may stop and restart: the ids up to there, followed by the ids of the
+  // rest encoded separately, are the ids of the whole text. The end of a text is a cut.
   //
-  // Appends the ids of `text` up to the first cut at or after byte `until`, and returns that cut. When the
-  // text is `open` (more may follow), stops earlier at the last cut that holds whatever follows, maybe at 0.
+  // Appends the ids of `text` up to the first cut at or after byte `until`, and returns that cut. If the text
+  // is `open` (more may follow), stops earlier, at the last cut that is valid whatever follows, possibly 0.
   // So a document of any size can be encoded in bounded memory, or in parts.
   virtual size_t encode(std::string_view text, size_t until, bool open, std::vector<int32_t>& ids) = 0;
 };
@@ -28,21 +28,21 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   virtual std::string name() const = 0;         // make_tokenizer(name()) makes the same tokenizer
-  virtual std::string fingerprint() const = 0;  // differs between tokenizers that differ
+  virtual std::string fingerprint() const = 0;  // differs between different tokenizers
   virtual int64_t vocab_size() const = 0;
-  virtual int32_t boundary() const = 0;  // the id that stands between documents; DataError when there is none
+  virtual int32_t boundary() const = 0;  // the id between documents; DataError if there is none
   virtual std::unique_ptr<Encoder> make_encoder() const = 0;
 
-  // The bytes that `ids` stand for. DataError when an id is outside the vocabulary.
+  // The bytes of `ids`. DataError if an id is outside the vocabulary.
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
-  // The same of one id in the middle of a text, where a space in front is one of the text.
+  // The same for one id in the middle of a text, where a leading space belongs to the text.
   virtual std::string word(int32_t id) const { return decode(std::span(&id, 1)); }
 
-  // How many bytes of text a token stands for: none where it is special, the boundary, or an id without a
-  // word. DataError when it is outside the vocabulary.
+  // Number of bytes of text of a token; 0 if it is special, the boundary, or unused. DataError if it is
+  // outside the vocabulary.
   virtual int64_t text_bytes(int32_t id) const = 0;
-  // The same of a token that follows another: a space that the tokenizer itself put before a text, which then
-  // begins here, is none of it.
+  // The same for a token after another: a space that the tokenizer inserted at the start of a text does not
+  // count.
   virtual int64_t text_bytes_after(int32_t before, int32_t id) const;
 
   std::vector<int32_t> encode(std::string_view text) const;  // all of it
@@ -60,12 +60,11 @@ class ByteTokenizer : public Tokenizer {
   int64_t text_bytes(int32_t id) const override;
 };
 
-// "bytes", or what read_bpe_file takes: a tokenizer.json, one of GPT-2's two files, or their folder.
-// DataError naming the file when there is none or it cannot be used.
+// "bytes", a tokenizer.json, one of GPT-2's two files, or a folder with them. DataError with the file's name
+// if it does not exist or cannot be used.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name_or_path);
 
-// What make_tokenizer(name_or_path)->name() would be, from the paths alone; unchanged when there is no such
-// tokenizer.
+// make_tokenizer(name_or_path)->name(), from the paths only; unchanged if there is no such tokenizer.
 std::string tokenizer_name(const std::string& name_or_path);
 
 }  // namespace saslm

@@ -40,7 +40,7 @@ std::string require_same_tokenizer(const TokenizerOf& a, const TokenizerOf& b, c
   if (a.name.empty() || b.name.empty()) {
     const auto &known = a.name.empty() ? b : a, &unknown = a.name.empty() ? a : b;
     return described(known) + "; which one " + unknown.whose +
-           " was made with is not known, so that the two could not be compared";
+           " was made with is unknown, so the two could not be compared";
   }
   if (same_tokenizer(a.name, a.fingerprint, b.name, b.fingerprint)) return "";
   throw DataError(described(a) + ", " + described(b) +

@@ -8,7 +8,7 @@ namespace saslm {
 namespace {
 
 struct Lead {
-  int more;                 // bytes that follow; -1: no character begins with this byte
+  int more;                 // number of following bytes; -1: no character starts with this byte
   uint8_t lowest, highest;  // bounds of the second byte; those after it are 80 .. BF
 };
 

@@ -8,14 +8,14 @@
 namespace saslm {
 
 struct Utf8Run {
-  size_t end = 0;    // offset of the first byte that does not belong to the run
-  bool cut = false;  // the text ends inside what may yet become a character, which begins at `end`
+  size_t end = 0;    // offset of the first byte after the run
+  bool cut = false;  // the text ends inside a possible character that starts at `end`
 };
 
-// The longest run of whole characters from offset `at` on.
+// The longest run of complete characters from offset `at`.
 Utf8Run utf8_run(std::string_view text, size_t at);
 
-// Reads the character at `at`, which must be whole, and moves `at` behind it.
+// Reads the character at `at`, which must be complete, and advances `at`.
 char32_t next_character(std::string_view text, size_t& at);
 
 void append_utf8(std::string& text, char32_t character);

@@ -23,15 +23,15 @@ void add_texts(Form& form, const TokenizerFiles& tokenizer, TensorType type) {
   ordered_json config = {{"architectures", {form.architecture}}}, generation = ordered_json::object();
   config.update(form.config);
   config["torch_dtype"] = type == TensorType::bf16 ? "bfloat16" : "float32";
-  // Without it a pipeline takes a class of a model that it does not know for one without a tokenizer.
+  // Without it, a pipeline assumes that a model of an unknown class has no tokenizer.
   if (!tokenizer.loaded_by.empty()) config["tokenizer_class"] = tokenizer.loaded_by;
   for (ordered_json* part :
-       {&config, &generation}) {  // as null, too: else transformers has tokens of its own
+       {&config, &generation}) {  // also as null: otherwise transformers uses its defaults
     (*part)["bos_token_id"] = end;
     (*part)["eos_token_id"] = end;
   }
-  // Batches are padded with the end of a text, which the mask hides. Not by config.json: Llama's class would
-  // take that row of the embeddings for one without a gradient.
+  // Batches are padded with end of text, which the mask hides. This is not set in config.json: the Llama
+  // class would give that embedding row no gradient.
   config["pad_token_id"] = nullptr;
   generation["pad_token_id"] = end;
   form.files["config.json"] = config.dump(2) + "\n";

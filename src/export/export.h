@@ -1,13 +1,14 @@
-// A trained model as a folder that transformers loads: AutoModelForCausalLM and AutoTokenizer
-// from_pretrained.
+// Exports a trained model as a folder for transformers (AutoModelForCausalLM and AutoTokenizer
+// from_pretrained).
 //
-//   config.json, generation_config.json, model.safetensors     in the form (form.h) of the first class that
-//                                                              computes exactly this model: Llama, GPT-2,
-//                                                              ours
-//   modeling_saslm.py                                          ours only
-//   tokenizer.json or vocab.json + merges.txt, tokenizer_config.json     where the tokenizer is to be had
+//   config.json, generation_config.json, model.safetensors
+//                      in the form (form.h) of the first class that computes exactly this model: Llama,
+//                      GPT-2, ours
+//   modeling_saslm.py  for our class
+//   tokenizer.json or vocab.json + merges.txt, and tokenizer_config.json
+//                      if the tokenizer is available
 //
-// Written under a temporary name beside it, fsynced, renamed: the folder is there whole or not at all.
+// The folder is written under a temporary name, fsynced and renamed, so it is complete or absent.
 #pragma once
 #include <string>
 #include <vector>
@@ -19,9 +20,9 @@ namespace saslm {
 
 struct ExportRequest {
   const ModelConfig& model;
-  std::span<const ConstNamedTensor> weights;  // all of the model's, by their names in checkpoints
-  std::string tokenizer;                      // as tokenizer_files takes it; "": none is written
-  TensorType type = TensorType::f32;  // of the weights in the file; bf16 is rounded to nearest, ties to even
+  std::span<const ConstNamedTensor> weights;  // all weights of the model, with their checkpoint names
+  std::string tokenizer;                      // as for tokenizer_files; "": none is written
+  TensorType type = TensorType::f32;  // of the weights in the file; bf16 rounds to nearest, ties to even
   std::string out;                    // the folder
 };
 
@@ -30,11 +31,11 @@ struct ExportResult {
   std::string architecture;
   int64_t tensors = 0, parameters = 0;
   std::vector<std::string> files;            // names, sorted
-  std::vector<std::string> notes, warnings;  // what a person should know; and do something about
+  std::vector<std::string> notes, warnings;  // for the user; warnings need action
 };
 
-// Errors   ConfigError for an `out` with something in it; DataError, ConfigError of tokenizer_files; IoError,
-// after which `out` is as it was.
+// Throws ConfigError if `out` is not empty; DataError and ConfigError as tokenizer_files; IoError, which
+// leaves `out` unchanged.
 ExportResult export_model(const ExportRequest& request);
 
 }  // namespace saslm

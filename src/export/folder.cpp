@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 std::string absolute_folder(const std::string& path) {
   std::error_code unknown;
   const fs::path whole = fs::weakly_canonical(fs::absolute(path), unknown);
-  if (unknown) throw ConfigError(path + ": cannot be made into a folder: " + unknown.message());
+  if (unknown) throw ConfigError(path + ": cannot create this folder: " + unknown.message());
   return (whole.has_filename() ? whole : whole.parent_path()).string();
 }
 
@@ -23,8 +23,8 @@ void check_new_folder(const std::string& out) {
   if (!fs::is_directory(out)) throw ConfigError(out + ": wanted a folder to write to, got a file");
   if (!list_dir(out).empty())
     throw ConfigError(out +
-                      ": wanted a folder that does not exist yet or is empty, got one with files in "
-                      "it; name another, or remove it");
+                      ": wanted a folder that does not exist yet or is empty, got one with files in it; "
+                      "choose another, or remove it");
 }
 
 std::vector<std::string> write_folder(const std::string& out,
@@ -33,7 +33,7 @@ std::vector<std::string> write_folder(const std::string& out,
   write(temp.path());
   fsync_dir(temp.path());
   std::vector<std::string> files = list_dir(temp.path());
-  rename_path(temp.path(), out);  // over an empty folder, too
+  rename_path(temp.path(), out);  // also over an empty folder
   temp.keep();
   fsync_dir(fs::path(out).parent_path().string());
   return files;

@@ -1,4 +1,4 @@
-// A new folder that is there whole or not at all.
+// Writes a new folder atomically: complete or not at all.
 #pragma once
 #include <functional>
 #include <string>
@@ -6,14 +6,14 @@
 
 namespace saslm {
 
-// Links followed, nothing after the last name: what a rename can put in place.
+// The absolute path with links resolved and no trailing slash, as rename needs it.
 std::string absolute_folder(const std::string& path);
 
-// ConfigError unless nothing is at `out`, or an empty folder.
+// ConfigError unless `out` does not exist or is an empty folder.
 void check_new_folder(const std::string& out);
 
-// Lets `write` fill a folder of a temporary name beside `out` (absolute), fsyncs and renames it. The names of
-// the files, sorted.
+// Calls `write` to fill a temporary folder beside `out` (absolute), fsyncs and renames it. Returns the file
+// names, sorted.
 std::vector<std::string> write_folder(const std::string& out,
                                       const std::function<void(const std::string&)>& write);
 

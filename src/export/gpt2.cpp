@@ -1,5 +1,5 @@
-// GPT2LMHeadModel: learned positions, LayerNorm, GELU. Its linears are [in, out], q, k and v are one, and
-// all have biases.
+// GPT2LMHeadModel: learned positions, LayerNorm, GELU. Its linear layers are [in, out], q, k and v are one
+// layer, and all have biases.
 #include <algorithm>
 
 #include "core/error.h"
@@ -10,7 +10,7 @@ namespace {
 
 bool fits_gpt2(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
-  return a.kind == AttentionKind::mha && !a.window && a.position == PositionKind::learned &&
+  return a.kind == AttentionKind::mha && is_plain(a) && a.position == PositionKind::learned &&
          model.norm.kind == NormKind::layernorm && model.mlp.kind == MlpKind::gelu &&
          a.n_head * a.head_dim == model.d_model;
 }
@@ -19,7 +19,7 @@ class Writer {
  public:
   Writer(Form& form, Weights weights) : form_(form), weights_(weights) {}
 
-  // As it is.
+  // Adds a tensor unchanged.
   void add(const std::string& name, const std::string& ours) {
     const ConstNamedTensor& tensor = *find(ours);
     form_.tensors.push_back({name, tensor.shape, tensor.data});
@@ -28,7 +28,7 @@ class Writer {
     for (const char* part : {".weight", ".bias"}) add(name + part, ours + part);
   }
 
-  // Linears beside each other, each [out, in], as one [in, sum of out]; without biases, zeros.
+  // Combines linear layers, each [out, in], to one [in, sum of out]; missing biases become zeros.
   void add_linears(const std::string& name, const std::vector<std::string>& ours) {
     int64_t outs = 0;
     for (const std::string& linear : ours) outs += find(linear + ".weight")->shape[0];
@@ -84,7 +84,7 @@ std::optional<Form> gpt2_form(const ModelConfig& model, Weights weights) {
                        {"resid_pdrop", 0.0},
                        {"embd_pdrop", 0.0},
                        {"attn_pdrop", 0.0},
-                       {"saslm_bias", model.bias},  // for import: false where biases are zeros that we added
+                       {"saslm_bias", model.bias},  // for import: false if the biases are zeros that we added
                        {"tie_word_embeddings", model.tie_embeddings}}};
   Writer writer(form, weights);
   writer.add("transformer.wte.weight", "embed.weight");

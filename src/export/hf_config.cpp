@@ -13,8 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// What says how a model is trained, stored, named or sampled from, not what its logits are; each between
-// spaces.
+// Keys about training, storage, names or sampling, which do not change logits; each between spaces.
 constexpr std::string_view kOfNoEffect =
     " _name_or_path _attn_implementation _attn_implementation_autoset architectures "
     "attention_dropout attn_implementation attn_pdrop bad_words_ids begin_suppress_tokens "
@@ -28,26 +27,26 @@ constexpr std::string_view kOfNoEffect =
     "resid_pdrop return_dict return_dict_in_generate sep_token_id suppress_tokens "
     "task_specific_params temperature tokenizer_class torch_dtype transformers_version typical_p "
     "tie_encoder_decoder is_decoder use_bfloat16 use_cache ";
-// More of the same, in families.
+// Prefixes of more such keys.
 constexpr std::string_view kFamiliesOfNoEffect[] = {"summary_", "top_", "tf_", "unsloth_", "torchscript"};
 
-// What makes another model of it, and what that is called.
+// Keys that change the model, with a description of the change.
 constexpr std::pair<std::string_view, std::string_view> kNotComputed[] = {
     {"add_cross_attention", "cross-attention"},
-    {"attention_multiplier", "a scale of its own for attention's scores"},
-    {"attn_logit_softcapping", "a soft cap on attention's scores"},
+    {"attention_multiplier", "a non-standard scale of attention scores"},
+    {"attn_logit_softcapping", "a soft cap on attention scores"},
     {"auto_map", "a class that comes with the model"},
     {"clip_qkv", "clipped queries, keys and values"},
     {"embedding_multiplier", "scaled embeddings"},
     {"final_logit_softcapping", "a soft cap on the logits"},
     {"is_encoder_decoder", "an encoder"},
-    {"layer_types", "layers of different kinds of attention"},
+    {"layer_types", "layers with different kinds of attention"},
     {"logit_scale", "scaled logits"},
     {"logits_scaling", "scaled logits"},
     {"no_rope_layers", "layers without positions"},
     {"num_experts", "experts"},
     {"num_local_experts", "experts"},
-    {"partial_rotary_factor", "heads that are rotated in part"},
+    {"partial_rotary_factor", "partial rotary embeddings"},
     {"pruned_heads", "pruned heads"},
     {"qk_layernorm", "normalised queries and keys"},
     {"quantization_config", "quantised weights"},
@@ -55,7 +54,7 @@ constexpr std::pair<std::string_view, std::string_view> kNotComputed[] = {
     {"sliding_window", "sliding windows"},
     {"use_qk_norm", "normalised queries and keys"},
     {"use_sliding_window", "sliding windows"},
-    {"query_pre_attn_scalar", "a scale of its own for attention's scores"},
+    {"query_pre_attn_scalar", "a non-standard scale of attention scores"},
 };
 
 bool has_no_effect(const std::string& key) {
@@ -76,8 +75,7 @@ bool all_full_attention(const std::string& key, const json& value) {
 
 json read(const std::string& path) {
   if (!path_exists(path))
-    throw ConfigError(
-        path + ": there is none; wanted a folder of a model as transformers' save_pretrained writes it");
+    throw ConfigError(path + ": not found; wanted a model folder as transformers' save_pretrained writes it");
   try {
     require_file(path);
     return read_json_object(path);
@@ -158,11 +156,10 @@ void HfConfig::check_rest() {
         is_nothing(value) || all_full_attention(key, value) || (key == "partial_rotary_factor" && value == 1);
     if (known != std::end(kNotComputed) && plain) continue;
     if (known != std::end(kNotComputed))
-      refuse(key, "none: saslm does not compute " + std::string(known->second));
+      refuse(key, "none: saslm does not support " + std::string(known->second));
     refuse(shorten(key),
-           "a key that saslm knows: it cannot say that it computes this model exactly (if the key changes no "
-           "logit, remove "
-           "it from config.json)");
+           "a key that saslm knows, since others might change the logits (if this one does not, remove it "
+           "from config.json)");
   }
 }
 

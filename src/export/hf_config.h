@@ -1,6 +1,7 @@
-// The config.json of a model of transformers, read so that nothing in it goes unseen: what a form does not
-// take, nor anybody knows to be of no effect, is refused by name (check_rest). An absent key and null are the
-// same. Errors   ConfigError names file, key, wanted and got.
+// Reads the config.json of a transformers model without ignoring anything: keys that a form does not read,
+// and that are not known to have no effect, are refused (check_rest). An absent key and null are the same.
+//
+// Throws ConfigError with file, key, wanted and got.
 #pragma once
 #include <initializer_list>
 #include <nlohmann/json.hpp>
@@ -17,18 +18,18 @@ class HfConfig {
 
   const std::string& path() const { return path_; }
 
-  // A key that is asked for is taken. Without `otherwise` it must be there.
+  // Reads a key and marks it as read. Without `otherwise` the key is required.
   int64_t size(const std::string& key, std::optional<int64_t> otherwise = {});
   double number(const std::string& key, double otherwise);
   bool flag(const std::string& key, bool otherwise);
   std::string word(const std::string& key, const std::string& otherwise);
-  const nlohmann::json* find(const std::string& key);  // nullptr where there is none
+  const nlohmann::json* find(const std::string& key);  // nullptr if absent
 
-  // The base of plain rotary positions, wherever this version of transformers keeps it; any scaling of them
-  // is refused.
+  // The base of rotary positions, wherever this version of transformers stores it; scaled rotary positions
+  // are refused.
   double rope_base();
 
-  // Refuses all that was not taken, but for what changes no logit.
+  // Refuses all keys that were not read, except those that do not change logits.
   void check_rest();
 
   // "FILE: KEY: wanted WANTED, got GOT"

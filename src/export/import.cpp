@@ -22,8 +22,8 @@ ImportForm import_form(HfConfig& config, WeightFiles& weights) {
   const std::string type = config.word("model_type", "");
   if (type == "saslm")
     config.refuse("model_type",
-                  "a model of transformers' own (this one saslm reads as it is: give the folder to eval, "
-                  "generate, export or --init-from)");
+                  "a transformers model (saslm reads this one directly: give the folder to eval, generate, "
+                  "export or --init-from)");
   if (type != "llama" && type != "gpt2")
     config.refuse("model_type", "\"llama\" or \"gpt2\", whose models saslm computes exactly");
   const std::string whole = type == "llama" ? "LlamaForCausalLM" : "GPT2LMHeadModel",
@@ -38,23 +38,23 @@ ModelConfig checked_model(const HfConfig& config, const nlohmann::json& block) {
   try {
     return read_model_block(block);
   } catch (const ConfigError& error) {
-    throw ConfigError(config.path() + ": as a model of saslm: " + error.what());
+    throw ConfigError(config.path() + ": as a saslm model: " + error.what());
   }
 }
 
 namespace {
 
-// Which of the tensors that the form asks for is not there as it should be.
+// Checks that all tensors of the form exist with their shapes.
 void check_present(const ImportForm& form, const WeightFiles& weights) {
   for (const Piece& piece : form.pieces) {
     const TensorInfo* const tensor = weights.find(piece.theirs);
     const std::string where = weights.where(piece.theirs);
     if (!tensor)
       throw CheckpointError(where + " is missing; wanted shape " + shape_text(piece.their_shape) +
-                            ", by config.json");
+                            ", from config.json");
     if (tensor->shape != piece.their_shape)
       throw CheckpointError(where + ": wanted shape " + shape_text(piece.their_shape) +
-                            ", by config.json, got " + shape_text(tensor->shape));
+                            ", from config.json, got " + shape_text(tensor->shape));
     if (tensor->dtype != "F32" && tensor->dtype != "BF16" && tensor->dtype != "F16")
       throw CheckpointError(where + ": wanted F32, BF16 or F16, got " + tensor->dtype);
   }
@@ -73,24 +73,25 @@ void check_nothing_else(const ImportForm& form, const WeightFiles& weights) {
   }
   if (!others.empty())
     throw CheckpointError(
-        weights.where(others[0]) + " is no part of the " + form.architecture + " that config.json describes" +
+        weights.where(others[0]) + " is not part of the " + form.architecture +
+        " that config.json describes" +
         (others.size() > 1 ? ", nor are " + std::to_string(others.size() - 1) + " others" : "") +
-        "; saslm would not compute what it stands for");
+        "; saslm would ignore it");
 }
 
-// A head that config.json ties to the embeddings may be in the file, as these.
+// A tied head may also be in the file if it equals the embedding.
 void check_tied(const ImportForm& form, const WeightFiles& weights) {
   if (form.tied_head.empty() || !weights.find(form.tied_head)) return;
   const auto embed = std::find_if(form.pieces.begin(), form.pieces.end(),
                                   [](const Piece& piece) { return piece.ours == "embed.weight"; });
   const std::vector<float> head = weights.read(form.tied_head), rows = weights.read(embed->theirs);
   if (head.size() != rows.size() || std::memcmp(head.data(), rows.data(), head.size() * sizeof(float)) != 0)
-    throw CheckpointError(
-        weights.where(form.tied_head) + " is not " + embed->theirs +
-        ", though config.json ties them (tie_word_embeddings); one of the two files is of another model");
+    throw CheckpointError(weights.where(form.tied_head) + " is not " + embed->theirs +
+                          ", though config.json ties them (tie_word_embeddings); one of the two files "
+                          "belongs to another model");
 }
 
-// Makes our tensors out of theirs, one after the other; holds one of each.
+// Converts their tensors to ours one by one; keeps one of each in memory.
 class PieceReader {
  public:
   PieceReader(const ImportForm& form, const WeightFiles& weights) : weights_(weights) {
@@ -128,8 +129,8 @@ class PieceReader {
   void check_finite(const std::string& name) const {
     const auto bad = std::find_if(theirs_.begin(), theirs_.end(), [](float x) { return !std::isfinite(x); });
     if (bad != theirs_.end())
-      throw CheckpointError(weights_.where(name) + " holds a number that is not finite at element " +
-                            std::to_string(bad - theirs_.begin()) + ": a model that computes nothing");
+      throw CheckpointError(weights_.where(name) + " has a value that is not finite at element " +
+                            std::to_string(bad - theirs_.begin()) + ": the model is unusable");
   }
 
   const WeightFiles& weights_;

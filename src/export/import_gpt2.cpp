@@ -11,8 +11,8 @@ namespace {
 constexpr std::array<const char*, 4> kBiases = {".attn.c_attn.bias", ".attn.c_proj.bias", ".mlp.c_fc.bias",
                                                 ".mlp.c_proj.bias"};
 
-// An export of a model without biases has zeros there, and says so (saslm_bias); training elsewhere may have
-// changed them since.
+// An export of a model without biases has zero biases and says so (saslm_bias); training elsewhere may have
+// changed them.
 bool has_biases(const WeightFiles& weights) {
   for (const std::string& name : weights.names()) {
     if (std::none_of(kBiases.begin(), kBiases.end(), [&](const char* end) { return name.ends_with(end); }))
@@ -23,16 +23,15 @@ bool has_biases(const WeightFiles& weights) {
   return false;
 }
 
-// Of the keys that choose between ways to compute attention, what the plain one has.
+// Requires plain attention in all keys that choose a variant.
 void check_ways(HfConfig& config) {
   const std::string act = config.word("activation_function", "gelu_new");
   if (act != "gelu_new" && act != "gelu_pytorch_tanh")
-    config.refuse("activation_function", "\"gelu_new\", which saslm's gelu has (by tanh)");
+    config.refuse("activation_function", "\"gelu_new\", the tanh form that saslm has");
   if (!config.flag("scale_attn_weights", true))
-    config.refuse("scale_attn_weights",
-                  "true: saslm divides attention's scores by the root of a head's width");
+    config.refuse("scale_attn_weights", "true: saslm divides attention scores by sqrt(head width)");
   if (config.flag("scale_attn_by_inverse_layer_idx", false))
-    config.refuse("scale_attn_by_inverse_layer_idx", "false: saslm scales all layers' attention alike");
+    config.refuse("scale_attn_by_inverse_layer_idx", "false: saslm scales attention equally in all layers");
   config.flag("reorder_and_upcast_attn", false);  // the same in float32
 }
 
@@ -46,7 +45,7 @@ class Gpt2Pieces {
   void add_norm(const std::string& ours, const std::string& theirs, int64_t width) {
     for (const char* part : {".weight", ".bias"}) add(ours + part, theirs + part, {width});
   }
-  // Linears of ours, each [out, in], which lie beside each other in one [in, all outs].
+  // Splits one [in, sum of out] layer into our linear layers, each [out, in].
   void add_linears(const std::vector<std::string>& ours, const std::string& theirs, int64_t out, int64_t in) {
     const int64_t all = int64_t(ours.size()) * out;
     for (size_t i = 0; i < ours.size(); ++i) {

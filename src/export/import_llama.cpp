@@ -19,7 +19,7 @@ Sizes read_sizes(HfConfig& config) {
           .heads = config.size("num_attention_heads")};
   s.kv_heads = config.size("num_key_value_heads", s.heads);
   if (!config.find("head_dim") && s.d % s.heads != 0)
-    config.refuse("head_dim", "one, since hidden_size is no multiple of num_attention_heads");
+    config.refuse("head_dim", "a value, since hidden_size is not a multiple of num_attention_heads");
   s.width = config.size("head_dim", s.d / s.heads);
   s.context = config.size("max_position_embeddings", 2048);
   return s;
@@ -68,7 +68,7 @@ ImportForm import_llama(HfConfig& config, WeightFiles& weights) {
   const bool bias = config.flag("attention_bias", false), tied = config.flag("tie_word_embeddings", false);
   if (config.flag("mlp_bias", false) != bias)
     config.refuse("mlp_bias", std::string(bias ? "true" : "false") +
-                                  ", as attention_bias has it: saslm's linears have biases all or none");
+                                  ", like attention_bias: in saslm all linear layers have biases, or none");
   const char* kind = s.kv_heads == s.heads ? "mha" : s.kv_heads == 1 ? "mqa" : "gqa";
   nlohmann::json attention = {{"kind", kind},
                               {"n_head", s.heads},

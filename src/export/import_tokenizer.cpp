@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr const char* kHow = "; say --tokenizer FILE where a command needs one";
+constexpr const char* kHow = "; give --tokenizer FILE to commands that need one";
 
 bool has_a_tokenizer(const std::string& folder) {
   for (const char* name :
@@ -22,7 +22,7 @@ bool has_a_tokenizer(const std::string& folder) {
   return false;
 }
 
-// What transformers would put around a text.
+// Whether transformers would add tokens around a text.
 bool adds_tokens(const std::string& text) {
   const ordered_json whole = ordered_json::parse(text);
   const auto last = whole.find("post_processor");
@@ -41,9 +41,8 @@ void take_files(ImportedTokenizer& result, const Tokenizer& tokenizer, const std
   result.name = out + "/tokenizer.json";
   if (adds_tokens(text))
     result.notes.push_back(
-        "the tokenizer's post_processor puts tokens around a text in transformers; saslm puts none but the "
-        "boundary "
-        "between documents");
+        "in transformers the tokenizer's post_processor adds tokens around a text; saslm adds only the "
+        "boundary between documents");
 }
 
 }  // namespace
@@ -52,7 +51,7 @@ ImportedTokenizer import_tokenizer(const std::string& from, const std::string& o
                                    const ModelConfig& model) {
   ImportedTokenizer result;
   if (!has_a_tokenizer(from)) {
-    result.notes.push_back("no tokenizer was written: there is none in " + from + kHow);
+    result.notes.push_back("no tokenizer was written: none was found in " + from + kHow);
     return result;
   }
   const std::string json_path = from + "/tokenizer.json";
@@ -61,13 +60,13 @@ ImportedTokenizer import_tokenizer(const std::string& from, const std::string& o
   try {
     const auto tokenizer = make_tokenizer(from);
     take_files(result, *tokenizer, out);
-    result.fingerprint = tokenizer->fingerprint();  // the files are written as they are
+    result.fingerprint = tokenizer->fingerprint();  // the files are copied unchanged
     if (tokenizer->vocab_size() > model.vocab_size)
       result.notes.push_back("the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
-                             " tokens, the model only " + std::to_string(model.vocab_size) +
-                             ": text that needs the others cannot be read");
+                             " tokens, but the model has only " + std::to_string(model.vocab_size) +
+                             ": text with the others cannot be used");
   } catch (const DataError& error) {
-    result = {.notes = {"no tokenizer was written: saslm does not read this one: " +
+    result = {.notes = {"no tokenizer was written: saslm does not support this one: " +
                         std::string(error.what()) + kHow}};
   }
   return result;

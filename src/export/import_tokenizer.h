@@ -1,4 +1,4 @@
-// The tokenizer of a folder of transformers, for a folder of ours.
+// Imports the tokenizer of a transformers folder.
 #pragma once
 #include <map>
 #include <string>
@@ -9,12 +9,12 @@
 namespace saslm {
 
 struct ImportedTokenizer {
-  std::string name, fingerprint;  // as config.json says them: "bytes", a file in `out`, or "" for none
-  std::map<std::string, std::string> files;  // name, bytes: as they are
-  std::vector<std::string> notes;            // what a person should know
+  std::string name, fingerprint;  // as in our config.json: "bytes", a file in `out`, or "" for none
+  std::map<std::string, std::string> files;  // name, content: unchanged
+  std::vector<std::string> notes;            // for the user
 };
 
-// One that saslm does not read is left out, with a note that says why: the model is of use without.
+// An unsupported tokenizer is omitted, with a note that says why: the model is useful without it.
 ImportedTokenizer import_tokenizer(const std::string& from, const std::string& out, const ModelConfig& model);
 
 }  // namespace saslm

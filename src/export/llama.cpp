@@ -1,5 +1,5 @@
-// LlamaForCausalLM: rotated heads, RMSNorm, SwiGLU. Its rotation pairs features as ours does, (i, i + D/2),
-// so that weights go over as they are.
+// LlamaForCausalLM: rotated heads, RMSNorm, SwiGLU. Its rotation pairs features like ours, (i, i + D/2), so
+// weights are copied unchanged.
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -29,9 +29,9 @@ bool fits_llama(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   const bool kind =
       a.kind == AttentionKind::mha || a.kind == AttentionKind::mqa || a.kind == AttentionKind::gqa;
-  return kind && !a.sas && !a.moh && !a.window && a.position == PositionKind::rope &&
-         model.norm.kind == NormKind::rmsnorm && model.mlp.kind == MlpKind::swiglu &&
-         model.d_model % a.n_head == 0;  // which that class demands, though it knows head_dim
+  return kind && is_plain(a) && a.position == PositionKind::rope && model.norm.kind == NormKind::rmsnorm &&
+         model.mlp.kind == MlpKind::swiglu &&
+         model.d_model % a.n_head == 0;  // required by that class, although it knows head_dim
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 
 config.model is the "model" block of saslm's own config.json, and the weights keep saslm's names, so that saslm reads
 this folder too. A cache, with transformers 4.46 or newer, holds keys and values as attention reads them: under SAS the
-simulated ones. With labels, loss is the cross-entropy alone, without what moh adds to it in training. What forward and
-generate cannot do they refuse in words.
+simulated ones. With labels, loss is only the cross-entropy, without moh's balance loss. What forward and generate do not
+support they refuse with an error.
 
 Shapes: B batch, T time, H heads, G key/value heads, D head width; Hs and Ds the simulated ones.
 """
@@ -22,7 +22,7 @@ CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "
 
 
 class SaslmConfig(PretrainedConfig):
-    """num_key_value_heads and head_dim are what a cache of fixed size reserves room by, for keys and for values alike."""
+    """num_key_value_heads and head_dim give the shape that a static cache reserves, for keys and for values."""
 
     model_type = "saslm"
 
@@ -80,14 +80,14 @@ class Mlp(nn.Module):
 
 
 class Rotation:
-    """Turns [B, T, any, E]: the pair (i, i + E/2) by position * base^(-2i/E). E is the same in all layers."""
+    """Rotates [B, T, any, E]: the pair (i, i + E/2) by position * base^(-2i/E). E is the same in all layers."""
 
     def __init__(self, base, positions):
         self.base, self.positions, self.table = base, positions, None  # [B, T]
 
     def __call__(self, x):
         half = x.shape[-1] // 2
-        if self.table is None:  # in float64, which not every device has
+        if self.table is None:  # in float64, which some devices lack
             speed = self.base ** (-torch.arange(half, dtype=torch.float64, device="cpu") / half)
             angle = self.positions.cpu()[..., None, None] * speed
             self.table = angle.cos().float(), angle.sin().float()
@@ -123,8 +123,8 @@ def length_of(cache):
 
 
 def keep(cache, layer, start, k, v):
-    """Adds k and v [B, T, heads, width] to the cache, after the start tokens there; returns all it holds. A cache that is not dynamic has room for one
-    number of heads and one width: config.num_key_value_heads and head_dim."""
+    """Adds k and v [B, T, heads, width] to the cache, after its `start` tokens; returns all of it. A static cache has
+    one number of heads and one width: config.num_key_value_heads and head_dim."""
     widths = k.shape[3], v.shape[3]
     if not isinstance(cache, DynamicCache):
         heads, width = max(k.shape[2], v.shape[2]), max(widths)
@@ -134,7 +134,7 @@ def keep(cache, layer, start, k, v):
     return tuple(y.transpose(1, 2)[..., :width] for y, width in zip((k, v), widths))
 
 
-# ---- Stages.
+# ---- Stages. One is made of (model, heads), heads as Attention.declare tells them.
 
 class Simulation(nn.Module):
     """SAS for one of q, k, v [B, T, C, D]: heads are the channels of the convolutions, a head's features the line; then
@@ -163,8 +163,11 @@ class Simulation(nn.Module):
 class SimulatedAttention(nn.Module):
     """The simulations of q, k and v. Values that are not simulated: head h reads real value head h mod H."""
 
-    def __init__(self, heads, n_head, sas):
+    turns = True  # q and k, which the projection then does not
+
+    def __init__(self, model, heads):
         super().__init__()
+        sas, n_head = model["attention"]["sas"], model["attention"]["n_head"]
         convolve, project = "heads" in sas["simulate"], "features" in sas["simulate"]
         self.q = Simulation(*heads["q"], sas, convolve, project)
         self.k = Simulation(*heads["k"], sas, convolve, project)
@@ -180,17 +183,18 @@ class SimulatedAttention(nn.Module):
 
 
 class Routing(nn.Module):
-    """MoH: weighs a token's heads: the shared ones and, of the others, its top_k."""
+    """MoH: weights a token's heads: the shared ones and the top_k of the others."""
 
-    def __init__(self, d_model, n_head, moh):
+    def __init__(self, model, heads):
         super().__init__()
+        moh, n_head = model["attention"]["moh"], model["attention"]["n_head"]
         self.H, self.S, self.k, self.unit = n_head, moh["n_shared_head"], moh["top_k"], moh["gates"] == "authors"
-        self.router = linear(d_model, n_head + (2 if self.S else 0))
+        self.router = linear(model["d_model"], n_head + (2 if self.S else 0))
 
     def forward(self, x, heads):
         scores = self.router(x).float()
         routed = scores[..., self.S:self.H]
-        chosen = routed.sort(dim=-1, descending=True, stable=True).indices[..., :self.k]  # of equals the lower head
+        chosen = routed.sort(dim=-1, descending=True, stable=True).indices[..., :self.k]  # ties go to the lower head
         gates = routed.softmax(-1) * torch.zeros_like(routed).scatter(-1, chosen, 1.0)
         if self.unit:
             gates = gates / gates.sum(-1, keepdim=True) * self.k
@@ -202,7 +206,12 @@ class Routing(nn.Module):
         return heads * gates[..., None].to(heads.dtype)
 
 
-# ---- Attention: project -> [simulate] -> causal attention -> [route] -> o.
+# By their keys in the attention block, in their order.
+BEFORE_CORE = {"sas": SimulatedAttention}  # forward(q, k, v, turn) -> q, k, v
+AFTER_CORE = {"moh": Routing}  # forward(x, heads [B, T, H, Dv]) -> heads
+
+
+# ---- Attention: project -> stages -> causal attention -> mean of simulated heads -> stages -> o.
 
 class Attention(nn.Module):
     """A kind has declare(model), which makes its linears and tells how many heads of which width q, k and v have; and
@@ -215,8 +224,9 @@ class Attention(nn.Module):
         a, d, heads = model["attention"], model["d_model"], self.declare(model)
         self.n_head, self.layer = a["n_head"], layer
         self.o = linear(self.n_head * heads["v"][1], d, model["bias"] and self.has_biases)
-        self.sas = SimulatedAttention(heads, self.n_head, a["sas"]) if "sas" in a else None
-        self.moh = Routing(d, self.n_head, a["moh"]) if "moh" in a else None
+        self.before, self.after = ([name for name in stages if name in a] for stages in (BEFORE_CORE, AFTER_CORE))
+        for name in self.before + self.after:
+            self.add_module(name, (BEFORE_CORE | AFTER_CORE)[name](model, heads))
         window = a.get("window")
         short = window is not None and window["pattern"][layer % len(window["pattern"])] == "S"
         self.window = window["size"] if short else None
@@ -224,10 +234,10 @@ class Attention(nn.Module):
     def forward(self, x, turn, hidden, cache):
         """-> what goes to the residual stream [B, T, d], and the weights [B, heads, T, S]: under SAS those of simulated
         heads."""
-        if self.sas is None:
-            q, k, v = self.project(x, turn)
-        else:
-            q, k, v = self.sas(*self.project(x, unturned), turn)
+        before, after = ([self.get_submodule(name) for name in names] for names in (self.before, self.after))
+        q, k, v = self.project(x, unturned if any(stage.turns for stage in before) else turn)
+        for stage in before:
+            q, k, v = stage(q, k, v, turn)
         if cache is not None:
             k, v = keep(cache, self.layer, hidden.start, k, v)
         n = q.shape[2]
@@ -236,8 +246,8 @@ class Attention(nn.Module):
         weight = score.masked_fill(hidden(k.shape[1], self.window), torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
         out = torch.einsum("bhts,bshd->bthd", weight, v)
         out = out.unflatten(2, (n // self.n_head, self.n_head)).mean(2)  # simulated head g*H + h: group g, head h
-        if self.moh is not None:
-            out = self.moh(x, out)
+        for stage in after:
+            out = stage(x, out)
         return self.o(out.flatten(2)), weight
 
 
@@ -260,7 +270,7 @@ class GroupedAttention(Attention):
 
 
 class LatentAttention(Attention):
-    """mla: q from one normalised latent, [k_nope | v] from another; the turned part of a key is shared by all heads."""
+    """mla: q from one normalised latent, [k_nope | v] from another; all heads share the rotated part of a key."""
 
     def declare(self, model):
         c, d, H, eps = model["attention"]["mla"], model["d_model"], model["attention"]["n_head"], model["norm"]["eps"]
@@ -282,7 +292,7 @@ class LatentAttention(Attention):
 
 
 class TensorProductAttention(Attention):
-    """tpa: head h = 1/R sum_r a(x)[r, h] b(x)[r], the rows of b turned for q and k."""
+    """tpa: head h = 1/R sum_r a(x)[r, h] b(x)[r], the rows of b rotated for q and k."""
 
     def declare(self, model):
         a, d = model["attention"], model["d_model"]
@@ -342,7 +352,7 @@ class Block(nn.Module):
 
 
 def padding_of(attention_mask, start, x):
-    """attention_mask [B, start + T], made where there is none, for x [B, T, d]."""
+    """attention_mask [B, start + T] for x [B, T, d]; all ones if there is none."""
     B, T = x.shape[:2]
     if attention_mask is None:
         return torch.ones(B, start + T, dtype=torch.long, device=x.device)
@@ -353,7 +363,7 @@ def padding_of(attention_mask, start, x):
 
 
 def the_cache(past_key_values, cache):
-    """transformers gives the cache as past_key_values, from 5.24 on as cache."""
+    """transformers passes the cache as past_key_values, since 5.24 as cache."""
     if past_key_values is not None and cache is not None:
         raise ValueError("wanted the cache once, got past_key_values and cache")
     cache = past_key_values if cache is None else cache
@@ -402,7 +412,7 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         self.layers = nn.ModuleList([Block(model, i) for i in range(model["n_layer"])])
         self.final_norm = make_norm(model)
         self.head = None if model["tie_embeddings"] else linear(model["d_model"], model["vocab_size"])
-        self.gradient_checkpointing = False  # which transformers sets
+        self.gradient_checkpointing = False  # set by transformers
         self.post_init()
 
     def _init_weights(self, module):
@@ -436,12 +446,12 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         prompt = 0 if inputs_embeds is None else inputs_embeds.shape[1]
         counted = position_ids if attention_mask is None else attention_mask
         total = prompt + input_ids.shape[1] if counted is None else counted.shape[1]
-        if total <= length_of(cache):  # a chunk of a prompt, with its own positions alone
+        if total <= length_of(cache):  # a chunk of a prompt, with only its own positions
             total = length_of(cache) + input_ids.shape[1]
         new = total - length_of(cache)
         given = {name: kwargs[name] for name in ("logits_to_keep", "output_attentions", "output_hidden_states") if name in kwargs}
         given |= {"attention_mask": attention_mask, CACHE: cache}
-        if position_ids is not None and position_ids.shape[1] == total:  # older transformers do not let a prompt's grow
+        if position_ids is not None and position_ids.shape[1] == total:  # older transformers do not extend a prompt's
             given["position_ids"] = position_ids[:, total - new:]
         drawn = input_ids[:, max(0, input_ids.shape[1] - (total - prompt)):]
         if inputs_embeds is None:

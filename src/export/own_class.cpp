@@ -1,5 +1,5 @@
-// SaslmForCausalLM, whose source (modeling_saslm.py, which CMake makes a string of) is written beside the
-// weights. It reads the model block of our own config.json; so do we, of what was exported.
+// SaslmForCausalLM, whose source (modeling_saslm.py, embedded by CMake) is written beside the weights. It
+// reads the model block of our own config.json, as does saslm when it reads an export.
 #include "export/form.h"
 #include "export/modeling_source.h"
 
@@ -8,8 +8,8 @@ namespace saslm {
 Form own_form(const ModelConfig& model, Weights weights) {
   const std::string module = "modeling_saslm";
   return {.architecture = "SaslmForCausalLM",
-          .note = "no class of transformers computes this model: it comes with its own, " + module +
-                  ".py, and loads with trust_remote_code=True",
+          .note = "no class of transformers computes this model; the export contains its own, " + module +
+                  ".py, which loads with trust_remote_code=True",
           .config = {{"model_type", "saslm"},
                      {"auto_map",
                       {{"AutoConfig", module + ".SaslmConfig"},

@@ -18,8 +18,7 @@ std::string text_of(const ordered_json& value) {
 
 ordered_json byte_tokenizer() {
   const std::string nul(1, '\0');
-  ordered_json vocab = {
-      {nul, 0}};  // NUL stands for itself, so that as a special token it is found in the text
+  ordered_json vocab = {{nul, 0}};  // NUL represents itself, so that it is matched in text as a special token
   for (int byte = 1; byte < 256; ++byte) vocab[byte_character(byte)] = byte;
   const ordered_json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
@@ -49,7 +48,7 @@ ordered_json byte_tokenizer() {
             {"merges", ordered_json::array()}}}};
 }
 
-// Takes a section out of a tokenizer.json. Whether there was one.
+// Removes a section of a tokenizer.json. Returns whether it existed.
 bool take_out(ordered_json& whole, const char* section) {
   const auto it = whole.find(section);
   if (it == whole.end() || it->is_null()) return false;
@@ -57,8 +56,8 @@ bool take_out(ordered_json& whole, const char* section) {
   return true;
 }
 
-// The text of a tokenizer.json, less what would make other ids of a text than ours: a post-processor, unless
-// it only trims offsets, truncation and padding.
+// The text of a tokenizer.json without parts that would change ids: a post-processor (unless it only trims
+// offsets), truncation and padding.
 std::string without_additions(const std::string& text, std::vector<std::string>& notes) {
   ordered_json whole = ordered_json::parse(text);
   bool changed = false;
@@ -67,19 +66,19 @@ std::string without_additions(const std::string& text, std::vector<std::string>&
   if (!only_trims && take_out(whole, "post_processor")) {
     changed = true;
     notes.push_back(
-        "the tokenizer's post_processor, which puts tokens around a text, was left out: saslm trained "
-        "without");
+        "the tokenizer's post_processor, which adds tokens around a text, was left out: saslm trained "
+        "without it");
   }
   for (const char* section : {"truncation", "padding"}) {
     if (!take_out(whole, section)) continue;
     changed = true;
     notes.push_back("the tokenizer's " + std::string(section) +
-                    " was left out: saslm trained on texts as they are");
+                    " was left out: saslm trained on unchanged texts");
   }
   return changed ? text_of(whole) : text;
 }
 
-// transformers takes the first line for the version, and wants the last to end.
+// transformers treats the first line as the version, and needs a final newline.
 std::string merges_text(std::string text) {
   std::erase(text, '\r');
   if (!text.starts_with("#version")) text.insert(0, "#version: 0.2\n");
@@ -99,8 +98,8 @@ std::string idle_rows(int64_t words, int64_t rows) {
   const std::string idle = std::to_string(rows - words);
   return "the model's vocabulary (" + std::to_string(rows) + ") is larger than the tokenizer's (" +
          std::to_string(words) + "): " + idle +
-         " tokens stand for no text. transformers does not mind; converters " +
-         "that want as many of either refuse this (CTranslate2 does for GPT2LMHeadModel). For them give the "
+         " tokens have no text. transformers accepts this; converters " +
+         "that require equal sizes do not (such as CTranslate2 for GPT2LMHeadModel). For them, give the "
          "exported " +
          "tokenizer as many idle tokens: t = AutoTokenizer.from_pretrained(FOLDER); " +
          "t.add_tokens([f\"<|idle_{i}|>\" for i in range(" + idle + ")]); t.save_pretrained(FOLDER)";
@@ -108,10 +107,10 @@ std::string idle_rows(int64_t words, int64_t rows) {
 
 void compare_sizes(int64_t words, int64_t rows, const std::string& name, std::vector<std::string>& warnings) {
   if (words > rows)
-    throw ConfigError("the tokenizer " + name + " has " + std::to_string(words) + " tokens, the model only " +
-                      std::to_string(rows) +
-                      ": text that needs the others cannot be read; name the model's own with " +
-                      "--tokenizer FILE, or say --no-tokenizer");
+    throw ConfigError("the tokenizer " + name + " has " + std::to_string(words) +
+                      " tokens, but the model has only " + std::to_string(rows) +
+                      ": text with the others cannot be used; give the model's own with " +
+                      "--tokenizer FILE, or give --no-tokenizer");
   if (words < rows) warnings.push_back(idle_rows(words, rows));
 }
 
@@ -127,7 +126,7 @@ void add_files(TokenizerFiles& out, const Tokenizer& tokenizer, int64_t max_seq_
                          {"pad_token", end},
                          {"padding_side", "left"},
                          {"model_max_length", max_seq_len},
-                         {"clean_up_tokenization_spaces", false},  // which would change text
+                         {"clean_up_tokenization_spaces", false},  // it would change text
                          {"model_input_names", {"input_ids", "attention_mask"}}};
   if (name == "bytes") {
     out.files["tokenizer.json"] = text_of(byte_tokenizer());
@@ -152,7 +151,7 @@ TokenizerFiles tokenizer_files(const std::string& tokenizer, const ModelConfig& 
   out.end_of_text = boundary_of(*made);
   if (!out.end_of_text)
     out.notes.push_back(
-        "the tokenizer has no token that ends a text, so that texts of different lengths make no batch");
+        "the tokenizer has no end-of-text token, so texts of different lengths cannot be batched");
   return out;
 }
 

@@ -1,16 +1,14 @@
-// A tokenizer as transformers reads it.
+// Writes a tokenizer for transformers.
 //
-//   bytes                      tokenizer.json of 256 words without merges, ids being the bytes; NUL, which
-//                              stands between documents, is its special token
-//   tokenizer.json             the file itself, less what would put tokens around a text, cut it off or pad
-//   it,
-//                              which we never do; never with a byte order mark, which is refused when it is
-//                              read
+//   bytes                      tokenizer.json with 256 tokens, ids being the bytes, and no merges; NUL, which
+//                              separates documents, is its special token
+//   tokenizer.json             the file without the parts that add tokens around a text, truncate or pad it,
+//                              which saslm never does
 //   encoder.json + vocab.bpe   vocab.json + merges.txt
 //
-// and tokenizer_config.json, which names the token between documents, if there is one, as the end of a text
-// and, as GPT-2 does, its beginning, and as what fills up the shorter texts of a batch, on their left, so
-// that all end where generation goes on.
+// and tokenizer_config.json, which declares the token between documents, if there is one, as end of text, as
+// start of text (like GPT-2), and as padding. Padding is on the left, so that all texts of a batch end where
+// generation continues.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -25,16 +23,15 @@ namespace saslm {
 struct TokenizerFiles {
   std::map<std::string, std::string> files;  // name, text
   std::string loaded_by;                     // the class
-  std::optional<int32_t> end_of_text;        // an id that the model knows
-  std::vector<std::string> notes, warnings;  // what a person should know; and do something about
+  std::optional<int32_t> end_of_text;        // an id within the model's vocabulary
+  std::vector<std::string> notes, warnings;  // for the user; warnings need action
 };
 
-// `tokenizer` is a name as make_tokenizer takes it.
-// Errors   DataError where it is gone or cannot be read; ConfigError where it has tokens that the model does
-// not.
+// `tokenizer` as for make_tokenizer.
+// Throws DataError if it is missing or unreadable, ConfigError if it has more tokens than the model.
 TokenizerFiles tokenizer_files(const std::string& tokenizer, const ModelConfig& model);
 
-// Whether that tokenizer.json is the one that is written for `bytes`.
+// Whether a tokenizer.json is the one written for `bytes`.
 bool is_byte_tokenizer(const std::string& text);
 
 }  // namespace saslm

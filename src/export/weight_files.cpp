@@ -23,16 +23,15 @@ constexpr int64_t kMaxIndexBytes = 64 << 20;
   const std::string wanted = "wanted model.safetensors, or model.safetensors.index.json with its shards";
   for (const char* pickle : {".bin", ".pt", ".pth", ".ckpt"})
     if (const std::string path = ends(pickle); !path.empty())
-      throw CheckpointError(
-          path + ": " + wanted +
-          ", got a pickle, which can run any code when it is read; where you trust it, write the folder "
-          "again: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW)");
+      throw CheckpointError(path + ": " + wanted +
+                            ", got a pickle, which can run any code when read; if you trust it, convert it: "
+                            "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW)");
   for (const char* other : {".gguf", ".h5", ".msgpack", ".onnx", ".npz"})
     if (const std::string path = ends(other); !path.empty())
-      throw CheckpointError(path + ": " + wanted + ", got weights in another form (*" + other + ")");
+      throw CheckpointError(path + ": " + wanted + ", got weights in another format (*" + other + ")");
   if (const std::string path = ends(".safetensors"); !path.empty())
     throw CheckpointError(path + ": " + wanted +
-                          ", got a file of another name: an adapter, or another format's weights");
+                          ", got a file with another name: an adapter, or weights in another format");
   throw CheckpointError(folder + ": no weights here: " + wanted);
 }
 
@@ -42,7 +41,7 @@ std::map<std::string, std::string> parse_weight_index(const std::string& text, c
   const nlohmann::json whole = parse_json_strict(text, path, kIndexDepth);
   const auto map = whole.is_object() ? whole.find("weight_map") : whole.end();
   if (!whole.is_object() || map == whole.end() || !map->is_object() || map->empty())
-    throw CheckpointError(path + ": wanted an object with a weight_map, of tensors' names and their files");
+    throw CheckpointError(path + ": wanted an object with a weight_map from tensor names to files");
   std::map<std::string, std::string> files;
   for (const auto& [name, file] : map->items()) {
     if (!file.is_string() || file == "" || file == "." || file == ".." ||
@@ -62,27 +61,27 @@ WeightFiles::WeightFiles(const std::string& folder) : folder_(folder) {
   }
   if (!path_exists(index)) refuse_other_forms(folder);
   if (File(index, 0).size() > kMaxIndexBytes)
-    throw CheckpointError(index + ": larger than 64 MiB; this is no index");
+    throw CheckpointError(index + ": larger than 64 MiB; this is not an index");
   const auto file_of = parse_weight_index(read_file(index), index);
   std::set<std::string> names;
   for (const auto& [tensor, file] : file_of) names.insert(file);
   for (const std::string& name : names) {
     if (!path_exists(folder + "/" + name))
-      throw CheckpointError(index + ": names " + name + ", which is not there");
+      throw CheckpointError(index + ": names " + name + ", which does not exist");
     add(folder + "/" + name);
   }
   for (const auto& [tensor, file] : file_of)
     if (const auto held = holder_.find(tensor);
         held == holder_.end() || held->second->path() != folder + "/" + file)
       throw CheckpointError(folder + "/" + file + ": tensor '" + tensor + "' is missing, which " + index +
-                            " says is there");
+                            " lists");
 }
 
 void WeightFiles::add(const std::string& path) {
   files_.push_back(std::make_unique<SafetensorsReader>(path));
   for (const TensorInfo& tensor : files_.back()->tensors())
     if (!holder_.emplace(tensor.name, files_.back().get()).second)
-      throw CheckpointError(path + ": tensor '" + tensor.name + "' is in another file, too");
+      throw CheckpointError(path + ": tensor '" + tensor.name + "' is also in another file");
 }
 
 void WeightFiles::allow_without(const std::string& prefix) {

@@ -1,6 +1,7 @@
-// The tensors of a model of transformers: one model.safetensors, or the shards that a
-// model.safetensors.index.json lists. Weights in other forms are refused by name; a pickle is never opened.
-// Errors   CheckpointError names file and tensor, wanted and got; IoError.
+// The tensors of a transformers model: one model.safetensors, or the shards listed in
+// model.safetensors.index.json. Other formats are refused; pickles are never opened.
+//
+// Throws CheckpointError with file, tensor, wanted and got; IoError.
 #pragma once
 #include <map>
 #include <memory>
@@ -15,14 +16,14 @@ class WeightFiles {
  public:
   explicit WeightFiles(const std::string& folder);
 
-  // From here on names that begin so are looked for without it, if no tensor has it: that is how a model is
-  // saved without its head.
+  // If no tensor name has this prefix, find() also accepts names without it: a model saved without its head
+  // lacks the prefix.
   void allow_without(const std::string& prefix);
 
-  const TensorInfo* find(const std::string& name) const;  // nullptr where there is none
+  const TensorInfo* find(const std::string& name) const;  // nullptr if absent
   std::string where(const std::string& name) const;       // "FILE: tensor 'NAME'"
   std::vector<float> read(const std::string& name) const;
-  std::vector<std::string> names() const;  // sorted, as find takes them
+  std::vector<std::string> names() const;  // sorted, as for find()
 
  private:
   void add(const std::string& path);
@@ -30,11 +31,11 @@ class WeightFiles {
 
   std::string folder_, absent_prefix_;
   std::vector<std::unique_ptr<SafetensorsReader>> files_;
-  std::map<std::string, const SafetensorsReader*> holder_;  // by the names in the files
+  std::map<std::string, const SafetensorsReader*> holder_;  // keys: names in the files
 };
 
-// The files that an index lists, sorted. CheckpointError for what is no index, or names a file outside the
-// folder.
+// The tensors and files of an index, sorted. CheckpointError if it is not an index, or names a file outside
+// the folder.
 std::map<std::string, std::string> parse_weight_index(const std::string& text, const std::string& path);
 
 }  // namespace saslm

@@ -1,7 +1,7 @@
 #include "infer/load.h"
 
-#include "checkpoint/checkpoint.h"
 #include "core/error.h"
+#include "train/load_state.h"
 
 namespace saslm {
 
@@ -9,12 +9,9 @@ template <class T>
 std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
                                               const Ops<T>& ops) {
   auto engine = std::make_unique<Engine<T>>(model.config, run, Mode::infer, ops);
-  const std::vector<NamedTensor> weights = engine->room_for(Region::masters);
-  load_weights(model.path, weights);
-  if (const std::string what = not_finite(weights); !what.empty())
+  if (const std::string what = load_weights(engine->state(), model.path); !what.empty())
     throw CheckpointError(model.path + "/model.safetensors: " + what +
-                          ": a model that computes nothing; take an earlier checkpoint");
-  engine->store(Region::masters);
+                          ": the model is unusable; take an earlier checkpoint");
   return engine;
 }
 

@@ -1,4 +1,4 @@
-// A saved model's weights in memory, to compute with and not to train.
+// Loads a saved model for inference.
 #pragma once
 #include <memory>
 
@@ -7,8 +7,8 @@
 
 namespace saslm {
 
-// An engine for inference with the model's weights, at the shape of `run`. CheckpointError when one of them
-// is not finite, or the file does not fit the model.
+// An inference engine with the model's weights, for the shape `run`. CheckpointError if a weight is not
+// finite, or the file does not fit the model.
 template <class T>
 std::unique_ptr<Engine<T>> load_for_inference(const SavedModel& model, const RunShape& run,
                                               const Ops<T>& ops);

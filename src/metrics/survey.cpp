@@ -76,7 +76,7 @@ std::string to_text(const std::vector<StepRange>& ranges) {
     if (last > first) text += " to " + std::to_string(last);
   }
   if (ranges.size() > kMostRangesTold)
-    text += " and " + std::to_string(ranges.size() - kMostRangesTold) + " more stretches";
+    text += " and " + std::to_string(ranges.size() - kMostRangesTold) + " more ranges";
   return text;
 }
 

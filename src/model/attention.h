@@ -1,11 +1,9 @@
-// The attention sublayer: project -> [simulate] -> core -> [gate] -> out.
+// The attention sublayer: a projection, then stages in the order of stages.h.
 //
-//   project   x -> q, k, v                          model/projection.h, one file per kind
-//   simulate  SAS: more heads, wider q and k        model/sas.h, over any projection
-//   core      causal softmax attention, or within a window of this layer      kernels/attention.h
-//   gate      MoH: every token weighs its heads     model/moh.h, after any of these
-//   out       W_O y; y is o, or with simulated heads the mean of its head groups (PEAA), so that W_O is
-//             applied once instead of once per group
+//   project      x -> q, k, v                                 model/projection.h, one file per way to make
+//   them before core  q, k, v -> q, k, v    SAS                    model/stage.h, one file per stage core
+//   causal softmax attention, in windows         kernels/attention.h after core   heads -> heads        mean
+//   of groups, MoH    model/stage.h out          W_O of the last heads
 //
 // The cache (Mode::infer) holds what the core reads: under SAS the simulated, rotated keys and values. A
 // token's simulation depends on that token alone, so it is done once; caching the narrower raw k and v
@@ -13,12 +11,10 @@
 // past token at every new one.
 #pragma once
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include "model/linear.h"
-#include "model/moh.h"
-#include "model/projection.h"
-#include "model/sas.h"
+#include "model/stage.h"
 
 namespace saslm {
 
@@ -30,7 +26,7 @@ class Attention {
 
   // Multiply-adds per token, forward, those pairs of T positions counted that the mask leaves.
   double macs(int64_t T_) const;
-  double simulation_macs() const;  // of which SAS
+  double remade_macs() const;  // of which backward repeats, beside what it computes anyway
 
   // x_out = x_in + attention(h)
   void fwd(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in, Mat<const T> h) const;
@@ -38,22 +34,31 @@ class Attention {
   void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
 
  private:
-  bool pooled() const { return bool(y_); }
-  const Slot<Heads<T>>& core_out() const { return pooled() ? y_ : o_; }
-  const Slot<Heads<T>>& result() const { return moh_ ? moh_->y() : core_out(); }
+  void add_projection(const Sublayer<T>& s);
+  void add_stages_before_core(const Sublayer<T>& s);
+  void declare_core(const Sublayer<T>& s);
+  void add_stages_after_core(const Sublayer<T>& s);
+  void declare_scratch(const Sublayer<T>& s);
+
+  // From q, k, v to the last heads, and from the gradient of these to those of the projection.
+  void stages_fwd(const Exec<T>& e, Mat<const T> h) const;
+  void stages_bwd(const Exec<T>& e, Mat<const T> h) const;
+  void core_fwd(const Exec<T>& e) const;
+  void core_bwd(const Exec<T>& e) const;
 
   std::unique_ptr<Projection<T>> projection_;
-  std::optional<Sas<T>> sas_;
-  std::optional<Moh<T>> moh_;
-  Qkv<T> qkv_, dqkv_;  // what the core reads, and its gradients
+  std::vector<std::unique_ptr<QkvStage<T>>> before_core_;
+  std::vector<std::unique_ptr<HeadsStage<T>>> after_core_;
   Linear<T> out_;
-  Slot<Heads<T>> o_;   // (B, T, Hs, Dv)
-  Slot<Heads<T>> y_;   // (B, T, H, Dv), the mean over head groups; absent without simulated heads
-  Slot<Heads<T>> dy_;  // gradient of result(), then of core_out()
+
+  Qkv<T> qkv_, dqkv_;       // what the core reads, and its gradients
+  Slot<Heads<T>> o_;        // (B, T, Hs, Dv), what the core computes
+  Slot<Heads<T>> in_core_;  // what it computes of them beside, for a stage in the core; else absent
+  Slot<Heads<T>> do_;       // gradient of in_core_, or of o_
+  Slot<Heads<T>> y_, dy_;   // (B, T, H, Dv), what W_O reads, and its gradient
   Slot<Vec<Accum<T>>> lse_;
-  Slot<Vec<Accum<T>>> core_scratch_;  // of the core's backward
-  bool resimulates_ = false;          // Recompute::sim: qkv_ is scratch, and made again by bwd
-  int64_t v_modulo_ = 0;
+  Slot<Vec<Accum<T>>> core_scratch_;     // in core_bwd_
+  Extent backward_, stages_, core_bwd_;  // scratch: of bwd; within it of the stages and core; of core_bwd
   double scale_ = 0;
   AttentionMask mask_;
 };

@@ -1,5 +1,7 @@
 #include "model/ffn.h"
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -31,15 +33,15 @@ Ffn<T>::Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, co
   up_out_ = buffer(Region::activations, "up");
   act_ = buffer(Region::activations, "act");
   if (!layout.training()) return;
-  const int64_t scratch = layout.mark(Region::scratch);
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
   dact_ = buffer(Region::scratch, "dact");
   if (gated) dgate_ = buffer(Region::scratch, "dgate");
   dup_ = buffer(Region::scratch, "dup");
-  layout.rewind(Region::scratch, scratch);
 }
 
 template <class T>
 void Ffn<T>::fwd_hidden(const Exec<T>& e, Mat<const T> h) const {
+  const NamedRange range(e.ops, "mlp");
   if (gate_) gate_.fwd(e, e.rows_of(gate_out_), h);
   up_.fwd(e, e.rows_of(up_out_), h);
   e.ops.activation_fwd(e.stream, {.kind = kind_,
@@ -50,11 +52,14 @@ void Ffn<T>::fwd_hidden(const Exec<T>& e, Mat<const T> h) const {
 
 template <class T>
 void Ffn<T>::fwd_out(const Exec<T>& e, Mat<T> x_out, Mat<const T> x_in) const {
+  const NamedRange range(e.ops, "mlp");
   down_.fwd(e, x_out, e.rows_of(act_), x_in);
 }
 
 template <class T>
 void Ffn<T>::bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const {
+  const NamedRange range(e.ops, "mlp backward");
+  const auto alive = e.alive(backward_);
   down_.bwd(e, e.rows_of(dact_), dx, e.rows_of(act_));
   e.ops.activation_bwd(e.stream, {.kind = kind_,
                                   .dgate = gate_ ? e.rows_of(dgate_) : Mat<T>{},

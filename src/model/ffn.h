@@ -8,6 +8,7 @@ namespace saslm {
 template <class T>
 class Ffn {
  public:
+  Ffn() = default;
   Ffn(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name);
 
   // Per token, forward; hidden: without down.
@@ -22,10 +23,11 @@ class Ffn {
   void bwd(const Exec<T>& e, Mat<T> dh, Mat<const T> dx, Mat<const T> h) const;
 
  private:
-  Activation kind_;
+  Activation kind_ = Activation::swiglu;
   Linear<T> gate_, up_, down_;
   Slot<Mat<T>> gate_out_, up_out_, act_;  // (N, F)
-  Slot<Mat<T>> dact_, dgate_, dup_;       // (N, F), scratch
+  Slot<Mat<T>> dact_, dgate_, dup_;       // (N, F), in backward_
+  Extent backward_;                       // scratch
 };
 
 }  // namespace saslm

@@ -1,5 +1,7 @@
 #include "model/head.h"
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -20,51 +22,60 @@ int64_t chunk_rows(int64_t rows, int64_t vocab) {
 
 template <class T>
 Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const Param& tied)
-    : dh_(layout.training() ? layout.mat(Region::scratch, "final_norm.dy", run.rows(), model.d_model)
-                            : Slot<Mat<T>>{}),
-      norm_(layout, model, run, "final_norm"),
-      weight_(tied) {
+    : weight_(tied) {
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
-  if (weight_.offset < 0) weight_ = layout.param("head.weight", {V, C}, "head", Init::normal(0.02));
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  if (layout.training()) dh_ = layout.mat(Region::scratch, "final_norm.dy", N, C);
+  norm_ = Norm<T>(layout, model, run, "final_norm");
+  if (weight_.offset < 0) weight_ = layout.param("head.weight", {V, C}, "head", Init::normal(0.02), pad(V));
   h_ = layout.mat(Region::activations, "final_norm.y", N, C);
   loss_ = layout.template vec<Accum<T>>(Region::activations, "head.loss", N);
-  logits_ = layout.mat_of_aligned_rows(Region::scratch, "head.logits", chunk_rows<T>(N, V), V);
+  const typename Layout<T>::Scope of_chunk(layout, Region::scratch, &of_chunk_);
+  logits_ = layout.mat_of_aligned_rows(Region::scratch, "head.logits", chunk_rows<T>(N, V), V + weight_.pad);
 }
 
 template <class T>
 Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
                       double scale) const {
   const Mat<T> logits = e.arena.at(logits_).row_range(0, count);
-  e.ops.matmul_fwd(e.stream,
-                   {.y = logits, .x = e.arena.at(h_).row_range(first, count), .w = e.arena.weight(weight_)});
+  e.ops.matmul_fwd(
+      e.stream,
+      {.y = logits, .x = e.arena.at(h_).row_range(first, count), .w = e.arena.padded_weight(weight_)});
   e.ops.cross_entropy(e.stream, {.loss = {e.arena.at(loss_).data + first, count},
                                  .logits = logits,
                                  .targets = {targets.data + first, count},
-                                 .scale = scale});
+                                 .scale = scale,
+                                 .pad = weight_.pad});
   return logits;
 }
 
 template <class T>
 void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const {
+  const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
-  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows)
+  for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
+    const auto alive = e.alive(of_chunk_);
     chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
+  }
   e.ops.add_sum(e.stream, total, e.rows_of(loss_));
 }
 
 template <class T>
 void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
                                  Vec<const int32_t> targets) const {
+  const NamedRange range(e.ops, "head");
+  const auto alive = e.alive(backward_);
   norm_.fwd(e, e.rows_of(h_), x);
   const Mat<T> h = e.rows_of(h_), dh = e.rows_of(dh_);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
+    const auto chunk_alive = e.alive(of_chunk_);
     const int64_t count = std::min(logits_.shape.rows, e.rows() - first);
     const Mat<T> dlogits = chunk(e, first, count, targets, e.scale);
     e.ops.matmul_bwd(e.stream, {.dx = dh.row_range(first, count),
-                                .dw = e.arena.weight_grad(weight_),
+                                .dw = e.arena.padded_weight_grad(weight_),
                                 .dy = dlogits,
                                 .x = h.row_range(first, count),
-                                .w = e.arena.weight(weight_)});
+                                .w = e.arena.padded_weight(weight_)});
   }
   e.ops.zero(e.stream, dx.data, size_t(dx.rows * dx.cols) * sizeof(T));
   norm_.bwd(e, dx, dh, x);
@@ -73,6 +84,7 @@ void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat
 
 template <class T>
 void Head<T>::last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const {
+  const NamedRange range(e.ops, "head");
   norm_.fwd(e, e.rows_of(h_), x);
   e.ops.matmul_fwd(
       e.stream, {.y = logits, .x = e.arena.at(h_).row_range(e.rows() - 1, 1), .w = e.arena.weight(weight_)});

@@ -8,7 +8,15 @@ namespace saslm {
 template <class T>
 class Head {
  public:
-  // `tied` is the embedding's handle, or absent for a head weight of its own.
+  // Rows that the head's products have beside the vocabulary's: those of a GPU are slow at sizes such as
+  // 50,257, so there they are whole multiples of 64. Their weights are zeros (Param::pad), the loss ignores
+  // their logits and makes zeros of their gradients, and the model, its files and counts know nothing of
+  // them.
+  static int64_t pad(int64_t vocab) {
+    return std::is_same_v<T, bf16> ? round_up(vocab, int64_t(64)) - vocab : 0;
+  }
+
+  // `tied` is the embedding's handle, declared with this pad, or absent for a head weight of its own.
   Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const Param& tied);
 
   int64_t macs() const { return weight_.rows * weight_.cols; }  // per token, forward
@@ -22,16 +30,18 @@ class Head {
   void last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const;
 
  private:
-  // logits of `count` rows from `first` on, and their losses; scale as in kernels/cross_entropy.h.
+  // logits of `count` rows from `first` on, pad columns too, and their losses; scale as in
+  // kernels/cross_entropy.h.
   Mat<T> chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
                double scale) const;
 
-  Slot<Mat<T>> dh_;  // (N, C), scratch; before norm_, whose own scratch must not lie over it
   Norm<T> norm_;
-  Param weight_;              // (V, C)
+  Param weight_;              // (V, C), pad rows behind
   Slot<Mat<T>> h_;            // (N, C)
-  Slot<Mat<T>> logits_;       // (chunk rows, V), scratch
   Slot<Vec<Accum<T>>> loss_;  // (N)
+  Slot<Mat<T>> dh_;           // (N, C), in backward_
+  Slot<Mat<T>> logits_;       // (chunk rows, V + pad), in of_chunk_
+  Extent backward_, of_chunk_;
 };
 
 }  // namespace saslm

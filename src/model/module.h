@@ -7,8 +7,10 @@
 // sequence: keys and values of positions 0 .. start-1 are already in the cache, and the call computes T more.
 // With start > 0 the batch is one sequence.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 #include "core/arena.h"
@@ -43,6 +45,33 @@ struct Backend {
   const Ops<T>& ops;
   const Arena<T>& arena;
   Stream stream;
+
+  // Fills it with bytes of ones: NaN in every type of floats, -1 in integers.
+  void poison(const Extent& extent) const {
+    static const std::vector<std::byte> kOnes(size_t(1) << 20, std::byte{0xff});
+    for (int64_t done = 0; done < extent.bytes; done += int64_t(kOnes.size()))
+      ops.copy_in(stream, arena.begin_of(extent) + done, kOnes.data(),
+                  std::min(kOnes.size(), size_t(extent.bytes - done)));
+  }
+};
+
+// What a scope of buffers holds means something only while one of these lives: a call has one for every scope
+// whose buffers it uses. Where the arena poisons, they are poisoned before and after.
+template <class T>
+class [[nodiscard]] Alive {
+ public:
+  Alive(const Backend<T>& where, const Extent& extent) : where_(where), extent_(extent) { poison(); }
+  ~Alive() { poison(); }
+  Alive(const Alive&) = delete;
+  Alive& operator=(const Alive&) = delete;
+
+ private:
+  void poison() const {
+    if (where_.arena.poisons()) where_.poison(extent_);
+  }
+
+  const Backend<T> where_;
+  Extent extent_;
 };
 
 // One call.
@@ -56,6 +85,8 @@ struct Exec : Backend<T> {
   // modules may add terms of their own; their backward puts them here, += (N).
   double scale = 0;
   Vec<Accum<T>> aux_loss;
+
+  Alive<T> alive(const Extent& scope) const { return {*this, scope}; }
 
   int64_t rows() const { return B * T_; }
   Mat<T> rows_of(const Slot<Mat<T>>& s) const { return arena.at(s).row_range(0, rows()); }

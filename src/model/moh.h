@@ -6,39 +6,39 @@
 // the mean over its layers. Loads are those of one call's tokens.
 #pragma once
 #include "model/linear.h"
+#include "model/stage.h"
 
 namespace saslm {
 
 template <class T>
-class Moh {
+class Moh final : public HeadsStage<T> {
  public:
-  struct Spec {
-    Layout<T>& layout;
-    const ModelConfig& model;
-    RunShape run;
-    std::string name;  // "layers.0.attn."
-    Slot<Heads<T>> x;  // (B, T, H, D): what the core yields
-  };
-  explicit Moh(const Spec& spec);
+  static constexpr const char* kName = "moh";
+  static constexpr bool kAddsLoss = true;
+  static bool present(const AttentionConfig& a) { return a.moh.has_value(); }
 
-  int64_t macs() const { return router_.macs() + y_.shape.H * y_.shape.D; }  // per token, forward
-  const Slot<Heads<T>>& y() const { return y_; }
+  explicit Moh(const HeadsSpec<T>& spec);
+  void declare_scratch(Layout<T>& layout) override;
 
-  // y() = the heads x, weighed by what the router makes of h
-  void fwd(const Exec<T>& e, const Slot<Heads<T>>& x, Mat<const T> h) const;
-  // dy: the gradient of y() on entry, of x on return
-  void bwd_heads(const Exec<T>& e, const Slot<Heads<T>>& dy, const Slot<Heads<T>>& x) const;
-  // After bwd_heads. dh += ; the router's gradient +=
-  void bwd_router(const Exec<T>& e, Mat<T> dh, Mat<const T> h) const;
+  int64_t macs() const override { return router_.macs() + y_.shape.H * y_.shape.D; }
+  Slot<Heads<T>> out() const override { return y_; }
+  Slot<Heads<T>> out_grad() const override { return dx_; }
+
+  // out() = the heads, weighed by what the router makes of h
+  void fwd(const Exec<T>& e, Mat<const T> h) const override;
+  void bwd(const Exec<T>& e) const override;
+  void bwd_h(const Exec<T>& e, Mat<T> dh, Mat<const T> h) const override;
 
  private:
   Linear<T> router_;  // rows: a score for each head; two for the kinds, when there are shared heads
   HeadRouting routing_;
   double aux_weight_ = 0;
-  Slot<Heads<T>> y_;
-  Slot<Mat<T>> scores_;        // (N, H + 2); from bwd_heads to bwd_router their gradient
+  std::string name_;           // "layers.0.attn.moh."
+  Slot<Heads<T>> x_, dx_, y_;  // (B, T, H, D)
+  Slot<Mat<T>> scores_;        // (N, H + 2); from bwd to bwd_h their gradient
   Slot<Vec<int32_t>> chosen_;  // (N * top_k)
-  Slot<Vec<Accum<T>>> load_;   // (H - n_shared_head)
+  Slot<Vec<Accum<T>>> load_;   // (H - n_shared_head), in backward_
+  Extent backward_;
 };
 
 }  // namespace saslm

@@ -22,10 +22,9 @@ class Norm {
     rstd_ = layout.template vec<Accum<T>>(Region::activations, s.name + ".rstd", s.rows);
     if (layernorm) mean_ = layout.template vec<Accum<T>>(Region::activations, s.name + ".mean", s.rows);
     if (layout.training()) {
-      const int64_t mark = layout.mark(Region::scratch);
+      const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
       partial_ = layout.template mat<Accum<T>>(Region::scratch, s.name + ".partial",
                                                norm_bwd_partials(s.rows), 2 * s.width);
-      layout.rewind(Region::scratch, mark);
     }
   }
 
@@ -43,8 +42,9 @@ class Norm {
                               .eps = eps_});
   }
 
-  // dx += the branch's share; dw, db +=. Its scratch may overlap any other module's, not dy.
+  // dx += the branch's share; dw, db +=
   void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> dy, Mat<const T> x) const {
+    const auto alive = e.alive(backward_);
     e.ops.norm_bwd(e.stream, {.dx = dx,
                               .dw = e.arena.vector_grad(weight_),
                               .db = e.arena.vector_grad(bias_),
@@ -60,6 +60,7 @@ class Norm {
   Param weight_, bias_;
   Slot<Vec<Accum<T>>> rstd_, mean_;
   Slot<Mat<Accum<T>>> partial_;
+  Extent backward_;
   double eps_ = 0;
 };
 

@@ -35,14 +35,13 @@ class EmbeddedHeads {
     if (s.layout.training()) dy_ = buffer(Region::scratch, ".dy", H);
   }
 
-  // After the dy of all streams; dead after bwd, so that streams share the place.
+  // After the dy of all streams, which are alive during each one's bwd.
   void declare_shared_gradients(const ProjectionSpec<T>& s) {
-    const int64_t mark = s.layout.mark(Region::scratch);
+    const typename Layout<T>::Scope backward(s.layout, Region::scratch, &backward_);
     const Heads<T>& x = x_.shape;
     dx_ = s.layout.heads_BTHD(Region::scratch, s.name + "shared.dx", x.B, x.T, 1, x.D);
     partial_ = s.layout.template mat<Accum<T>>(Region::scratch, s.name + "embed.partial",
                                                head_embedding_bwd_partials(x.B * x.T), y_.shape.H * x.D);
-    s.layout.rewind(Region::scratch, mark);
   }
 
   int64_t macs() const { return linear_.macs(); }
@@ -57,6 +56,7 @@ class EmbeddedHeads {
   }
 
   void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x, typename Linear<T>::Dx mode) const {
+    const auto alive = e.alive(backward_);
     rotate(e, dy_, true);
     e.ops.head_embedding_bwd(e.stream, {.form = form_,
                                         .dx = e.heads_of(dx_),
@@ -79,9 +79,11 @@ class EmbeddedHeads {
   RopeSlots<T> rope_;
   Linear<T> linear_;
   Param embed_;            // (H, D)
-  Slot<Heads<T>> x_, dx_;  // (B, T, 1, D)
+  Slot<Heads<T>> x_;       // (B, T, 1, D)
   Slot<Heads<T>> y_, dy_;  // (B, T, H, D)
+  Slot<Heads<T>> dx_;      // as x_, in backward_, as is:
   Slot<Mat<Accum<T>>> partial_;
+  Extent backward_;
 };
 
 template <class T>

@@ -46,7 +46,19 @@ class MlaProjection final : public Projection<T> {
       const NormConfig rms{NormKind::rmsnorm, s.model.norm.eps};
       return Norm<T>(s.layout, {s.name + name, "attention", s.run.rows(), width, rms});
     };
-    if (s.layout.training()) declare_gradients(config, s, buffer, rows);
+    if (s.layout.training()) {
+      dkv_ = buffer(Region::scratch, "dkv", H, nope_ + v_dim);
+      grads_ = {buffer(Region::scratch, "dq", H, E), buffer(Region::scratch, "dk", H, E),
+                feature_range(dkv_, nope_, v_dim)};
+    }
+
+    const typename Layout<T>::Scope backward(s.layout, Region::scratch, &backward_);
+    if (s.layout.training()) {
+      dq_latent_ = rows(Region::scratch, "dq_latent", config.q_rank);
+      dq_h_ = rows(Region::scratch, "q_norm.dy", config.q_rank);
+      dkv_latent_ = buffer(Region::scratch, "dkv_latent", 1, kv_rank_ + rope_dim_);
+      dkv_h_ = rows(Region::scratch, "kv_norm.dy", kv_rank_);
+    }
     q_down_ = linear("q_down", config.q_rank, C);
     q_norm_ = norm("q_norm", config.q_rank);
     q_up_ = linear("q_up", H * E, config.q_rank);
@@ -78,6 +90,7 @@ class MlaProjection final : public Projection<T> {
   }
 
   void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x) const override {
+    const auto alive = e.alive(backward_);
     // The gradients of the latents gather what reaches them: norms add.
     const Mat<T> dq_latent = e.rows_of(dq_latent_), dq_h = e.rows_of(dq_h_);
     e.ops.zero(e.stream, dq_latent.data, size_t(dq_latent.rows * dq_latent.cols) * sizeof(T));
@@ -99,19 +112,6 @@ class MlaProjection final : public Projection<T> {
   }
 
  private:
-  // Before the norms, whose own scratch then lies behind these.
-  template <class Buffer, class Rows>
-  void declare_gradients(const MlaConfig& config, const ProjectionSpec<T>& s, Buffer& buffer, Rows& rows) {
-    const int64_t H = s.model.attention.n_head, E = nope_ + rope_dim_;
-    dkv_ = buffer(Region::scratch, "dkv", H, nope_ + config.v_dim);
-    grads_ = {buffer(Region::scratch, "dq", H, E), buffer(Region::scratch, "dk", H, E),
-              feature_range(dkv_, nope_, config.v_dim)};
-    dq_latent_ = rows(Region::scratch, "dq_latent", config.q_rank);
-    dq_h_ = rows(Region::scratch, "q_norm.dy", config.q_rank);
-    dkv_latent_ = buffer(Region::scratch, "dkv_latent", 1, kv_rank_ + rope_dim_);
-    dkv_h_ = rows(Region::scratch, "kv_norm.dy", kv_rank_);
-  }
-
   using Buffer = Slot<Heads<T>>;
   Buffer nope_part(const Buffer& heads) const { return feature_range(heads, 0, nope_); }
   Buffer rope_part(const Buffer& heads) const { return feature_range(heads, nope_, rope_dim_); }
@@ -128,10 +128,11 @@ class MlaProjection final : public Projection<T> {
   Linear<T> q_down_, q_up_, kv_down_, kv_up_;
   Norm<T> q_norm_, kv_norm_;
   Slot<Mat<T>> q_latent_, q_h_, kv_h_;     // (N, rank): what the down projections yield, and normalised
-  Slot<Mat<T>> dq_latent_, dq_h_, dkv_h_;  // gradients of these, scratch
-  Buffer kv_latent_, dkv_latent_;          // (B, T, 1, kv_rank + rope_dim)
+  Slot<Mat<T>> dq_latent_, dq_h_, dkv_h_;  // gradients of these, in backward_
+  Buffer kv_latent_, dkv_latent_;          // (B, T, 1, kv_rank + rope_dim); the gradient in backward_
   Buffer kv_, dkv_;                        // (B, T, H, nope + v_dim)
   Qkv<T> out_, grads_;
+  Extent backward_;
 };
 
 }  // namespace

@@ -34,15 +34,14 @@ class FactoredHeads {
     if (s.layout.training()) dy_ = buffer(Region::scratch, ".dy", H, D);
   }
 
-  // After the dy of all streams; dead after bwd, so that streams share the place.
+  // After the dy of all streams, which are alive during each one's bwd.
   void declare_factor_gradients(const ProjectionSpec<T>& s) {
-    const int64_t mark = s.layout.mark(Region::scratch);
+    const typename Layout<T>::Scope backward(s.layout, Region::scratch, &backward_);
     const auto like = [&](const Slot<Heads<T>>& x, const char* name) {
       return s.layout.heads_BTHD(Region::scratch, s.name + name, x.shape.B, x.shape.T, x.shape.H, x.shape.D);
     };
     da_ = like(a_, "da");
     db_ = like(b_, "db");
-    s.layout.rewind(Region::scratch, mark);
   }
 
   int64_t macs() const { return linear_a_.macs() + linear_b_.macs() + y_.shape.H * y_.shape.D * a_.shape.H; }
@@ -57,6 +56,7 @@ class FactoredHeads {
   }
 
   void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x, typename Linear<T>::Dx mode) const {
+    const auto alive = e.alive(backward_);
     e.ops.tensor_product_bwd(e.stream, {.da = e.heads_of(da_),
                                         .db = e.heads_of(db_),
                                         .dy = e.heads_of(dy_),
@@ -76,8 +76,10 @@ class FactoredHeads {
 
   RopeSlots<T> rope_;
   Linear<T> linear_a_, linear_b_;
-  Slot<Heads<T>> a_, b_, da_, db_;  // (B, T, R, H) and (B, T, R, D), B turned
-  Slot<Heads<T>> y_, dy_;           // (B, T, H, D)
+  Slot<Heads<T>> a_, b_;    // (B, T, R, H) and (B, T, R, D), B turned
+  Slot<Heads<T>> y_, dy_;   // (B, T, H, D)
+  Slot<Heads<T>> da_, db_;  // in backward_
+  Extent backward_;
 };
 
 template <class T>

@@ -10,6 +10,7 @@ namespace saslm {
 template <class T>
 struct Qkv {
   Slot<Heads<T>> q, k, v;
+  int64_t v_modulo = 0;  // query head h reads the v head that query head h mod this would; 0: its own
 };
 
 template <class T>
@@ -30,13 +31,18 @@ class Projection {
   virtual void bwd(const Exec<T>& e, Mat<T> dx, Mat<const T> x) const = 0;
 };
 
+// What all parts of a layer's attention are built with.
 template <class T>
-struct ProjectionSpec {
+struct Sublayer {
   Layout<T>& layout;
   const ModelConfig& model;
   RunShape run;
-  std::string name;           // "layers.0.attn."
-  RopeSlots<T> rope;          // absent when there is none, or when a later stage rotates
+  std::string name;   // "layers.0.attn."
+  RopeSlots<T> rope;  // absent when this part does not rotate
+};
+
+template <class T>
+struct ProjectionSpec : Sublayer<T> {
   Region k_region, v_region;  // tables when they serve as the cache
 };
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -55,7 +57,12 @@ SasStream<T>::SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec
   y_ = buffer(spec.y_region, "y");
   if (!layout.training()) return;
   dy_ = buffer(Region::scratch, "dy");
-  partial_ = layout.template vec<Accum<T>>(Region::scratch, spec.name + "partial", sas_bwd_scratch(shape_));
+}
+
+template <class T>
+void SasStream<T>::declare_scratch(Layout<T>& layout, const std::string& name) {
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  partial_ = layout.template vec<Accum<T>>(Region::scratch, name + "partial", sas_bwd_scratch(shape_));
 }
 
 template <class T>
@@ -123,6 +130,7 @@ void SasStream<T>::fwd(const Exec<T>& e, const Slot<Heads<T>>& x) const {
 
 template <class T>
 void SasStream<T>::bwd(const Exec<T>& e, const Slot<Heads<T>>& dx, const Slot<Heads<T>>& x) const {
+  const auto alive = e.alive(backward_);
   e.ops.sas_bwd(e.stream, {.dx = e.heads_of(dx),
                            .dw = gradients(e),
                            .dy = e.heads_of(dy_),
@@ -133,48 +141,55 @@ void SasStream<T>::bwd(const Exec<T>& e, const Slot<Heads<T>>& dx, const Slot<He
 }
 
 template <class T>
-Sas<T>::Sas(const Spec& s)
-    : raw_v_(s.in.v),
-      q_(s.layout, s.run,
-         {s.name + "sas.q.", *s.model.attention.sas,
-          stream_shape(s.model, s.run, s.in.q.shape, s.model.attention.sas->features),
-          s.model.attention.n_head, s.q_region, s.rope}),
-      k_(s.layout, s.run,
-         {s.name + "sas.k.", *s.model.attention.sas,
-          stream_shape(s.model, s.run, s.in.k.shape, s.model.attention.sas->features),
-          s.model.attention.n_head, s.kv_region, s.rope}) {
-  if (s.model.attention.sas->values)
-    v_.emplace(s.layout, s.run,
-               typename SasStream<T>::Spec{s.name + "sas.v.",
-                                           *s.model.attention.sas,
-                                           stream_shape(s.model, s.run, s.in.v.shape, false),
-                                           s.model.attention.n_head,
-                                           s.kv_region,
-                                           {}});
+Sas<T>::Sas(const QkvSpec<T>& s)
+    : in_(s.in),
+      in_grads_(s.in_grads),
+      name_(s.name + "sas."),
+      is_remade_(s.layout.training() && s.run.recompute == Recompute::sim) {
+  const SasConfig& sas = *s.model.attention.sas;
+  const auto stream = [&](const char* name, const Slot<Heads<T>>& x, bool projections, Region region,
+                          const RopeSlots<T>& rope) {
+    return SasStream<T>(s.layout, s.run,
+                        {name_ + name, sas, stream_shape(s.model, s.run, x.shape, projections),
+                         s.model.attention.n_head, is_remade_ ? Region::scratch : region, rope});
+  };
+  q_ = stream("q.", in_.q, sas.features, Region::activations, s.rope);
+  k_ = stream("k.", in_.k, sas.features, s.k_region, s.rope);
+  if (sas.values) v_ = stream("v.", in_.v, false, s.v_region, {});
+}
+
+template <class T>
+void Sas<T>::declare_scratch(Layout<T>& layout) {
+  q_->declare_scratch(layout, name_ + "q.");
+  k_->declare_scratch(layout, name_ + "k.");
+  if (v_) v_->declare_scratch(layout, name_ + "v.");
 }
 
 template <class T>
 Qkv<T> Sas<T>::out() const {
-  return {q_.y(), k_.y(), v_ ? v_->y() : raw_v_};
+  if (v_) return {q_->y(), k_->y(), v_->y()};
+  return {q_->y(), k_->y(), in_.v, in_.q.shape.H};
 }
 
 template <class T>
-Qkv<T> Sas<T>::out_grads(const Qkv<T>& in_grads) const {
-  return {q_.y_grad(), k_.y_grad(), v_ ? v_->y_grad() : in_grads.v};
+Qkv<T> Sas<T>::out_grads() const {
+  return {q_->y_grad(), k_->y_grad(), v_ ? v_->y_grad() : in_grads_.v};
 }
 
 template <class T>
-void Sas<T>::fwd(const Exec<T>& e, const Qkv<T>& in) const {
-  q_.fwd(e, in.q);
-  k_.fwd(e, in.k);
-  if (v_) v_->fwd(e, in.v);
+void Sas<T>::fwd(const Exec<T>& e, Mat<const T>) const {
+  const NamedRange range(e.ops, "sas");
+  q_->fwd(e, in_.q);
+  k_->fwd(e, in_.k);
+  if (v_) v_->fwd(e, in_.v);
 }
 
 template <class T>
-void Sas<T>::bwd(const Exec<T>& e, const Qkv<T>& in_grads, const Qkv<T>& in) const {
-  q_.bwd(e, in_grads.q, in.q);
-  k_.bwd(e, in_grads.k, in.k);
-  if (v_) v_->bwd(e, in_grads.v, in.v);
+void Sas<T>::bwd(const Exec<T>& e) const {
+  const NamedRange range(e.ops, "sas backward");
+  q_->bwd(e, in_grads_.q, in_.q);
+  k_->bwd(e, in_grads_.k, in_.k);
+  if (v_) v_->bwd(e, in_grads_.v, in_.v);
 }
 
 template class SasStream<float>;

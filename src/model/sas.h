@@ -1,9 +1,9 @@
-// The SAS stage between projection and attention core: widens heads and features of q, k, v (arXiv
-// 2507.07694; kernels/sas.h has the equations). It can follow any projection that yields per-head q, k and v.
+// The SAS stage between projection and attention core: widens heads and features of q, k, v, and rotates q
+// and k (arXiv 2507.07694; kernels/sas.h has the equations). It can follow any projection.
 #pragma once
 #include <optional>
 
-#include "model/projection.h"
+#include "model/stage.h"
 
 namespace saslm {
 
@@ -20,6 +20,8 @@ class SasStream {
     RopeSlots<T> rope;
   };
   SasStream(Layout<T>& layout, const RunShape& run, const Spec& spec);
+  // After y_grad() of all streams, which are alive during each one's bwd.
+  void declare_scratch(Layout<T>& layout, const std::string& name);
 
   int64_t macs() const;  // per token, forward
   Slot<Heads<T>> y() const { return y_; }
@@ -41,34 +43,35 @@ class SasStream {
   RopeSlots<T> rope_;
   Weights w_;
   Slot<Heads<T>> y_, dy_;
-  Slot<Vec<Accum<T>>> partial_;
+  Slot<Vec<Accum<T>>> partial_;  // of backward
+  Extent backward_;
 };
 
 template <class T>
-class Sas {
+class Sas final : public QkvStage<T> {
  public:
-  struct Spec {
-    Layout<T>& layout;
-    const ModelConfig& model;
-    RunShape run;
-    std::string name;  // "layers.0.attn."
-    RopeSlots<T> rope;
-    Qkv<T> in;                   // the projection's buffers
-    Region q_region, kv_region;  // of what is made of them; scratch: to be made again for backward
-  };
-  explicit Sas(const Spec& spec);
+  static constexpr const char* kName = "sas";
+  static constexpr bool kRotates = true;
+  static bool present(const AttentionConfig& a) { return a.sas.has_value(); }
+  static bool makes_v(const AttentionConfig& a) { return a.sas->values; }
 
-  int64_t macs() const { return q_.macs() + k_.macs() + (v_ ? v_->macs() : 0); }
-  Qkv<T> out() const;
-  Qkv<T> out_grads(const Qkv<T>& in_grads) const;
+  explicit Sas(const QkvSpec<T>& spec);
+  void declare_scratch(Layout<T>& layout) override;
 
-  void fwd(const Exec<T>& e, const Qkv<T>& in) const;
-  void bwd(const Exec<T>& e, const Qkv<T>& in_grads, const Qkv<T>& in) const;
+  int64_t macs() const override { return q_->macs() + k_->macs() + (v_ ? v_->macs() : 0); }
+  Qkv<T> out() const override;
+  Qkv<T> out_grads() const override;
+  bool is_remade() const override { return is_remade_; }
+
+  void fwd(const Exec<T>& e, Mat<const T> h) const override;
+  void bwd(const Exec<T>& e) const override;
 
  private:
-  Slot<Heads<T>> raw_v_;
-  SasStream<T> q_, k_;
-  std::optional<SasStream<T>> v_;  // absent: values are not simulated
+  Qkv<T> in_, in_grads_;
+  std::string name_;                   // "layers.0.attn.sas."
+  bool is_remade_ = false;             // Recompute::sim
+  std::optional<SasStream<T>> q_, k_;  // always there
+  std::optional<SasStream<T>> v_;      // absent: values are not simulated
 };
 
 }  // namespace saslm

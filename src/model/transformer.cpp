@@ -2,27 +2,29 @@
 
 #include <algorithm>
 
-namespace saslm {
+#include "model/stages.h"
+#include "ops/named_range.h"
 
-template <class T>
-Slot<Mat<T>> Block<T>::buffer(Layout<T>& layout, Region region, const std::string& name) const {
-  return layout.mat(region, name, x_in_.shape.rows, x_in_.shape.cols);
-}
+namespace saslm {
 
 template <class T>
 Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
                 const std::string& name, const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in,
                 const Slot<Mat<T>>& x_out)
-    : x_in_(x_in),
-      x_mid_(layout.training() ? buffer(layout, Region::activations, name + "x_mid") : x_in),
-      x_out_(x_out),
-      attn_h_(buffer(layout, Region::activations, name + "attn_norm.y")),
-      mlp_h_(buffer(layout, Region::activations, name + "mlp_norm.y")),
-      dh_(layout.training() ? buffer(layout, Region::scratch, name + "dh") : Slot<Mat<T>>{}),
-      attn_norm_(layout, model, run, name + "attn_norm"),
-      mlp_norm_(layout, model, run, name + "mlp_norm"),
-      attention_(layout, model, run, layer, name + "attn.", rope),
-      ffn_(layout, model, run, name + "mlp.") {}
+    : x_in_(x_in), x_mid_(x_in), x_out_(x_out) {
+  const auto buffer = [&](Region region, const char* part) {
+    return layout.mat(region, name + part, x_in.shape.rows, x_in.shape.cols);
+  };
+  if (layout.training()) x_mid_ = buffer(Region::activations, "x_mid");
+  attn_h_ = buffer(Region::activations, "attn_norm.y");
+  mlp_h_ = buffer(Region::activations, "mlp_norm.y");
+  const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
+  if (layout.training()) dh_ = buffer(Region::scratch, "dh");
+  attn_norm_ = Norm<T>(layout, model, run, name + "attn_norm");
+  mlp_norm_ = Norm<T>(layout, model, run, name + "mlp_norm");
+  attention_.emplace(layout, model, run, layer, name + "attn.", rope);
+  ffn_ = Ffn<T>(layout, model, run, name + "mlp.");
+}
 
 template <class T>
 void Block<T>::fwd(const Exec<T>& e) const {
@@ -34,26 +36,37 @@ template <class T>
 void Block<T>::fwd_inside(const Exec<T>& e) const {
   const Mat<T> x_in = e.rows_of(x_in_), x_mid = e.rows_of(x_mid_);
   attn_norm_.fwd(e, e.rows_of(attn_h_), x_in);
-  attention_.fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention");
+    attention_->fwd(e, x_mid, x_in, e.rows_of(attn_h_));
+  }
   mlp_norm_.fwd(e, e.rows_of(mlp_h_), x_mid);
   ffn_.fwd_hidden(e, e.rows_of(mlp_h_));
 }
 
 template <class T>
 void Block<T>::bwd(const Exec<T>& e, Mat<T> dx) const {
+  const auto alive = e.alive(backward_);
   const Mat<T> dh = e.rows_of(dh_);
   ffn_.bwd(e, dh, dx, e.rows_of(mlp_h_));
   mlp_norm_.bwd(e, dx, dh, e.rows_of(x_mid_));
-  attention_.bwd(e, dh, dx, e.rows_of(attn_h_));
+  {
+    const NamedRange range(e.ops, "attention backward");
+    attention_->bwd(e, dh, dx, e.rows_of(attn_h_));
+  }
   attn_norm_.bwd(e, dx, dh, e.rows_of(x_in_));
 }
 
 template <class T>
 Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const RunShape& run)
     : model_(model), run_(run) {
+  using Scope = typename Layout<T>::Scope;
+  const Scope activations(layout, Region::activations, &activations_);
+  const Scope scratch(layout, Region::scratch, &scratch_);
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
   const bool training = layout.training();
-  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02));
+  embed_ = layout.param("embed.weight", {V, C}, "embedding", Init::normal(0.02),
+                        model.tie_embeddings ? Head<T>::pad(V) : 0);
   if (model.attention.position == PositionKind::learned)
     pos_embed_ = layout.param("pos_embed.weight", {model.max_seq_len, C}, "embedding", Init::normal(0.02));
   if (model.attention.position == PositionKind::rope) {
@@ -67,9 +80,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   x_.push_back(layout.mat(Region::activations, "embed.x", N, C));
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
-    if (model.attention.moh) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
-    by_token_ =
-        layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
+    if (adds_loss(model.attention)) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
@@ -78,17 +89,25 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   for (int64_t i = 0; i < model.n_layer; ++i)
     x_.push_back(training ? layout.mat(Region::activations, layer(i) + "x_out", N, C) : x_[0]);
 
+  if (training) {
+    const Scope embed_bwd(layout, Region::scratch, &embed_bwd_);
+    by_token_ =
+        layout.template vec<int32_t>(Region::scratch, "embed.rows_by_token", embedding_bwd_scratch(N));
+  }
+
+  // Where a block's activations are not kept, the next block's take their place, and at last the head's. In
+  // training the last block's are for backward, as the head's are.
   const bool shared = !training || run.recompute == Recompute::block;
-  const int64_t scratch = layout.mark(Region::scratch), kept = layout.mark(Region::activations);
+  passing_.resize(size_t(model.n_layer));
+  std::optional<Scope> passing;
   blocks_.reserve(size_t(model.n_layer));
   for (int64_t i = 0; i < model.n_layer; ++i) {
-    layout.rewind(Region::scratch, scratch);
-    if (shared) layout.rewind(Region::activations, kept);
+    const bool passes = !training || i + 1 < model.n_layer;
+    if (shared) passing.emplace(layout, Region::activations, passes ? &passing_[size_t(i)] : nullptr);
     begins_.push_back(layout.param_elements());
     blocks_.emplace_back(layout, model, run, i, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
   }
-  layout.rewind(Region::scratch, scratch);
-  if (!training) layout.rewind(Region::activations, kept);  // else the last block's are for backward
+  if (!training) passing.emplace(layout, Region::activations);
   begins_.push_back(layout.param_elements());
   head_.emplace(layout, model, run, model.tie_embeddings ? embed_ : Param{});
   begins_.push_back(layout.param_elements());
@@ -125,13 +144,17 @@ Mat<T> Transformer<T>::fwd(const Exec<T>& e) const {
                                  .pos = e.arena.weight(pos_embed_),
                                  .seq_len = e.T_,
                                  .start = e.start});
-  for (const Block<T>& block : blocks_) block.fwd(e);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto alive = e.alive(passing_[i]);
+    blocks_[i].fwd(e);
+  }
   return e.rows_of(x_.back());
 }
 
 template <class T>
 void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch) const {
   const Exec<T> e = begin(backend, batch);
+  const auto activations = e.alive(activations_), scratch = e.alive(scratch_);
   const Mat<T> x = fwd(e);
   head_->add_loss(e, totals(e.arena).data + batch.micro * kTotals + kLoss, x,
                   {e.arena.at(targets_).data, e.rows()});
@@ -141,6 +164,7 @@ template <class T>
 void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale,
                                         const FinalGradients& final_gradients) const {
   Exec<T> e = begin(backend, batch);
+  const auto activations = e.alive(activations_), scratch = e.alive(scratch_);
   e.scale = scale;
   e.aux_loss = e.rows_of(aux_loss_);
   if (aux_loss_) e.ops.zero(e.stream, e.aux_loss.data, size_t(e.aux_loss.size) * sizeof(Accum<T>));
@@ -153,10 +177,12 @@ void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBa
   const size_t L = blocks_.size();
   are_final(begins_[L], begins_[L + 1]);
   for (size_t i = L; i-- > 0;) {
+    const auto alive = e.alive(passing_[i]);
     if (run_.recompute == Recompute::block && i + 1 < L) blocks_[i].fwd_inside(e);
     blocks_[i].bwd(e, dx);
     are_final(begins_[i], begins_[i + 1]);
   }
+  const auto embed_alive = e.alive(embed_bwd_);
   e.ops.embedding_bwd(e.stream, {.dembed = e.arena.weight_grad(embed_),
                                  .dpos = e.arena.weight_grad(pos_embed_),
                                  .dx = dx,
@@ -171,6 +197,7 @@ template <class T>
 void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& batch,
                                  std::vector<Accum<T>>& logits) const {
   const Exec<T> e = begin(backend, batch);
+  const auto activations = e.alive(activations_), scratch = e.alive(scratch_);
   const Mat<T> row = e.arena.at(next_logits_);
   head_->last_logits(e, row, fwd(e));
   std::vector<T> stored(size_t(row.cols));
@@ -186,8 +213,9 @@ typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
     const double attention = blocks_[i].attention().macs(T_);
     macs.attention += attention;
     macs.mlp += double(blocks_[i].ffn().macs());
-    if (run_.recompute == Recompute::sim) macs.recomputed += blocks_[i].attention().simulation_macs();
-    if (run_.recompute == Recompute::block && i + 1 < blocks_.size())
+    if (run_.recompute != Recompute::block)
+      macs.recomputed += blocks_[i].attention().remade_macs();
+    else if (i + 1 < blocks_.size())
       macs.recomputed += attention + double(blocks_[i].ffn().hidden_macs());
   }
   return macs;

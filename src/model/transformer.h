@@ -26,7 +26,7 @@ class Block {
         const std::string& name, const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in,
         const Slot<Mat<T>>& x_out);
 
-  const Attention<T>& attention() const { return attention_; }
+  const Attention<T>& attention() const { return *attention_; }
   const Ffn<T>& ffn() const { return ffn_; }
 
   void fwd(const Exec<T>& e) const;
@@ -35,13 +35,12 @@ class Block {
   void bwd(const Exec<T>& e, Mat<T> dx) const;  // dx: gradient of x_out on entry, of x_in on return
 
  private:
-  Slot<Mat<T>> buffer(Layout<T>& layout, Region region, const std::string& name) const;
-
   Slot<Mat<T>> x_in_, x_mid_, x_out_;  // (N, C); all one buffer when nothing is kept for backward
   Slot<Mat<T>> attn_h_, mlp_h_;        // the norms' outputs
-  Slot<Mat<T>> dh_;                    // gradient of either, scratch
+  Slot<Mat<T>> dh_;                    // gradient of either, in backward_
+  Extent backward_;                    // scratch
   Norm<T> attn_norm_, mlp_norm_;
-  Attention<T> attention_;
+  std::optional<Attention<T>> attention_;  // always there
   Ffn<T> ffn_;
 };
 
@@ -105,6 +104,8 @@ class Transformer {
   Slot<Vec<Accum<T>>> aux_loss_;  // (N), absent when no module has such a term
   std::vector<Block<T>> blocks_;
   std::optional<Head<T>> head_;  // always there; built after the blocks
+  Extent activations_, scratch_, embed_bwd_;
+  std::vector<Extent> passing_;  // of each block: activations that are dead after its forward
 };
 
 }  // namespace saslm

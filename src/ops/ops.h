@@ -81,6 +81,10 @@ struct Ops {
   // computed by from now on, as Stream::avoided; nothing on a CPU.
   simt::DeviceLimits (*limits)(Stream);
   void (*avoid)(Stream, uint32_t kernels);
+  // What this thread queues between the two has this name in a profiler: ops/named_range.h. Null where there
+  // is none.
+  void (*begin_range)(const char* name);
+  void (*end_range)();
   bool host_memory;        // the host may read and write it
   const char* device;      // its kind: "cpu", "cuda"
   Platform (*platform)();  // of the GPU that this thread uses

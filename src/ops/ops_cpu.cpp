@@ -91,6 +91,8 @@ const Ops<T>& cpu_ops() {
       .product_table = [](Stream) { return std::string(); },
       .limits = [](Stream) { return simt::DeviceLimits{}; },
       .avoid = [](Stream, uint32_t) {},
+      .begin_range = nullptr,
+      .end_range = nullptr,
       .host_memory = true,
       .device = "cpu",
       .platform = [] { return Platform(); },

@@ -58,6 +58,8 @@ const Ops<T>& cuda_ops() {
       .product_table = cuda::product_table,
       .limits = cuda::limits,
       .avoid = cuda::avoid,
+      .begin_range = cuda::begin_range,
+      .end_range = cuda::end_range,
       .host_memory = false,
       .device = "cuda",
       .platform = platform,

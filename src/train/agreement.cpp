@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/hash.h"
+#include "config/json_text.h"
+#include "config/policy.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -18,8 +20,16 @@ std::string build_hash() {
   }
 }
 
+nlohmann::json keys_alike_on_ranks(const Config& config) {
+  const nlohmann::json all = nlohmann::json::parse(to_json(config)).flatten();
+  nlohmann::json alike;
+  for (const auto& [pointer, value] : all.items())
+    if (policy_of(pointer).across_ranks == AcrossRanks::same) alike[dotted(pointer)] = value;
+  return alike;
+}
+
 void check_alike(const Communicator& comm, const nlohmann::json& mine) {
-  const std::vector<std::string> all = gather_texts(comm, mine.flatten().dump(), "comparison of configs");
+  const std::vector<std::string> all = gather_texts(comm, mine.dump(), "comparison of configs");
   const nlohmann::json wanted = nlohmann::json::parse(all[0]);
   for (int rank = 1; rank < comm.size(); ++rank) {
     const nlohmann::json theirs = nlohmann::json::parse(all[size_t(rank)]);
@@ -30,8 +40,8 @@ void check_alike(const Communicator& comm, const nlohmann::json& mine) {
                            there = theirs.value(key, nlohmann::json());
       if (here == there) continue;
       if (!comm.first()) throw PeerError();
-      throw ConfigError("the ranks were not started alike: " + key.substr(1) + " is " + here.dump() +
-                        " on rank 0, " + there.dump() + " on rank " + std::to_string(rank) +
+      throw ConfigError("the ranks were not started alike: " + key + " is " + here.dump() + " on rank 0, " +
+                        there.dump() + " on rank " + std::to_string(rank) +
                         "; give all of them the same config and data");
     }
   }

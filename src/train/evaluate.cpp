@@ -6,6 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "ops/named_range.h"
+
 namespace saslm {
 namespace {
 
@@ -19,7 +21,7 @@ int64_t rank_of(double x) {
 template <class T>
 class Evaluation {
  public:
-  Evaluation(const Engine<T>& engine, const TokenSet& set, const EvalOptions& options)
+  Evaluation(Engine<T>& engine, const TokenSet& set, const EvalOptions& options)
       : engine_(engine),
         set_(set),
         options_(options),
@@ -66,7 +68,7 @@ class Evaluation {
     return {loss, double(bytes)};
   }
 
-  const Engine<T>& engine_;
+  Engine<T>& engine_;
   const TokenSet& set_;
   const EvalOptions& options_;
   std::vector<int32_t> inputs_, targets_;
@@ -81,8 +83,9 @@ std::optional<double> EvalSum::bits_per_byte() const {
 }
 
 template <class T>
-std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
+std::optional<EvalResult> evaluate(Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
                                    const EvalOptions& options) {
+  const NamedRange range(engine.ops(), "evaluation");
   Evaluation<T> evaluation(engine, set, options);
   EvalResult result;
   result.all.text_bytes = 0;
@@ -104,9 +107,9 @@ std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set,
   return result;
 }
 
-template std::optional<EvalResult> evaluate(const Engine<float>&, const TokenSet&, const EvalSample&,
+template std::optional<EvalResult> evaluate(Engine<float>&, const TokenSet&, const EvalSample&,
                                             const EvalOptions&);
-template std::optional<EvalResult> evaluate(const Engine<bf16>&, const TokenSet&, const EvalSample&,
+template std::optional<EvalResult> evaluate(Engine<bf16>&, const TokenSet&, const EvalSample&,
                                             const EvalOptions&);
 
 }  // namespace saslm

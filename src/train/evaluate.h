@@ -38,7 +38,7 @@ struct EvalOptions {
 // least sum to the largest: so neither the number of ranks nor the order of files changes a bit. When `stop`
 // says yes, nothing is returned.
 template <class T>
-std::optional<EvalResult> evaluate(const Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
+std::optional<EvalResult> evaluate(Engine<T>& engine, const TokenSet& set, const EvalSample& sample,
                                    const EvalOptions& options);
 
 }  // namespace saslm

@@ -60,64 +60,74 @@ inline Sharing sharing_of(const RuntimeConfig& runtime) {
 struct LevelRange {
   size_t first = 0, end = 0;
   int64_t members() const { return int64_t(1) << (end - first); }  // ranks that exchange with each other
-  // How many parts arrive before this stage's, in units of the smallest; of `depth` levels in all.
-  int64_t before(size_t depth) const { return (int64_t(1) << depth) - (int64_t(1) << (depth - first)); }
 };
 std::vector<LevelRange> stages_of(size_t depth, int64_t near);
 
+// What sums declare: how, and in which memory.
+template <class T>
+struct SumPlan {
+  // Reserves the gradients' buffers. micro_batches is one rank's, of one step; whole: as Shares takes them.
+  SumPlan(Layout<T>& layout, int64_t micro_batches, int64_t ranks, const Sharing& sharing = {},
+          const std::vector<Range>& whole = {});
+
+  bool sharded() const { return sharing.sharded && shares.ranks() > 1; }
+
+  SumTree tree;
+  Sharing sharing;
+  Shares shares;
+  std::vector<LevelRange> stages;  // of halving; of doubling, the other way round
+  std::vector<int64_t> arrivals;   // of each stage, where in `received` the others' parts are put
+  Slot<Vec<Accum<T>>> received;    // alive during backward
+  Slot<Vec<double>> squares;       // by the blocks of a rank's shares
+};
+
+// Where sums are computed. The model computes in `stream`, sums over ranks are queued on `beside`.
+template <class T>
+struct SumPlace {
+  const Ops<T>& ops;
+  const Arena<T>& arena;
+  const Communicator& comm;
+  Stream stream, beside;
+};
+
+// Refers to what it is given.
 template <class T>
 class GradientSum {
  public:
-  // Reserves the gradients' buffers, and of the optimizer's state as much as a rank keeps. micro_batches is
-  // one rank's, of one step.
-  GradientSum(Layout<T>& layout, int64_t micro_batches, int64_t ranks, const Sharing& sharing = {});
+  GradientSum(const SumPlan<T>& plan, const SumPlace<T>& place)
+      : plan_(plan), place_(place), pipeline_(plan.stages.size() * (plan.sharded() ? 1 : 2)) {}
 
-  // What every call needs. The model computes in `stream`, sums over ranks are queued on `beside`.
-  struct Place {
-    const Ops<T>& ops;
-    const Arena<T>& arena;
-    const Communicator& comm;
-    Stream stream, beside;
-  };
-
-  // Micro-batch `index` is about to be computed: the arena whose gradients it adds to, zeroed.
-  Arena<T> begin(const Place& place, int64_t index) const;
+  // Micro-batch `micro` is about to be computed: the arena whose gradients it adds to, zeroed.
+  Arena<T> begin(int64_t micro);
   // Its gradients in this range are final. Ranges come from the end of the region to its beginning. Sums are
   // added up as far as they go; of the step's last micro-batch over the ranks, too.
-  void add(const Place& place, int64_t index, Range range) const;
+  void add(int64_t micro, Range range);
   // All of it was: what is queued on the stream from now on finds the sum over all ranks in
   // arena.gradients(); when sharded, in this rank's shares alone.
-  void finish(const Place& place) const;
+  void finish();
 
   // Squares of this rank's sums: queued, by the blocks of its shares; the rest is zero.
-  Vec<double> squares(const Place& place) const;
+  Vec<double> squares() const;
   // The sum of all ranks' squares in the order of the blocks: rank r's are those from all + r * stride on.
   double add_up(const double* all, size_t stride) const;
 
   // Every rank's new weights to all others, when they were updated in shares: queued beside. Until
   // await_weights nobody reads or writes weights.
-  void spread_weights(const Place& place) const;
+  void spread_weights();
   // Waits until that has been done.
-  void await_weights(const Place& place) const;
-
-  const Shares& shares() const { return shares_; }
-  bool sharded() const { return sharing_.sharded && shares_.ranks() > 1; }
-  // What this rank updates, and where it keeps its state: everything, unless sharded.
-  std::vector<Share> updated(int rank) const;
+  void await_weights();
 
  private:
-  void merge(const Place& place, Stream stream, int64_t index, Range range) const;
-  void over_ranks(const Place& place, int64_t bucket) const;
-  void next_stage(const Place& place, int64_t bucket) const;
+  void merge(Stream stream, int64_t micro, Range range);
+  void over_ranks(int64_t bucket);
+  void next_stage(int64_t bucket);
+  template <class X>
+  void give_back(const LevelRange& stage, int64_t bucket, X* all, std::vector<Exchange>& exchanges) const;
 
-  SumTree tree_;
-  Shares shares_;
-  Sharing sharing_;
-  std::vector<LevelRange> stages_;   // of halving; of doubling, the other way round
-  mutable BucketPipeline pipeline_;  // through those of halving, then, unless sharded, of doubling
-  mutable bool spreading_ = false;   // weights, until they are awaited
-  Slot<Vec<Accum<T>>> received_;     // the others' parts, of every stage; alive during backward
-  Slot<Vec<double>> squares_;        // by the blocks of this rank's shares
+  const SumPlan<T>& plan_;
+  SumPlace<T> place_;
+  BucketPipeline pipeline_;  // through the stages of halving, then, unless sharded, of doubling
+  bool spreading_ = false;   // weights, until they are awaited
 };
 
 }  // namespace saslm

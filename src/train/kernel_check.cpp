@@ -41,6 +41,11 @@ KernelVerdict agreed(const Communicator& comm, KernelVerdict mine) {
   return mine;
 }
 
+KernelVerdict checked_by_all(const Communicator& comm, const Config& config, const CheckKernels& check) {
+  if (!check) return {};
+  return agreed(comm, config.runtime.selfcheck ? check(config) : KernelVerdict{});
+}
+
 std::string summary(const KernelVerdict& verdict) {
   char text[160];
   const auto calls = static_cast<long long>(verdict.calls);

@@ -32,6 +32,9 @@ nlohmann::ordered_json to_json(const KernelVerdict& verdict);
 // What is wrong on any rank is so for all, so that they compute alike. All ranks call it.
 KernelVerdict agreed(const Communicator& comm, KernelVerdict mine);
 
+// What `check` finds of this run, if it is there and runtime.selfcheck is on. All ranks call it.
+KernelVerdict checked_by_all(const Communicator& comm, const Config& config, const CheckKernels& check);
+
 // For the log: "self-check: 57 calls ..., 3.2 s".
 std::string summary(const KernelVerdict& verdict);
 

@@ -1,24 +1,30 @@
-// A checkpoint's weights and moments into an engine, a tensor at a time: no rank holds them twice.
+// What files hold, into an engine, a tensor at a time: no rank holds it twice.
 #pragma once
-#include <vector>
+#include <string>
 
 #include "checkpoint/checkpoint.h"
-#include "train/engine.h"
+#include "train/model_state.h"
 
 namespace saslm {
 
+// All of a checkpoint. Errors as load_checkpoint's.
 template <class T>
-void load_state(const Engine<T>& engine, const Checkpoint& checkpoint) {
-  constexpr Region kParts[] = {Region::masters, Region::moment1, Region::moment2};
-  constexpr const char* kPrefixes[] = {"", "m.", "v."};
-  const std::vector<ConstNamedTensor> weights = engine.tensors();
-  std::vector<ConstNamedTensor> moments = engine.tensors("m.");
-  for (ConstNamedTensor& v : engine.tensors("v.")) moments.push_back(std::move(v));
-  size_t taken = 0;  // they come in this order
-  load_checkpoint(checkpoint, weights, moments, [&](const ConstNamedTensor& tensor) {
-    const size_t third = taken++ / weights.size();
-    engine.store(kParts[third], tensor, kPrefixes[third]);
+void load_state(ModelState<T>& state, const Checkpoint& checkpoint) {
+  const StateTensors names = state.names();
+  load_checkpoint(checkpoint, names.weights, names.optimizer,
+                  [&](const ConstNamedTensor& tensor) { state.store(tensor); });
+}
+
+// Weights alone, as checkpoint/checkpoint.h's load_weights reads them. Returns what is not finite: not_finite
+// of the first tensor with such a number, or "".
+template <class T>
+std::string load_weights(ModelState<T>& state, const std::string& path) {
+  std::string first;
+  load_weights(path, state.names().weights, [&](const ConstNamedTensor& tensor) {
+    if (first.empty()) first = not_finite(tensor);
+    state.store(tensor);
   });
+  return first;
 }
 
 }  // namespace saslm

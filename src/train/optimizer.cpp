@@ -1,37 +1,26 @@
 #include "train/optimizer.h"
 
-#include <cmath>
+#include <algorithm>
+
+#include "core/error.h"
 
 namespace saslm {
 
-template <class T>
-void AdamWOptimizer<T>::update(double learning_rate, double grad_norm, int64_t t) const {
-  const double clip = config_.grad_clip > 0 ? std::min(1.0, config_.grad_clip / (grad_norm + 1e-6)) : 1.0;
-  AdamW<T> step{.lr = learning_rate,
-                .beta1 = config_.beta1,
-                .beta2 = config_.beta2,
-                .eps = config_.eps,
-                .grad_scale = clip,
-                .t = t};
-  for (const ParamSpec& spec : engine_.layout().params())
-    for (const Share& share : engine_.updated()) {
-      using A = Accum<T>;
-      const Share part = share.within({spec.offset, spec.size});
-      if (part.range.size == 0) continue;
-      step.master = engine_.template elements<A>(Region::masters, part);
-      step.m = engine_.template elements<A>(Region::moment1, part);
-      step.v = engine_.template elements<A>(Region::moment2, part);
-      step.grad = engine_.template elements<const A>(Region::gradients, part);
-      if constexpr (!std::is_same_v<T, A>)
-        step.param = engine_.template elements<T>(Region::parameters, part);
-      step.weight_decay = spec.decays() ? config_.weight_decay : 0;
-      engine_.ops().adamw(engine_.stream(), step);
-    }
-  engine_.spread_weights();
+double clip_factor(double limit, double grad_norm) {
+  return limit > 0 ? std::min(1.0, limit / (grad_norm + 1e-6)) : 1.0;
 }
 
-template class AdamWOptimizer<float>;
-template class AdamWOptimizer<double>;
-template class AdamWOptimizer<bf16>;
+template <class T>
+std::unique_ptr<const Optimizer<T>> make_optimizer(Layout<T>&, const OptimConfig& config) {
+  switch (config.kind) {
+    case OptimKind::adamw:
+      return make_adamw<T>(config);
+  }
+  throw ConfigError("internal error: an optim.kind without an optimizer");
+}
+
+template std::unique_ptr<const Optimizer<float>> make_optimizer(Layout<float>&, const OptimConfig&);
+template std::unique_ptr<const Optimizer<double>> make_optimizer(Layout<double>&, const OptimConfig&);
+template std::unique_ptr<const Optimizer<bf16>> make_optimizer(Layout<bf16>&, const OptimConfig&);
 
 }  // namespace saslm

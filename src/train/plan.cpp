@@ -1,40 +1,31 @@
 #include "train/plan.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "checkpoint/checkpoint.h"
-#include "model/transformer.h"
-#include "train/engine.h"
+#include "train/blueprint.h"
 
 namespace saslm {
 namespace {
 
-std::vector<ConstNamedTensor> shapes_of(const std::vector<ParamSpec>& params, const std::string& prefix) {
-  std::vector<ConstNamedTensor> tensors;
-  for (const ParamSpec& spec : params) tensors.push_back({prefix + spec.name, spec.shape, {}});
-  return tensors;
-}
-
-int64_t checkpoint_bytes(const std::vector<ParamSpec>& params) {
-  std::vector<ConstNamedTensor> moments = shapes_of(params, "m.");
-  for (auto& v : shapes_of(params, "v.")) moments.push_back(std::move(v));
-  return predict_checkpoint_bytes(shapes_of(params, ""), moments);
-}
-
-// All that an engine declares; returns the model.
+// Of a run's first rank.
 template <class T>
-Transformer<T> lay_out(Layout<T>& layout, const Config& config, bool host_memory) {
-  const RunShape shape = training_shape(config);
-  Transformer<T> model(layout, config.model, shape);
-  const GradientSum<T> gradient_sum(layout, config.train.grad_accum, config.train.ranks,
-                                    sharing_of(config.runtime));
-  if (shape.snapshot && host_memory) room_for_snapshot(layout);
-  return model;
+Blueprint<T> declared(const Config& config, bool host_memory, const OptimizerMaker<T>& optimizer) {
+  return {config.model,
+          training_shape(config),
+          Mode::train,
+          {.ranks = config.train.ranks,
+           .sharing = sharing_of(config.runtime),
+           .optim = config.optim,
+           .optimizer = optimizer,
+           .snapshot = host_memory}};
 }
 
 // From the given setting on, every one that lets a larger micro-batch fit than those before it.
 template <class T>
-std::string what_would_fit(const Config& config, bool host_memory, int64_t available) {
+std::string what_would_fit(const Config& config, bool host_memory, int64_t available,
+                           const OptimizerMaker<T>& optimizer) {
   Config smaller = config;
   int64_t& micro_batch = smaller.train.micro_batch;
   std::string options;
@@ -44,9 +35,7 @@ std::string what_would_fit(const Config& config, bool host_memory, int64_t avail
     smaller.runtime.recompute = recompute;
     for (micro_batch = config.train.micro_batch; micro_batch > largest; micro_batch /= 2) {
       smaller.train.grad_accum = ceil_div(config.train.grad_accum * config.train.micro_batch, micro_batch);
-      Layout<T> layout(Mode::train);
-      lay_out(layout, smaller, host_memory);
-      const int64_t bytes = layout.bytes();
+      const int64_t bytes = declared(smaller, host_memory, optimizer).layout.bytes();
       if (bytes > available) continue;
       largest = micro_batch;
       const std::string fewer = "train.micro_batch " + std::to_string(micro_batch),
@@ -80,10 +69,10 @@ int64_t& entry_of(std::vector<std::pair<std::string, int64_t>>& list, const std:
 }  // namespace
 
 template <class T>
-Plan make_plan(const Config& config, bool host_memory) {
+Plan make_plan(const Config& config, bool host_memory, const OptimizerMaker<T>& optimizer) {
   const TrainConfig& train = config.train;
-  Layout<T> layout(Mode::train);
-  const Transformer<T> model = lay_out(layout, config, host_memory);
+  const Blueprint<T> run = declared(config, host_memory, optimizer);
+  const Layout<T>& layout = run.layout;
 
   Plan plan;
   for (const ParamSpec& spec : layout.params()) {
@@ -91,7 +80,7 @@ Plan make_plan(const Config& config, bool host_memory) {
     entry_of(plan.parameters_by_part, spec.part) += spec.size;
   }
 
-  const auto macs = model.macs(train.seq_len);
+  const auto macs = run.model.macs(train.seq_len);
   plan.flops_attention = 6 * macs.attention;
   plan.flops_mlp = 6 * macs.mlp;
   plan.flops_head = 6 * macs.head;
@@ -108,16 +97,26 @@ Plan make_plan(const Config& config, bool host_memory) {
     int64_t& bytes = entry_of(plan.bytes_by_buffer, name);
     bytes = line.region == Region::scratch ? std::max(bytes, line.bytes) : bytes + line.bytes;
   }
-  plan.checkpoint_bytes = checkpoint_bytes(layout.params());
+  const StateTensors names = run.state.names();
+  plan.checkpoint_bytes = predict_checkpoint_bytes(names.weights, names.optimizer);
 
   plan.tokens_per_step = train.global_batch * train.seq_len;
   plan.tokens_total = plan.tokens_per_step * train.steps;
   return plan;
 }
 
+std::string budget_of(const TrainConfig& train, int64_t samples) {
+  char epochs[32];
+  std::snprintf(epochs, sizeof epochs, "%.3g",
+                double(train.steps) * double(train.global_batch) / double(samples));
+  return "a step: " + std::to_string(train.global_batch) + " samples, " +
+         std::to_string(train.global_batch * train.seq_len) + " tokens; " + std::to_string(train.steps) +
+         " steps: " + epochs + " epochs";
+}
+
 template <class T>
-void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory,
-                     int sharing) {
+void check_plan_fits(const Config& config, const Plan& plan, int64_t available, bool host_memory, int sharing,
+                     const OptimizerMaker<T>& optimizer) {
   if (available == 0 || plan.arena_bytes + plan.headroom_bytes <= available) return;
   const int64_t usable = std::max<int64_t>(available - plan.headroom_bytes, 0);
   const bool alone = sharing == 1;
@@ -128,13 +127,15 @@ void check_plan_fits(const Config& config, const Plan& plan, int64_t available, 
                     (plan.headroom_bytes == 0
                          ? ""
                          : " beside the " + std::to_string(plan.headroom_bytes) + " that CUDA is left") +
-                    "; " + what_would_fit<T>(config, host_memory, usable) +
+                    "; " + what_would_fit(config, host_memory, usable, optimizer) +
                     (alone ? "" : "; fewer ranks on this machine leave more for each"));
 }
 
-template Plan make_plan<float>(const Config&, bool);
-template void check_plan_fits<float>(const Config&, const Plan&, int64_t, bool, int);
-template Plan make_plan<bf16>(const Config&, bool);
-template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t, bool, int);
+template Plan make_plan<float>(const Config&, bool, const OptimizerMaker<float>&);
+template void check_plan_fits<float>(const Config&, const Plan&, int64_t, bool, int,
+                                     const OptimizerMaker<float>&);
+template Plan make_plan<bf16>(const Config&, bool, const OptimizerMaker<bf16>&);
+template void check_plan_fits<bf16>(const Config&, const Plan&, int64_t, bool, int,
+                                    const OptimizerMaker<bf16>&);
 
 }  // namespace saslm

@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "core/layout.h"
+#include "train/optimizer.h"
 
 namespace saslm {
 
@@ -23,8 +24,8 @@ struct Plan {
   int64_t arena_bytes = 0;     // the one allocation, exactly
   int64_t headroom_bytes = 0;  // what a GPU keeps free beside it: see kGpuHeadroom
   std::vector<std::pair<std::string, int64_t>> bytes_by_region;
-  // Of tables and activations all layers' together, of scratch one layer's, as "activations layers.attn.q".
-  // What is never needed at once shares memory, so they may be more than their region.
+  // Of tables, optimizer and activations all layers' together, of scratch one layer's, as "activations
+  // layers.attn.q". What is never needed at once shares memory, so they may be more than their region.
   std::vector<std::pair<std::string, int64_t>> bytes_by_buffer;
   int64_t checkpoint_bytes = 0;  // of one, on disk, to within 64 KiB
 
@@ -39,12 +40,27 @@ constexpr int64_t kGpuHeadroomOfRanks = int64_t{1536} << 20;
 
 // host_memory: of the first rank on a backend whose memory is the host's.
 template <class T>
-Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>);
+Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>,
+               const OptimizerMaker<T>& optimizer = make_optimizer<T>);
+
+// What a step takes of so many samples, and all steps: a line for the log.
+std::string budget_of(const TrainConfig& train, int64_t samples);
 
 // Throws ConfigError when arena and headroom cannot fit into the available memory (0 = unknown), saying what
 // would. sharing: so many ranks on this machine, each of which has this much.
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes,
-                     bool host_memory = std::is_same_v<T, float>, int sharing = 1);
+                     bool host_memory = std::is_same_v<T, float>, int sharing = 1,
+                     const OptimizerMaker<T>& optimizer = make_optimizer<T>);
+
+// The plan of a run that is to begin here, beside so many ranks on this machine; it fits.
+template <class T>
+Plan make_fitting_plan(const Config& config, const Ops<T>& ops, int local_ranks,
+                       const OptimizerMaker<T>& optimizer) {
+  Plan plan = make_plan<T>(config, ops.host_memory, optimizer);
+  check_plan_fits<T>(config, plan, ops.available_bytes(local_ranks), ops.host_memory,
+                     ops.host_memory ? local_ranks : 1, optimizer);
+  return plan;
+}
 
 }  // namespace saslm

@@ -62,6 +62,24 @@ std::optional<Checkpoint> find_checkpoint(const std::string& run_dir, ResumeMode
   return found;
 }
 
+void tell_changes(const Checkpoint& checkpoint, const RunState& saved, const RunState& now,
+                  const std::string& init_from, std::vector<std::string>& changes, TrainObserver& observer) {
+  if (!is_of(saved.origin, init_from))
+    observer.warning("--init-from " + init_from +
+                     " is not taken: the run goes on from its checkpoint, and "
+                     "began with " +
+                     describe(saved.origin));
+  if (saved.train_fingerprint != now.train_fingerprint)
+    throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
+                    saved.train_fingerprint + ", now " + now.train_fingerprint +
+                    "); give it the same shards in the same order, or start another run");
+  for (const std::string& line : other_arithmetic(saved.computed_by, now.computed_by))
+    changes.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
+  for (const std::string& line : changes) observer.warning("changed since the checkpoint: " + line);
+  for (const std::string& line : other_build(saved.computed_by, now.computed_by))
+    observer.note(line + "; the same bits are promised for the same build, driver and CUDA only");
+}
+
 bool other_evaluations(const Checkpoint& checkpoint, const RunState& saved, const RunState& now,
                        const EvalSample& sample, TrainObserver& observer) {
   const bool other_data = saved.val_fingerprint != now.val_fingerprint;

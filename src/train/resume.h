@@ -27,6 +27,12 @@ std::string checkpoints_dir(const std::string& run_dir);
 std::optional<Checkpoint> find_checkpoint(const std::string& run_dir, ResumeMode mode,
                                           TrainObserver& observer);
 
+// Tells what is not as it was when the checkpoint was saved, beside `changes` of its config; what changes the
+// arithmetic is added to these. `saved` is the checkpoint's state, `now` has this start's data and machine.
+// DataError when data.train is other data.
+void tell_changes(const Checkpoint& checkpoint, const RunState& saved, const RunState& now,
+                  const std::string& init_from, std::vector<std::string>& changes, TrainObserver& observer);
+
 // Whether evaluations from here on cannot be compared with the checkpoint's and those before it, being of
 // other data or of other sequences; the observer is told. `saved` is the checkpoint's state, `now` has the
 // data's fingerprints, `sample` is what an evaluation reads now.

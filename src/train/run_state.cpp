@@ -5,6 +5,7 @@
 
 #include "checkpoint/json_strict.h"
 #include "config/json_text.h"
+#include "config/policy.h"
 #include "core/error.h"
 
 namespace saslm {
@@ -20,36 +21,8 @@ constexpr const char* kGradAccum = "/train/grad_accum";
 constexpr const char* kGlobalBatch = "/train/global_batch";  // in place of grad_accum where several ranks ran
 constexpr const char* kSequences = "/train/sequences_per_step";  // not a key: see flat_config
 
-enum class Rule { fixed, noted, free };
-
-// The first prefix that fits decides.
-struct FieldRule {
-  const char* prefix;
-  Rule rule;
-};
-constexpr std::array kRules = {
-    FieldRule{"/model/", Rule::fixed},
-    FieldRule{"/data/shuffle", Rule::fixed},
-    FieldRule{"/data/", Rule::free},  // contents are compared by fingerprint, not by path
-    FieldRule{"/optim/kind", Rule::fixed},
-    FieldRule{"/optim/", Rule::noted},
-    FieldRule{"/train/seed", Rule::fixed},
-    FieldRule{"/train/seq_len", Rule::fixed},
-    FieldRule{kSequences, Rule::fixed},
-    FieldRule{"/train/grad_accum", Rule::free},    // with the same sequences per step: other ranks, or
-    FieldRule{"/train/global_batch", Rule::free},  // other micro-batches, which are noted
-    FieldRule{"/train/", Rule::noted},
-    FieldRule{"/eval/", Rule::free},
-    FieldRule{"/checkpoint/", Rule::free},
-    FieldRule{"/runtime/matmul", Rule::noted},  // these two decide the last bits
-    FieldRule{"/runtime/gradient_sum", Rule::noted},
-    FieldRule{"/runtime/", Rule::free},
-};
-
-Rule rule_of(const std::string& pointer) {
-  for (const FieldRule& r : kRules)
-    if (pointer.starts_with(r.prefix)) return r.rule;
-  return Rule::fixed;
+OnResume on_resume(const std::string& pointer) {
+  return pointer == kSequences ? OnResume::same : policy_of(pointer).on_resume;
 }
 
 // The leaves of a config by their JSON pointers, and how many sequences a step has: how these are cut into
@@ -208,16 +181,9 @@ std::vector<std::string> check_resumable(const std::string& saved_config, const 
     const std::string now = current.contains(pointer) ? current[pointer].dump() : "absent";
     if (before == now) continue;
     const std::string line = dotted(pointer) + ": " + before + " in the checkpoint, " + now + " now";
-    switch (rule_of(pointer)) {
-      case Rule::fixed:
-        refused += (refused.empty() ? " " : "; ") + line;
-        break;
-      case Rule::noted:
-        noted.push_back(line);
-        break;
-      case Rule::free:
-        break;
-    }
+    const OnResume rule = on_resume(pointer);
+    if (rule == OnResume::same) refused += (refused.empty() ? " " : "; ") + line;
+    if (rule == OnResume::reported) noted.push_back(line);
   }
   if (!refused.empty())
     throw CheckpointError(where + ": this run cannot be resumed with a config that differs in" + refused +

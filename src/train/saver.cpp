@@ -86,8 +86,8 @@ CheckpointRecord Saver::write(const Snapshot& s) const {
   options_.lock->keep();
   options_.metrics->sync();  // before: a checkpoint never outlives the record of its steps
   const SavedCheckpoint saved = save_checkpoint(options_.dir, {.step = s.step,
-                                                               .model = s.model,
-                                                               .optimizer = s.optimizer,
+                                                               .model = s.tensors.weights,
+                                                               .optimizer = s.tensors.optimizer,
                                                                .state_json = s.state_json,
                                                                .config_json = s.config_json,
                                                                .carried = options_.carried});

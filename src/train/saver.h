@@ -14,6 +14,7 @@
 #include "checkpoint/run_lock.h"
 #include "comm/communicator.h"
 #include "config/config.h"
+#include "train/model_state.h"
 #include "train/observer.h"
 
 namespace saslm {
@@ -21,7 +22,7 @@ namespace saslm {
 // All that a checkpoint is made of. The tensors' memory must stay as it is until the save has ended.
 struct Snapshot {
   int64_t step = 0;
-  std::vector<ConstNamedTensor> model, optimizer;
+  StateTensors tensors = {};
   std::string state_json, config_json;
 };
 

@@ -3,7 +3,12 @@
 // The region is cut into buckets, and every bucket as recursive halving cuts it (gradient_sum.h): in two at
 // each level, one half for each of two partners, until every rank has one range of it. Cuts lie between
 // blocks of kBlock elements, whose sums of squares make the norm: so a block has one owner, on any number of
-// ranks. Ranges may be empty where a bucket has fewer blocks than there are ranks; the first rank has most.
+// ranks. Ranges may be empty.
+//
+// An optimizer may need some tensors whole (train/optimizer.h). Blocks are then counted anew from the
+// beginning of each of these, and after it, on any number of ranks; and where ranks own the optimizer's state
+// (`keep_whole`), all of such a tensor has one owner. Halves are then as equal as the tensors allow, and the
+// ranks take turns at the larger ones: so that they own about equally much over all buckets.
 #pragma once
 #include <bit>
 #include <vector>
@@ -18,7 +23,7 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
-// A range that a rank owns, and where it begins in memory that holds only what that rank owns.
+// A range of the weights, and where it begins in memory that holds only some of them.
 struct Share {
   Range range;
   int64_t packed = 0;
@@ -26,19 +31,29 @@ struct Share {
   bool operator==(const Share&) const = default;
 };
 
+// Shares in memory without gaps, ascending, neighbours joined, none empty.
+using Holding = std::vector<Share>;
+
+Holding packed(const std::vector<Range>& ascending);
+Holding common(const Holding& a, const Holding& b);  // what both hold, packed for itself
+int64_t size_of(const Holding& packing);
+// Where the range begins in that memory; ShapeError unless it holds all of it.
+int64_t place_of(const Holding& packing, Range range);
+
 class Shares {
  public:
   static constexpr int64_t kBlock = BlockSquares<float>::kBlock;
   // Elements summed over the ranks at once: enough to be bound by the connection, not by its latency.
   static constexpr int64_t kBucket = int64_t(1) << 22;
 
-  // elements > 0; ranks a power of two; bucket a multiple of kBlock.
-  Shares(int64_t elements, int64_t ranks, int64_t bucket = kBucket);
+  // elements > 0; ranks a power of two; bucket a multiple of kBlock; whole: ascending, apart.
+  Shares(int64_t elements, int64_t ranks, int64_t bucket = kBucket, const std::vector<Range>& whole = {},
+         bool keep_whole = false);
 
   int64_t ranks() const { return ranks_; }
   int64_t elements() const { return elements_; }
-  int64_t buckets() const { return ceil_div(elements_, bucket_); }
-  Range bucket(int64_t index) const;
+  int64_t buckets() const { return int64_t(buckets_.size()); }
+  Range bucket(int64_t index) const { return buckets_[size_t(index)].range; }
 
   // One level of halving: of what was kept before, this rank keeps one part and its partner the other.
   struct Level {
@@ -49,12 +64,38 @@ class Shares {
   Range kept(int64_t bucket, int64_t rank, size_t levels) const;                 // after so many
   size_t depth() const { return size_t(std::bit_width(uint64_t(ranks_)) - 1); }  // how many there are
   Range owned(int64_t bucket, int64_t rank) const { return kept(bucket, rank, depth()); }
+  int64_t most_kept(size_t levels) const;  // elements, by any rank of any bucket
 
-  std::vector<Share> of(int64_t rank) const;  // ascending, neighbours joined, none empty
-  int64_t most() const;                       // elements of the rank that owns most
+  Holding of(int64_t rank) const;
+  int64_t most() const;  // elements of the rank that owns most
+
+  // A range that a rank owns, in parts that consist of whole blocks counted from their beginning.
+  std::vector<Range> runs(Range owned) const;
+  int64_t first_block(int64_t run) const;  // the number, among all, of the block that begins there
+  int64_t blocks() const;                  // of all elements
+  int64_t most_blocks() const;             // of the rank that owns most of them
 
  private:
-  int64_t elements_, ranks_, bucket_;
+  // Elements whose blocks are counted from its beginning.
+  struct Stretch {
+    Range range;
+    bool whole = false;  // has one owner
+    int64_t first_block = 0;
+  };
+  struct Bucket {
+    Range range;
+    int64_t turn = 0;  // exchanges the ranks: rank r takes the place of r ^ turn
+  };
+
+  const Stretch& stretch_at(int64_t element) const;
+  void make_stretches(const std::vector<Range>& whole, bool keep_whole);
+  std::vector<size_t> make_buckets(int64_t size);  // where each group that shares a turn begins, and the end
+  void take_turns(const std::vector<size_t>& groups);
+  Range half(Range range, bool upper) const;
+
+  int64_t elements_, ranks_;
+  std::vector<Stretch> stretches_;
+  std::vector<Bucket> buckets_;
 };
 
 }  // namespace saslm

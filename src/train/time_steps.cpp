@@ -3,20 +3,18 @@
 #include <chrono>
 
 #include "core/rng.h"
-#include "train/optimizer.h"
+#include "train/engine.h"
 
 namespace saslm {
 
 template <class T>
 std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const TimeStepsOptions& options) {
   const TrainConfig& train = config.train;
-  const Engine<T> engine(config.model, training_shape(config), Mode::train, ops, options.comm,
-                         sharing_of(config.runtime));
+  Engine<T> engine(config.model, training_shape(config), Mode::train, ops, options.comm,
+                   sharing_of(config.runtime), config.optim);
   if (config.runtime.matmul == MatmulChoice::timed) ops.time_products(engine.stream(), "");
-  engine.initialise(train.seed);
-  const AdamWOptimizer<T> optimizer(engine, config.optim);
+  engine.state().initialise(train.seed);
   std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len + 1));
-  const double scale = 1.0 / double(train.global_batch * train.seq_len);
 
   std::vector<double> step_ms;
   double timed_ms = 0;
@@ -30,16 +28,14 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
   };
   for (int64_t step = 0; step == 0 || goes_on(step); ++step) {
     const auto begin = std::chrono::steady_clock::now();
-    engine.begin_step();
-    for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
+    const auto totals = engine.compute_gradients([&](int64_t micro) {
       const uint64_t key = stream_key(uint64_t(step * train.grad_accum + micro), "bench tokens");
       for (size_t i = 0; i < tokens.size(); ++i)
         tokens[i] = int32_t(uniform(key, i) * double(config.model.vocab_size));
-      engine.add_loss_and_grads(
-          {.B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1},
-          scale);
-    }
-    optimizer.update(config.optim.lr, engine.end_step().grad_norm, step + 1);
+      return TokenBatch{
+          .B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1};
+    });
+    engine.update(config.optim.lr, totals.grad_norm, step + 1);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     if (step >= options.warmup) {
       step_ms.push_back(took.count());

@@ -1,75 +1,63 @@
 // One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
-// all of them know: the step, the losses that end_step gathers, and hear_all, which asks everybody. Rank 0
-// alone holds the directory's lock, looks for the checkpoint to go on from, and writes, with what the others
-// hand it; they are told which it is and read it themselves.
+// all of them know: the step, the losses that compute_gradients gathers, and hear_all, which asks everybody.
+// Rank 0 alone holds the directory's lock, looks for the checkpoint to go on from, and writes, with what the
+// others hand it; they are told which it is and read it themselves.
 #include "train/trainer.h"
 
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
-#include "ops/kernel_names.h"
+#include "ops/named_range.h"
 #include "train/agreement.h"
 #include "train/evaluate.h"
 #include "train/load_state.h"
 #include "train/now_s.h"
+#include "train/run_kernels.h"
 #include "train/saved_model.h"
 #include "train/schedule.h"
+#include "train/shared_scan.h"
+#include "train/start_event.h"
 
 namespace saslm {
 namespace {
 
-// A config whose arena cannot fit is refused before anything large happens, on this rank or another.
-template <class T>
-Plan fitting_plan(const Config& config, const Ops<T>& ops, int local_ranks) {
-  Plan plan = make_plan<T>(config, ops.host_memory);
-  check_plan_fits<T>(config, plan, ops.available_bytes(local_ranks), ops.host_memory,
-                     ops.host_memory ? local_ranks : 1);
-  return plan;
-}
-
 constexpr const char* kRestoring = "restoring of a checkpoint";
 
-// What a step takes, and all of them.
-std::string budget_of(const Config& config, const Plan& plan, int64_t samples) {
-  char epochs[32];
-  std::snprintf(epochs, sizeof epochs, "%.3g",
-                double(config.train.steps) * double(config.train.global_batch) / double(samples));
-  return "a step: " + std::to_string(config.train.global_batch) + " samples, " +
-         std::to_string(plan.tokens_per_step) + " tokens; " + std::to_string(config.train.steps) +
-         " steps: " + epochs + " epochs";
+TokenSet open_set(const std::vector<std::string>& patterns, const Config& config, const Communicator& comm) {
+  return TokenSet(patterns, config.model.vocab_size, config.train.seq_len,
+                  std::numeric_limits<int64_t>::max(), scan_among(comm));
 }
-
-std::optional<TokenSet> open_val_set(const Config& config) {
-  if (config.data.val.empty()) return {};
-  return TokenSet(config.data.val, config.model.vocab_size, config.train.seq_len);
+std::optional<TokenSet> open_val_set(const Config& config, const Communicator& comm) {
+  if (!config.data.val.empty()) return open_set(config.data.val, config, comm);
+  scan_among(comm)({}, config.model.vocab_size);  // others may have one, which they are then told
+  return {};
 }
 
 }  // namespace
 
 template <class T>
 Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops,
-                    TrainObserver& observer, const Communicator& comm)
+                    TrainObserver& observer, const Communicator& comm, const OptimizerMaker<T>& optimizer)
     : comm_(comm),
       config_(config),
       options_(options),
       observer_(observer),
-      plan_(fitting_plan(config, ops, options.local_ranks)),
-      train_set_(config.data.train, config.model.vocab_size, config.train.seq_len),
-      val_set_(open_val_set(config)),
+      plan_(make_fitting_plan(config, ops, options.local_ranks, optimizer)),
+      train_set_(open_set(config.data.train, config, comm)),
+      val_set_(open_val_set(config, comm)),
       eval_sample_(val_set_ ? make_eval_sample(*val_set_, config.eval.max_sequences) : EvalSample()),
       evaluations_(eval_schedule(config, eval_sample_.sequences())),
       lock_(agree_and_lock(ops)),
       loader_(train_set_, config.data.shuffle, config.train.seed),
       batches_(loader_, config.train.micro_batch, config.train.seq_len),
-      verdict_(checked_kernels()),
+      verdict_(checked_by_all(comm, config, options.check_kernels)),
       engine_(config.model, training_shape(config), Mode::train, ops, comm,
-              sharing_among(comm, config.runtime, options.local_ranks)),
-      optimizer_(engine_, config_.optim),
+              sharing_among(comm, config.runtime, options.local_ranks), config.optim, optimizer),
       detector_(config.train),
       started_at_s_(now_s()) {
   for (const std::string& line : check_tokenizer(config, train_set_, val_set_)) observer_.note(line);
@@ -79,9 +67,13 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
   state_.ranks = comm.size();
   state_.computed_by = computed_by(ops);
   peak_ = peak_of(config.runtime, state_.computed_by.platform, std::is_same_v<T, bf16>);
-  tell_platform();
+  tell_platform(comm, state_.computed_by.platform, peak_, observer);
   restore();
-  avoid_kernels();
+  for (const std::string& line : avoid_kernels(engine_, verdict_, state_.avoided, observer))
+    if (resumed_at_ >= 0) {
+      changes_.push_back(line + "; the last bits change from here");
+      observer.warning("changed since the checkpoint: " + changes_.back());
+    }
   if (val_set_ && tokenizer_) check_holds(*val_set_, *tokenizer_);
   saver_.emplace(comm, observer,
                  SaverOptions{.dir = checkpoints_dir(options_.run_dir),
@@ -101,15 +93,10 @@ Trainer<T>::Trainer(const Config& config, const TrainOptions& options, const Ops
 template <class T>
 std::unique_ptr<RunLock> Trainer<T>::agree_and_lock(const Ops<T>& ops) const {
   if (comm_.size() > 1) {
-    nlohmann::json mine = nlohmann::json::parse(to_json(config_));
-    for (const char* key : {"zero_stage", "gradient_sum"})
-      mine["runtime." + std::string(key)] = mine["runtime"][key];
-    for (const char* where : {"data", "runtime"})
-      mine.erase(where);  // may be elsewhere, and other, on every machine
+    nlohmann::json mine = keys_alike_on_ranks(config_);
     mine["ranks"] = config_.train.ranks;
     mine["fingerprint of data.train"] = train_set_.fingerprint();
     mine["fingerprint of data.val"] = val_set_ ? val_set_->fingerprint() : "";
-    mine["data.shuffle"] = config_.data.shuffle;
     mine["--resume"] = int(options_.resume);
     mine["--init-from"] = options_.init_from;
     mine["weights in bytes"] = sizeof(T);
@@ -175,7 +162,7 @@ template <class T>
 void Trainer<T>::start_anew(const std::string& init_from) {
   state_.origin = kFromSeed;
   take_tokenizer(options_.tokenizer.value_or(TokenizerCopy{}), options_.tokenizer ? "the run" : "");
-  engine_.initialise(config_.train.seed);
+  engine_.state().initialise(config_.train.seed);
   if (init_from.empty()) return;
   const SavedModel from = find_saved_model(init_from);
   for (const std::string& line : from.skipped) observer_.warning("--init-from: skipped checkpoint " + line);
@@ -183,11 +170,8 @@ void Trainer<T>::start_anew(const std::string& init_from) {
   if (to_json(from.config) != to_json(config_.model))
     observer_.warning("the model block of " + from.path +
                       "/config.json differs from this run's; tensors are taken by name and shape");
-  const std::vector<NamedTensor> weights = engine_.room_for(Region::masters);
-  load_weights(from.path, weights);
-  if (const std::string what = not_finite(weights); !what.empty())
+  if (const std::string what = load_weights(engine_.state(), from.path); !what.empty())
     observer_.warning("weights from " + from.path + ": " + what + ", so no step can be good");
-  engine_.store(Region::masters);
   state_.origin = origin_of_weights(from);
   observer_.note("began with " + describe(state_.origin));
 }
@@ -198,28 +182,15 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
   RunState saved = run_state_from_json(checkpoint.state_json(), checkpoint.path());
   take_tokenizer({saved.tokenizer.name, saved.tokenizer.fingerprint, checkpoint.carried()},
                  checkpoint.path());
-  if (!is_of(saved.origin, options_.init_from))
-    observer_.warning("--init-from " + options_.init_from +
-                      " is not taken: the run goes on from its checkpoint, and "
-                      "began with " +
-                      describe(saved.origin));
-  if (saved.train_fingerprint != state_.train_fingerprint)
-    throw DataError(checkpoint.path() + " was trained on other data than data.train now names (fingerprint " +
-                    saved.train_fingerprint + ", now " + state_.train_fingerprint +
-                    "); give it the same shards in the same order, or start another run");
+  tell_changes(checkpoint, saved, state_, options_.init_from, changes_, observer_);
   other_evaluations_ = other_evaluations(checkpoint, saved, state_, eval_sample_, observer_) && val_set_;
-  for (const std::string& line : other_arithmetic(saved.computed_by, state_.computed_by))
-    changes_.push_back(line + "; the arithmetic, and with it the last bits, changes from here");
-  for (const std::string& line : changes_) observer_.warning("changed since the checkpoint: " + line);
-  for (const std::string& line : other_build(saved.computed_by, state_.computed_by))
-    observer_.note(line + "; the same bits are promised for the same build, driver and CUDA only");
   saved.val_fingerprint = state_.val_fingerprint;
   saved.eval_sample = state_.eval_sample;
   saved.tokenizer = state_.tokenizer;
   saved.ranks = state_.ranks;
   saved.computed_by = state_.computed_by;
 
-  load_state(engine_, checkpoint);
+  load_state(engine_.state(), checkpoint);
   state_ = saved;
   detector_.restore(saved.detector);
   resumed_at_ = state_.step;
@@ -228,54 +199,6 @@ void Trainer<T>::resume_from(const Checkpoint& checkpoint) {
                           nlohmann::json::parse(checkpoint.config_json())["train"]["steps"] > state_.step;
   if (!now_an_end) saved_at_ = state_.step;
   observer_.note("resumed from " + checkpoint.path());
-}
-
-template <class T>
-KernelVerdict Trainer<T>::checked_kernels() const {
-  if (!options_.check_kernels) return {};
-  return agreed(comm_, config_.runtime.selfcheck ? options_.check_kernels(config_) : KernelVerdict{});
-}
-
-template <class T>
-void Trainer<T>::avoid_kernels() {
-  for (const std::string& name : verdict_.kernels()) {
-    if (std::find(state_.avoided.begin(), state_.avoided.end(), name) != state_.avoided.end()) continue;
-    if (resumed_at_ >= 0) {
-      changes_.push_back(name + ": wrong here, and not used; the last bits change from here");
-      observer_.warning("changed since the checkpoint: " + changes_.back());
-    }
-    state_.avoided.push_back(name);
-  }
-  engine_.ops().avoid(engine_.stream(), kernels_named(state_.avoided));
-  for (const KernelVerdict::Wrong& w : verdict_.wrong)
-    observer_.warning("self-check: " + w.kernel + " is not used: " + w.call + ": " + w.why);
-  if (verdict_.calls > 0) observer_.note(summary(verdict_));
-}
-
-template <class T>
-std::vector<KernelPath> Trainer<T>::named_kernels() const {
-  const simt::DeviceLimits card = engine_.ops().limits(engine_.stream());
-  if (!options_.name_kernels || card.shared_bytes == 0) return {};
-  const std::vector<KernelPath> paths = options_.name_kernels(config_, card, engine_.stream().avoided);
-  for (const KernelPath& path : paths) {
-    if (path.why_slow.empty())
-      observer_.note(path.call + ": " + path.text);
-    else
-      observer_.warning(path.call + " is slow (" + path.text + "): " + path.why_slow);
-  }
-  return paths;
-}
-
-template <class T>
-void Trainer<T>::tell_platform() {
-  for (const std::string& line : not_as_first(comm_, to_json(state_.computed_by.platform)))
-    observer_.warning(line + "; the last bits depend on it");
-  if (peak_.from.empty()) return;
-  char mfu[64] = "no MFU";
-  if (peak_.tflops > 0)
-    std::snprintf(mfu, sizeof mfu, "MFU is measured against %g TFLOP/s%s", peak_.tflops,
-                  comm_.size() > 1 ? " a rank" : "");
-  observer_.note(std::string(mfu) + (peak_.tflops > 0 ? " (" + peak_.from + ")" : ": " + peak_.from));
 }
 
 template <class T>
@@ -288,35 +211,19 @@ void Trainer<T>::log_start() {
           "no bits per byte: which tokenizer made the tokens is not known, or its files are not there");
   }
   observer_.schedule(evaluations_);
-  observer_.note(budget_of(config_, plan_, train_set_.n_samples()));
-  const bool resumed = resumed_at_ >= 0;
-  nlohmann::ordered_json kernels;  // null on a CPU
-  for (const KernelPath& path : named_kernels()) kernels[path.call] = path.variant;
-  metrics_->log("start", {{"resumed_from_step", resumed ? nlohmann::ordered_json(state_.step) : nullptr},
-                          {"origin", to_json(state_.origin)},
-                          {"changed", changes_},
-                          {"steps", config_.train.steps},
-                          {"kind", name_of(config_.model.attention.kind)},
-                          {"parameters", plan_.parameters},
-                          {"flops_per_token", plan_.flops_per_token},
-                          {"arena_bytes", engine_.arena().bytes()},
-                          {"ranks", comm_.size()},
-                          {"device", state_.computed_by.device},
-                          {"precision", state_.computed_by.precision},
-                          {"build", state_.computed_by.build},
-                          {"kernels", kernels},
-                          {"selfcheck", to_json(verdict_)},
-                          {"avoided", state_.avoided},
-                          {"platform", to_json(state_.computed_by.platform)},
-                          {"peak_tflops", peak_.tflops > 0 ? nlohmann::ordered_json(peak_.tflops) : nullptr},
-                          {"tokens_per_step", plan_.tokens_per_step},
-                          {"train_samples", train_set_.n_samples()},
-                          {"train_fingerprint", state_.train_fingerprint},
-                          {"val_fingerprint", state_.val_fingerprint},
-                          {"eval_sequences", eval_sample_.sequences()},
-                          {"eval_sample", state_.eval_sample},
-                          {"tokenizer", state_.tokenizer.name},
-                          {"tokenizer_fingerprint", state_.tokenizer.fingerprint}});
+  observer_.note(budget_of(config_.train, train_set_.n_samples()));
+  metrics_->log("start",
+                start_event({.config = config_,
+                             .plan = plan_,
+                             .state = state_,
+                             .resumed = resumed_at_ >= 0,
+                             .changes = changes_,
+                             .kernels = named_kernels(engine_, config_, options_.name_kernels, observer_),
+                             .verdict = verdict_,
+                             .peak_tflops = peak_.tflops,
+                             .arena_bytes = engine_.arena().bytes(),
+                             .train_samples = train_set_.n_samples(),
+                             .eval_sequences = eval_sample_.sequences()}));
 }
 
 template <class T>
@@ -379,26 +286,22 @@ TrainEnd Trainer<T>::run() {
 }
 
 template <class T>
-void Trainer<T>::accumulate_gradients(StepRecord& record) {
+void Trainer<T>::compute_gradients(StepRecord& record) {
   const TrainConfig& train = config_.train;
-  const double scale = 1.0 / double(train.global_batch * train.seq_len);
   const int64_t mine = comm_.rank() * train.grad_accum;  // the first of this rank's micro-batches
-  engine_.begin_step();
-  for (int64_t micro = 0; micro < train.grad_accum; ++micro) {
+  const auto totals = engine_.compute_gradients([&](int64_t micro) {
     const bool last = micro + 1 == train.grad_accum;
     const int64_t next =
         last ? train.global_batch + mine * train.micro_batch : (mine + micro + 1) * train.micro_batch;
     const auto& [inputs, targets] =
         batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
                      state_.sample_index + uint64_t(next));
-    engine_.add_loss_and_grads(
-        {.B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
-        scale);
-  }
+    return TokenBatch{
+        .B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+  });
   state_.sample_index += uint64_t(train.global_batch);
-  const auto totals = engine_.end_step();
-  record.loss = totals.loss * scale;
-  if (totals.aux_loss) record.aux_loss = *totals.aux_loss * scale;
+  record.loss = totals.loss;
+  record.aux_loss = totals.aux_loss;
   record.grad_norm = totals.grad_norm;
 }
 
@@ -407,7 +310,7 @@ void Trainer<T>::train_step() {
   const double begin_s = now_s();
   StepRecord record{
       .step = state_.step, .first_sample = state_.sample_index, .samples = config_.train.global_batch};
-  accumulate_gradients(record);
+  compute_gradients(record);
   record.lr = learning_rate(config_.optim, config_.train.steps, state_.step);
   record.skipped = detector_.judge(record.loss, record.grad_norm);
   if (record.skipped)
@@ -415,7 +318,7 @@ void Trainer<T>::train_step() {
                       *record.skipped + " (samples " + std::to_string(record.first_sample) + " to " +
                       std::to_string(state_.sample_index - 1) + " of the stream)");
   else
-    optimizer_.update(record.lr, record.grad_norm, ++state_.updates);
+    engine_.update(record.lr, record.grad_norm, ++state_.updates);
   state_.detector = detector_.state();
   ++state_.step;
   state_.tokens += plan_.tokens_per_step;
@@ -465,25 +368,18 @@ bool Trainer<T>::run_evaluation() {
 
 template <class T>
 void Trainer<T>::save() {
+  const NamedRange range(engine_.ops(), "checkpoint");
   saver_->end();
   const double begin_s = now_s();
   saved_at_ = state_.step;
   const bool beside = config_.checkpoint.background;
-  Snapshot snapshot{.step = state_.step};
-  const auto take = [&](Region region, const std::string& prefix, std::vector<ConstNamedTensor>& into) {
-    for (const NamedTensor& t : beside ? engine_.snapshot(region, prefix) : engine_.fetch(region, prefix))
-      into.push_back(t);
-  };
-  take(Region::masters, "", snapshot.model);
-  take(Region::moment1, "m.", snapshot.optimizer);
-  take(Region::moment2, "v.", snapshot.optimizer);
+  Snapshot snapshot{.step = state_.step,
+                    .tensors = beside ? engine_.state().snapshot() : engine_.state().fetch()};
   state_.product_table = engine_.ops().product_table(engine_.stream());
   snapshot.state_json = to_json(state_);
   snapshot.config_json = to_json(config_);
   saver_->begin(std::move(snapshot), (now_s() - begin_s) * 1e3);
-  if (beside) return;
-  saver_->end();
-  engine_.drop_copies();
+  if (!beside) saver_->end();
 }
 
 template <class T>

@@ -19,7 +19,6 @@
 #include "train/kernel_check.h"
 #include "train/kernel_paths.h"
 #include "train/observer.h"
-#include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/resume.h"
 #include "train/run_state.h"
@@ -52,7 +51,7 @@ class Trainer {
   // Checks config, data, directory and checkpoint, allocates, restores: everything that can be refused is
   // refused here, before any training. Errors as in core/error.h.
   Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& observer,
-          const Communicator& comm = single_rank());
+          const Communicator& comm = single_rank(), const OptimizerMaker<T>& optimizer = make_optimizer<T>);
 
   // Runs to the last step, or until told to stop; either way the state is saved. DivergedError after too many
   // bad steps in a row, with a checkpoint of the last good weights.
@@ -70,13 +69,9 @@ class Trainer {
   void resume_from(const Checkpoint& checkpoint);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
-  KernelVerdict checked_kernels() const;  // by all ranks
-  void avoid_kernels();                   // those that are wrong, or that the checkpoint's run did without
-  std::vector<KernelPath> named_kernels() const;  // on a GPU; slow ones are warned of
-  void tell_platform();  // where other ranks compute on another; what MFU is measured against
   void train_step();
-  void accumulate_gradients(StepRecord& record);  // fills in mean losses and grad_norm
-  bool run_evaluation();                          // false: told to stop on the way
+  void compute_gradients(StepRecord& record);  // fills in losses and grad_norm
+  bool run_evaluation();                       // false: told to stop on the way
   void save();
   void save_for_good();  // the state as it is now, before this returns
   void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
@@ -100,7 +95,6 @@ class Trainer {
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's
   KernelVerdict verdict_;
   Engine<T> engine_;
-  AdamWOptimizer<T> optimizer_;
   BadStepDetector detector_;
 
   RunState state_;

@@ -1,5 +1,5 @@
-"""What the tests of faults share: a tiny run, the library that stands between the program and libc
-(tests/faults/interpose.cpp), and the end that every run must come to.
+"""Shared by the tests of faults: a tiny run, the library between the program and libc (tests/faults/interpose.cpp), and
+the state in which every run must end.
 """
 import contextlib
 import ctypes
@@ -43,7 +43,7 @@ class FaultTest(AppTest):
 
     @classmethod
     def train(cls, run, of=None, at="", do="", log=""):
-        """The run, with one of its operations on files going wrong."""
+        """The run, with one failing file operation."""
         return saslm("train", cls.config, "--run-dir", run, env=cls.faults(run, of, at, do, log) if of else None)
 
     @staticmethod
@@ -59,7 +59,7 @@ class FaultTest(AppTest):
         return log.read_text().splitlines()
 
     def committed(self, before):
-        """The step of the newest checkpoint that was complete, and durable, before that operation."""
+        """The step of the newest checkpoint that was complete and durable before that operation."""
         steps = [0]
         for at, operation in enumerate(self.writes[:before]):
             if (found := COMMITTED.match(operation)) and self.writes[at + 1] == "fsync /checkpoints" and at + 1 < before:
@@ -67,7 +67,7 @@ class FaultTest(AppTest):
         return max(steps)
 
     def ends_like_the_reference(self, run, at_least=0):
-        """Started again. `at_least`: the step it goes on from."""
+        """Starts the run again. `at_least`: the step from which it must resume."""
         done = self.train(run)
         self.assertEqual(done.code, DONE, done.err)
         self.assertNotIn("warning", done.err.replace("warning: dropped 1 unreadable lines of metrics.jsonl", ""))  # torn
@@ -82,7 +82,7 @@ class FaultTest(AppTest):
         self.assertEqual(done.err.count("saslm: "), 1, done.err)
 
     def each(self, operations, of, at, do, check):
-        """Lets every operation go wrong, in a run of its own."""
+        """Makes every operation fail, each in its own run."""
         self.assertGreater(len(operations), 10)
         for number, operation in enumerate(operations):
             run = self.fresh()
@@ -95,7 +95,7 @@ class FaultTest(AppTest):
 
 @contextlib.contextmanager
 def skipped_where_nothing_can_be_mounted():
-    """What is mounted from here on nobody else sees."""
+    """Mounts from here on are invisible to other processes."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(0x00020000) != 0:  # CLONE_NEWNS

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: running the program, making its inputs, reading what it leaves behind.
+"""Shared by the end-to-end tests: running the program, making its inputs, reading its outputs.
 
 A test file is a program: `python3 test_X.py PATH_TO_SASLM [unittest options]`, or SASLM=PATH in the environment.
 Only the command line and the documented files are used, never the program's code.
@@ -99,7 +99,7 @@ def saslm(*args, env=None, cwd=None, stdout=subprocess.PIPE, patience_s=PATIENCE
 
 
 def another_build(path):
-    """A program that does the same and is not the same, byte for byte."""
+    """A program that behaves equally but has different bytes."""
     shutil.copy(os.environ["SASLM"], path)
     with open(path, "ab") as file:
         file.write(b"another")
@@ -156,7 +156,7 @@ class Process:
 # ---- Inputs.
 
 def sample_tokens(count, seed, vocab=VOCAB):
-    """A stream with something to learn: the next token is one of a few functions of the last."""
+    """A learnable stream: the next token is one of a few functions of the last."""
     draw = random.Random(seed)
     tokens = [0]
     while len(tokens) < count:
@@ -165,7 +165,7 @@ def sample_tokens(count, seed, vocab=VOCAB):
 
 
 def shard_bytes(tokens, *, magic=20240520, version=1, claim=None, wide=False):
-    """An llm.c shard; `claim` is the number of tokens its header tells, when that is to be a lie."""
+    """An llm.c shard; `claim`: a wrong number of tokens for its header."""
     header = [magic, version, len(tokens) if claim is None else claim] + [0] * 253
     return struct.pack("<256i", *header) + array.array("I" if wide else "H", list(tokens)).tobytes()
 
@@ -234,7 +234,7 @@ def steps_done(run):
 
 
 def history(run):
-    """What a run computed: its step and eval events in the order of the file, without what took how long."""
+    """What a run computed: its step and eval events in file order, without times."""
     times = ("step_ms", "tokens_per_s", "mfu", "eval_ms")
     return [{key: value for key, value in event.items() if key not in times}
             for event in read_metrics(run) if event["event"] in ("step", "eval")]
@@ -252,7 +252,7 @@ def final_tensors(run):
 
 
 def final_files(run):
-    """The end state, of one that may differ in the number of ranks. (config.json may name another number of threads.)"""
+    """The final files that do not depend on the number of ranks. (config.json may have another number of threads.)"""
     return *final_tensors(run), (checkpoints(run)[-1] / "state.json").read_bytes()
 
 
@@ -324,7 +324,7 @@ def as_torchrun(rank, size, port):
 
 @contextlib.contextmanager
 def by_hand(environments, *arguments, more=()):
-    """Ranks that no launcher looks after, started in this order; `more` is for the last of them."""
+    """Ranks without a launcher, started in this order; `more`: arguments of the last one."""
     with contextlib.ExitStack() as stack:
         ranks = []
         for env in environments:
@@ -348,7 +348,7 @@ def alive(pid):
 
 
 def left_after(patience_s, pids):
-    """Those still there when patience ends; they are ended then."""
+    """The processes that are left after this time; they are then killed."""
     deadline = time.monotonic() + patience_s
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the tests share that meet Hugging Face's transformers: which Python they run under, and models to try.
+"""Shared by the tests with Hugging Face's transformers: the Python to use, and models to try.
 
 Without PyTorch and transformers in the Python that runs a test file, what needs them is skipped. SASLM_PYTHON=PATH names another
 one, which then runs the whole file.
@@ -84,7 +84,7 @@ class Loading(Exporting):
         self.assertLess(abs(self.mean_loss(model, samples) / wanted - 1), 1e-5)
 
     def drawn(self, model, tokenizer="bytes"):
-        """A folder with that model block and weights wide enough that everything matters."""
+        """A folder with that model block and weights large enough that every part has an effect."""
         folder = self.fresh("drawn")
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps({"model": model, "data": {"train": "none", "tokenizer": str(tokenizer)}}))
@@ -97,7 +97,7 @@ class Loading(Exporting):
         return self.drawn({**config_of(GOLDEN / name)["model"], "vocab_size": 256})
 
     def likeliest(self, folder, prompt, count):
-        """The bytes that saslm finds likeliest, one after the other."""
+        """The most likely bytes according to saslm, in order."""
         out = self.fresh("text")
         with out.open("wb") as file:
             self.assertEqual(saslm("generate", "--checkpoint", folder, "--prompt", prompt.decode(), "--tokens", count,

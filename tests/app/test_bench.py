@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the benches tell: numbers that follow from each other, of the kernels and of whole steps."""
+"""The benchmarks' outputs are consistent, for kernels and for whole steps."""
 import shutil
 import unittest
 
@@ -100,7 +100,7 @@ class Ranks(AppTest):
     def test_one_rank_has_nobody_to_sum_with(self):
         done = saslm("bench", "ranks")
         self.assertEqual(done.code, USER)
-        self.assertIn("wanted several ranks", done.err)
+        self.assertIn("wanted two ranks or more", done.err)
 
 
 if __name__ == "__main__":

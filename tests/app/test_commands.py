@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What each command promises to who types it: text to shards to a model to numbers and text."""
+"""What each command promises: from text to shards to a model to numbers and text."""
 import json
 import math
 import os
@@ -268,7 +268,7 @@ class Inspect(TextRun):
         for path in (self.run_dir / "config.json", self.run_dir / "metrics.jsonl", self.tokens, self.folder):
             done = saslm("inspect", path)
             self.assertEqual((done.code, done.out), (USER, ""))
-            self.assertIn(f"{path}: no shard, safetensors file, checkpoint or run; ", done.err)
+            self.assertIn(f"{path}: not a shard, safetensors file, checkpoint or run; ", done.err)
 
     def test_tensors_are_listed_with_their_shapes(self):
         found = self.run_json("inspect", self.checkpoint)
@@ -357,13 +357,13 @@ class Conduct(TextRun):
     def test_more_threads_than_any_machine_has_are_refused(self):
         done = saslm("train", self.config, "--run-dir", self.fresh(), env={"OMP_NUM_THREADS": "100000"})
         self.assertEqual(done.code, USER, done.err)
-        self.assertIn("OMP_NUM_THREADS asks for 100000 threads", done.err)
+        self.assertIn("OMP_NUM_THREADS requests 100000 threads", done.err)
 
     def test_an_empty_word_is_no_folder(self):
         for command in (["train", self.config, "--init-from", ""], ["eval", "--data", "x", "--checkpoint", ""]):
             done = saslm(*command)
             self.assertEqual(done.code, USER, done.err)
-            self.assertIn("empty word", done.err)
+            self.assertIn("empty string", done.err)
 
     def test_a_finished_run_tells_its_loss_again(self):
         summary = self.run_json("train", self.config, "--run-dir", self.run_dir)

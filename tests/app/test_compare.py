@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A comparison that was killed, anywhere and any number of times, ends with the results of one that was not."""
+"""A comparison that is killed, anywhere and any number of times, ends with the results of an uninterrupted one."""
 import csv
 import io
 import json
@@ -33,7 +33,7 @@ def without_clock(value):
 
 
 def results(folder):
-    """All that a comparison says, without what a clock said."""
+    """All results of a comparison except times."""
     table = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text())))
     for row in table:
         for key in TIMINGS:
@@ -66,7 +66,7 @@ class CompareTest(AppTest):
 
     @classmethod
     def compare(cls, config, folder, *args, env=None):
-        """Without plots, which most tests have no use for."""
+        """Without plots, which most tests do not need."""
         return saslm("compare", config, "--run-dir", folder, "--no-plots", *args, env=env)
 
     def background(self, config, folder):
@@ -217,7 +217,7 @@ class Results(CompareTest):
         before = {path: path.read_bytes() for path in self.reference.rglob("*") if path.is_file()}
         done = self.compare(self.config, run)
         self.assertEqual(done.code, USER)
-        self.assertIn(f"{run} is a run of its own", done.err)
+        self.assertIn(f"{run} is the directory of a single run", done.err)
         done = saslm("train", run / "config.json", "--run-dir", self.reference)
         self.assertEqual(done.code, USER)
         self.assertIn(f"{self.reference} is a comparison's folder", done.err)
@@ -235,7 +235,7 @@ class Results(CompareTest):
         shutil.move(alone, run)
         done = self.compare(self.config, folder)
         self.assertEqual(done.code, USER)
-        self.assertIn(f"{run} holds {STEPS + 5} steps, of which this comparison wants {STEPS}", done.err)
+        self.assertIn(f"{run} holds {STEPS + 5} steps, but this comparison wants {STEPS}", done.err)
         shutil.rmtree(run)
         self.assertEqual(self.compare(self.config, folder).code, DONE)
         self.expect_same_as_reference(folder)
@@ -248,7 +248,7 @@ class Results(CompareTest):
             (folder / "comparison.json").write_text(record)
             done = self.compare(self.config, folder)
             self.assertEqual(done.code, USER, done.err)
-            self.assertIn("is not what saslm compare writes", done.err)
+            self.assertIn("was not written by saslm compare", done.err)
 
     def test_a_report_trains_nothing(self):
         folder = self.fresh("peek")
@@ -292,7 +292,7 @@ class DryRun(CompareTest):
         planned = self.run_ok("plan", self.config)
         done = self.compare(self.config, folder, "--dry-run")
         self.assertEqual((done.code, done.out), (DONE, planned.out), done.err)
-        for word in ("mha", "sas", "total", "2 variants under one budget", "seeds 1, 2: 4 runs", "against the first"):
+        for word in ("mha", "sas", "total", "2 variants under one budget", "seeds 1, 2: 4 runs", "relative to the first"):
             self.assertIn(word, planned.out)
         found = self.run_json("plan", self.config)
         self.assertEqual([plan["variant"] for plan in found["plans"]], ["mha", "sas"])
@@ -321,7 +321,7 @@ class DryRun(CompareTest):
 
     def test_steps_of_a_time_budget_are_not_known_before(self):
         config = self.write_config(comparison(budget="seconds", budget_value=3))
-        self.assertIn("not known before speeds are measured", self.run_ok("plan", config).out)
+        self.assertIn("depend on speeds, which are measured at the start", self.run_ok("plan", config).out)
         self.assertIsNone(self.run_json("plan", config)["plans"][0]["steps"])
 
 

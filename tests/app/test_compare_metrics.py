@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a comparison makes of runs whose metrics.jsonl somebody or something has changed."""
+"""How a comparison handles runs whose metrics.jsonl was changed or damaged."""
 import json
 import shutil
 import signal
@@ -22,7 +22,7 @@ class Metrics(CompareTest):
         path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
 
     def at(self, folder, run, ms):
-        """Every step of the run took so long."""
+        """Sets the time of every step of the run."""
         def change(lines):
             found = [json.loads(line) for line in lines]
             return [json.dumps({**e, "step_ms": ms} if e["event"] == "step" else e).encode() + b"\n" for e in found]
@@ -43,11 +43,11 @@ class Metrics(CompareTest):
                                                         *lines[at + 1:]])
             report = self.report(folder)
             self.assertEqual(report["runs"][1]["status"], "partial")
-            self.assertIn("The evaluation of its last step is not on record", report["runs"][1]["note"])
+            self.assertIn("The evaluation of its last step is missing", report["runs"][1]["note"])
             self.assertFalse(report["complete"])
             done = self.compare(self.config, folder)
             self.assertEqual(done.code, DONE, done.err)
-            self.assertIn("it is made again", done.err)
+            self.assertIn("it is repeated", done.err)
             self.expect_same_as_reference(folder)
 
     def test_bytes_that_are_no_text_cost_a_line(self):
@@ -119,7 +119,7 @@ class Metrics(CompareTest):
                 run = report["runs"][1]
                 self.assertEqual((run["status"], run["steps_done"], run["val_loss"]),
                                  ("finished", STEPS, whole["runs"][1]["val_loss"]))
-                self.assertIn(f"step_ms of {STEPS} steps can be no time", run["note"])
+                self.assertIn(f"step_ms of {STEPS} steps is not a valid time", run["note"])
                 self.assertEqual(run["timing"], {"tokens_per_s": None, "seconds": None})
                 for number in (0, 2, 3):
                     self.assertEqual(report["runs"][number], whole["runs"][number])
@@ -127,7 +127,7 @@ class Metrics(CompareTest):
                     for key in ("at_equal_tokens", "at_equal_flops", "val_loss"):
                         self.assertEqual(variant[key], before[key], key)
                 self.assertIsNone(report["variants"][1]["timing"]["at_equal_seconds"]["difference"]["mean"])
-                self.assertIn("can be no time", self.compare(self.config, folder, "--report-only").out)
+                self.assertIn("is not a valid time", self.compare(self.config, folder, "--report-only").out)
 
     def test_numbers_that_json_has_not_cost_their_lines(self):
         folder = self.copy()
@@ -145,7 +145,7 @@ class Metrics(CompareTest):
         for row in (line for line in done.out.splitlines() if line.startswith(("mha  ", "sas  "))):
             self.assertRegex(row, r"\d \(no spread\)")
             self.assertNotIn("±", row)
-        self.assertIn("mha_seed1 and mha_seed2 ended with the same loss to the last digit", done.out)
+        self.assertIn("mha_seed1 and mha_seed2 ended with identical losses", done.out)
         if "report:" in done.err:
             self.assertIn("(no spread)", (folder / "report.html").read_text())
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A comparison on several ranks has the results of one on one rank, however often a rank dies."""
+"""A comparison on several ranks has the same results as on one rank, however often a rank dies."""
 import json
 import os
 import signal
@@ -44,7 +44,7 @@ class Ranks(AppTest):
             self.assertEqual(left_after(5, ranks), [])
         self.assertEqual(done.code, MACHINE, done.err)
         self.assertIn("rank 1 was ended by signal 9", done.err)
-        self.assertIn("the same command goes on", done.err)
+        self.assertIn("the same command continues", done.err)
         again = self.compare(config, folder, "--ranks", 2)
         self.assertEqual(again.code, DONE, again.err)
         alone = self.fresh("alone")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every command of README.md and of the pages for users (PAGES) runs, in their order, and prints what the page shows.
+"""Every command of README.md and of the pages for users (PAGES) runs, in order, and prints what the page shows.
 
 How: the ```sh blocks of a page run line by line in a folder laid out as the repository (build/saslm, configs, scripts). A JSON block
 after a paragraph that names one file (`my.json`) becomes that file. A block without a language right after commands is their output:
@@ -112,7 +112,7 @@ def missing_line(shown, printed):
 
 
 class Page:
-    """A page's commands, run in a folder of their own."""
+    """A page's commands, run in a separate folder."""
 
     def __init__(self, test, name, folder):
         self.test, self.name, self.folder, self.used, self.compared = test, name, folder, set(), 0
@@ -140,7 +140,7 @@ class Page:
                 printed = ""
 
     def command(self, command):
-        """What it printed; None when it was not run as it stands."""
+        """What a command printed; None if it was not run literally."""
         key = begins(NOT_RUN, command)
         if key:
             self.used.add(key)
@@ -209,7 +209,7 @@ class Docs(AppTest):
 
 
 class Reading(unittest.TestCase):
-    """The page's reader sees what it is to see."""
+    """Tests of the reader of pages itself."""
 
     def test_commands(self):
         text = "a --b 'c # d' e#f  # a reader's comment\n\n  # comment\ne \\\n  f\n"

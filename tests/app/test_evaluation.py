@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an evaluation reads, what it counts, when it is made, and what is seen of it."""
+"""What an evaluation reads and counts, when it runs, and what it prints."""
 import json
 import math
 import os
@@ -141,7 +141,7 @@ class BitsPerByte(EvaluationTest):
 
 class UnknownTokenizer(EvaluationTest):
     def copy(self):
-        """The data in a folder of its own, to be robbed of its tokenizer."""
+        """The data in a separate folder, to remove its tokenizer."""
         folder = self.fresh("text")
         shutil.copytree(self.text, folder)
         for info in folder.glob("*.json"):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`saslm export`: what it writes, what it refuses; and, where PyTorch and transformers are at hand, that what transformers
-loads from there is the model that saslm has: the same loss, the same text.
+"""`saslm export`: what it writes, what it refuses; and, if PyTorch and transformers are installed, that transformers
+loads the same model: equal loss and text.
 """
 import array
 import json
@@ -139,7 +139,7 @@ class Export(Exporting):
 @unittest.skipIf(MISSING, MISSING)
 class Loaded(Loading):
     def assert_same_text(self, folder, model, context):
-        """The likeliest bytes after a prompt, for as long as the context lasts."""
+        """The most likely bytes after a prompt, until the context is full."""
         prompt, count = b"ab", context - 2
         ours = self.likeliest(folder, prompt, count)
         model.generation_config.eos_token_id = None  # saslm does not stop there

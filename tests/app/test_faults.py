@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A disk that fails, fills up or answers by halves, and a run killed at every one of its operations on files: nothing
-that was saved is lost, and the run, started again, ends as if nothing had happened.
+"""A disk that fails, fills up or does partial writes, and a run that is killed at every file operation: nothing saved
+is lost, and the restarted run ends as if nothing had happened.
 
 The program is the one that users run; tests/faults/interpose.cpp stands between it and libc.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What help says: every command, topic and key has one, all of them fit a terminal, and every example runs."""
+"""Help: every command, topic and key has one, all fit a terminal, and every example runs."""
 import json
 import os
 import re
@@ -115,7 +115,7 @@ class Pages(AppTest):
     def test_there_is_one_of_every_command(self):
         self.assertIn(("train",), commands())
         self.assertIn(("bench", "kernels"), commands())
-        listed = saslm().err.partition("wants a command: ")[2].splitlines()[0].split(", ")
+        listed = saslm().err.partition("needs a command: ")[2].splitlines()[0].split(", ")
         self.assertEqual(sorted(listed), sorted(words[0] for words in commands() if len(words) == 1))
 
     def test_of_a_command(self):
@@ -157,7 +157,7 @@ class Pages(AppTest):
                 said = saslm("help", *words).out
                 if words[0] in BLOCKS_CALLED_AS_COMMANDS:
                     said, _, last = said.rpartition("\n\n")
-                    self.assertEqual(last, f"The config's block of this name: saslm help config.{words[0]}\n")
+                    self.assertEqual(last, f"The config block of this name: saslm help config.{words[0]}\n")
                     said += "\n"
                 self.assertEqual(said, self.page(*words))
 
@@ -250,7 +250,7 @@ class Keys(AppTest):
 
 
 class Examples(AppTest):
-    """Every example, run in one folder as a newcomer might."""
+    """Every example, run in one folder as a new user might."""
 
     @classmethod
     def setUpClass(cls):
@@ -315,7 +315,7 @@ class Examples(AppTest):
 
 
 class Facts(AppTest):
-    """What topics list is what there is."""
+    """Lists in topics are complete and correct."""
 
     def test_blocks_of_a_config(self):
         listed = re.findall(r"^  (\w+)  +\S.*$", topic("config").split("An example")[0], re.M)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run is what it says it is: its tokenizer and the weights that it began with. (Its record and its ends: test_records.py.)"""
+"""A run's identity: its tokenizer and the weights that it started from. (Its record and its ends: test_records.py.)"""
 import json
 import shutil
 from pathlib import Path
@@ -42,7 +42,7 @@ class Identity(AppTest):
         return tokens / "tokens_*.bin"
 
     def tokenizer_and_tokens(self):
-        """A tokenizer's file that a test may do with as it likes, and what it made."""
+        """A tokenizer file that a test may change, and the tokens it made."""
         path = self.fresh("words").with_suffix(".json")
         path.write_bytes(self.words)
         return path, self.tokenize(path)

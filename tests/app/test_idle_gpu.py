@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A run that computes on the CPU beside a GPU says why, unless that is meant. The GPU is an empty device file, in a /dev
+"""A run that uses the CPU although there is a GPU says why, unless the user chose the CPU. The GPU is an empty device
+file, in a /dev
 that only the program sees."""
 import os
 import subprocess
@@ -32,8 +33,8 @@ class IdleGpu(harness.AppTest):
 
     def test_it_is_warned_of_where_the_cpu_was_not_asked_for(self):
         said = self.said("auto", self.beside)
-        self.assertIn("warning: this machine has an NVIDIA GPU, but it computes on the CPU: ", said)
-        self.assertIn("(runtime.device=cpu says that it is meant)", said)
+        self.assertIn("warning: this machine has an NVIDIA GPU, but the run uses the CPU: ", said)
+        self.assertIn("(set runtime.device=cpu to silence this)", said)
 
     def test_not_where_it_is_meant(self):
         self.assertNotIn("NVIDIA", self.said("cpu", self.beside))

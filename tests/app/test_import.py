@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`saslm import`: what it refuses, that exports come back bit for bit; and, where PyTorch and transformers are at hand, that saslm
-computes the logits of models that transformers made.
+"""`saslm import`: what it refuses, that importing an export is bit-identical; and, if PyTorch and transformers are
+installed, that saslm computes the logits of models made by transformers.
 
 How: a prompt's likelihood under saslm is `saslm eval` of one window, so that a window whose last token varies gives the logits after
 the rest, but for a constant: all of them are compared.
@@ -120,7 +120,7 @@ class Import(Importing):
         (folder / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
         out, told = self.importing(folder)
         self.assertEqual((told["tokenizer"], told["files"]), (None, ["config.json", "model.safetensors"]))
-        self.assertTrue(any("does not read" in note for note in told["notes"]), told)
+        self.assertTrue(any("does not support" in note for note in told["notes"]), told)
         run = self.train(tiny_config(model={"vocab_size": 256}, data={"tokenizer": "bytes"}, train={"steps": 5}))
         self.assertEqual(self.importing(self.export(run)[0])[1]["tokenizer"], "bytes")
 
@@ -194,7 +194,7 @@ class Import(Importing):
         (folder / "pytorch_model.bin").write_bytes(b"\x80\x02")
         self.refused_by_name(folder, "pytorch_model.bin", "pickle", "save_pretrained")
         self.refused_by_name(self.folder, "config.json", "save_pretrained")
-        self.refused_by_name(self.bare(GOLDEN / "sas_k5")[0], "model_type", "reads as it is")
+        self.refused_by_name(self.bare(GOLDEN / "sas_k5")[0], "model_type", "reads this one directly")
         full = self.make(config, tensors)
         self.refused(USER, "--from", full, "--out", full, phrases=["empty"], command="import")
         (full / "config.json").write_text("{")

@@ -1,4 +1,4 @@
-"""What `saslm tokenize` reads, what every command says of files that are something else, patterns and many shards."""
+"""What `saslm tokenize` reads, how commands refuse other types of files, patterns, and many shards."""
 import gzip
 import json
 import lzma
@@ -15,7 +15,7 @@ from tokenizing import Tokenizing
 
 
 def zstd(data):
-    """By the program, where there is one; else a frame of raw blocks."""
+    """Compressed by the zstd program if installed; else a frame of raw blocks."""
     if shutil.which("zstd"):
         return subprocess.run(["zstd", "-q", "-c"], input=data, capture_output=True, check=True).stdout
     blocks = [data[at:at + 65536] for at in range(0, len(data), 65536)] or [b""]
@@ -79,7 +79,7 @@ class Tokenize(Tokenizing):
         for data in (b"through a pipe", gzip.compress(b"through a pipe"), b'{"text": "through a pipe"}\n'):
             out, said = self.tokenize("--input", "-", stdin=data)
             self.assertEqual(text_of(out)[0], b"through a pipe")
-            self.assertIn("begins anew", said)
+            self.assertIn("start again", said)
         _, said = self.tokenize("--input", "-", stdin=gzip.compress(b"cut short" * 99)[:-6], code=USER)
         self.assertIn("standard input: the gzip data is cut short", said)
 
@@ -150,7 +150,7 @@ class Tokenize(Tokenizing):
 
 
 class Foreign(AppTest):
-    """Files of other programs: every command that meets one says what it is and what to do."""
+    """Files of other programs: every command names the type and says what to do."""
 
     @classmethod
     def setUpClass(cls):

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""What a shell or a batch system may set for a process (ulimit, nohup, OMP_*), and what the program makes of it. Nothing here
-is prepared by the test but that.
+"""How the program handles settings of a shell or batch system (ulimit, nohup, OMP_*).
 """
 import contextlib
 import os
@@ -52,7 +51,7 @@ class FileSize(LimitsTest):
         largest = max(path.stat().st_size for path in checkpoints(reference)[-1].iterdir())
         run = self.fresh()
         done = limited("train", self.config, "--run-dir", run, FSIZE=largest // 2)
-        self.one_word(done, MACHINE, "File too large", f"a file may have {largest // 2} bytes here", "ulimit -f")
+        self.one_word(done, MACHINE, "File too large", f"the file size limit is {largest // 2} bytes", "ulimit -f")
         self.assertEqual(done.err.count("could not be saved"), 2, done.err)
         self.assertEqual([path.name for path in run.rglob("*.tmp*")] + [path.name for path in run.rglob(".tmp*")], [])
         self.run_ok("train", self.config, "--run-dir", run)
@@ -67,7 +66,7 @@ class FileSize(LimitsTest):
                         ("export", "--checkpoint", run, "--no-tokenizer", "--out", self.fresh()),
                         ("train", self.config, "--run-dir", self.fresh(), "--ranks", 2, "--set", "train.grad_accum=1")):
             with self.subTest(command[0]):
-                self.one_word(limited(*command, FSIZE=200), MACHINE, "File too large", "a file may have 200 bytes here")
+                self.one_word(limited(*command, FSIZE=200), MACHINE, "File too large", "the file size limit is 200 bytes")
 
 
 class Stack(LimitsTest):
@@ -77,7 +76,7 @@ class Stack(LimitsTest):
         for bytes in (48 * KIB, 64 * KIB, 512 * KIB):
             for command in (("train", self.config, "--run-dir", self.fresh()), ("schema",)):
                 with self.subTest(bytes=bytes, command=command[0]):
-                    self.one_word(limited(*command, STACK=bytes), USER, f"the stack may have {bytes // KIB} KiB (ulimit -s)",
+                    self.one_word(limited(*command, STACK=bytes), USER, f"the stack limit is {bytes // KIB} KiB (ulimit -s)",
                                   "ulimit -s 8192")
 
     def test_a_soft_limit_is_raised(self):
@@ -97,7 +96,7 @@ class Stack(LimitsTest):
     def test_of_threads_too_little_is_said(self):
         for variable, text, kib in (("OMP_STACKSIZE", "16k", 16), ("OMP_STACKSIZE", "64", 64), ("GOMP_STACKSIZE", "100000 B", 97)):
             done = saslm("train", self.config, "--run-dir", self.fresh(), env={variable: text, "OMP_NUM_THREADS": "2"})
-            self.one_word(done, USER, f"{variable}={text} gives every thread {kib} KiB of stack", "unset it")
+            self.one_word(done, USER, f"{variable}={text} gives each thread {kib} KiB of stack", "unset it")
 
 
 class Threads(LimitsTest):
@@ -124,7 +123,7 @@ class Threads(LimitsTest):
         for said in "OMP_NUM_THREADS", "runtime.threads":
             err, seconds = self.on(10 * cpus + 100, said)
             self.assertIn(f"warning: {said} is {10 * cpus + 100}, but this process may use {cpus} CPU", err)
-            self.assertIn(f"it computes with {cpus}; results are the same", err)
+            self.assertIn(f"{cpus} are used; results are the same", err)
             self.assertIn(f"cpu, fp32, {cpus} threads", err)
             self.assertLess(seconds, 10 * quick)
 
@@ -142,7 +141,7 @@ class Threads(LimitsTest):
         for said in "OMP_NUM_THREADS", "runtime.threads":
             err, _ = self.on(3, said, OMP_THREAD_LIMIT="1")
             reason = "OMP_THREAD_LIMIT allows 1" if self.cpus > 1 else "this process may use 1 CPU (affinity, control group)"
-            self.assertIn(f"warning: {said} is 3, but {reason}: it computes with 1; results are the same", err)
+            self.assertIn(f"warning: {said} is 3, but {reason}: 1 are used; results are the same", err)
             self.assertIn("cpu, fp32, 1 threads", err)
 
     def test_the_cpus_that_a_process_is_placed_on_count(self):

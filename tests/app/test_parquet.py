@@ -1,5 +1,5 @@
-"""What `saslm tokenize` makes of parquet: the shards that the same texts make as JSON lines, or, built without Arrow, a
-refusal by name. The files are written by pyarrow, where python3 has it."""
+"""`saslm tokenize` with parquet: the same shards as from JSON lines, or, without Arrow, a refusal. pyarrow writes the
+files, if python3 has it."""
 import json
 import os
 import random
@@ -41,7 +41,7 @@ class ByName(ParquetTest):
         path = self.write("a.parquet", b"version https://git-lfs.github.com/spec/v1\n")
         for given in (path, path.parent):
             out, said = self.tokenize("--input", given, code=USER)
-            self.assertIn(f"{path}: called .parquet, but it does not begin as such a file does", said)
+            self.assertIn(f"{path}: named .parquet, but it does not start like a parquet file", said)
             self.assertFalse(out.exists())
         self.tokenize("--input", path, "--format", "text")
 
@@ -109,7 +109,7 @@ class WithArrow(ParquetTest):
         path = self.parquet({"content": ["one", "", "two"], "meta": bodies, "deep": [{"a": body} for body in bodies]})
         for field in ("content", "meta.body", "deep.a.body"):
             self.assertTrue(self.shards("--input", path, "--field", field) == wanted, field)
-        self.refused(path, words=["wanted a column of strings called \"text\"", "\"content\" (string)",
+        self.refused(path, words=["wanted a column of strings named \"text\"", "\"content\" (string)",
                                   "\"meta\" (struct)", "--field"])
         self.refused(path, "--field", "meta.x", words=["\"meta.x\"", "the fields of \"meta\"", "\"body\" (string)"])
         self.refused(path, "--field", "content.x", words=["\"content\" is of type string, not struct"])
@@ -123,11 +123,11 @@ class WithArrow(ParquetTest):
     def test_rows_without_a_text_are_refused_with_their_number(self):
         texts = sample_texts(600)
         path = self.parquet({"text": texts[:500] + [None] + texts}, row_group_size=300)
-        self.refused(path, words=["row 501 of 1101", "wanted a text under \"text\", got null"])
+        self.refused(path, words=["row 501 of 1101", "wanted a string under \"text\", got null"])
         path = self.parquet({"a": [{"b": "x"}, None, {"b": None}]})
         self.refused(path, "--field", "a.b", words=["row 2 of 3", "wanted an object under \"a\", got null"])
         path = self.parquet({"a": [{"b": "x"}, {"b": None}]})
-        self.refused(path, "--field", "a.b", words=["row 2 of 2", "wanted a text under \"a.b\", got null"])
+        self.refused(path, "--field", "a.b", words=["row 2 of 2", "wanted a string under \"a.b\", got null"])
         strange = pyarrow.array([b"good", b"caf\xe9"]).view(pyarrow.string())
         self.refused(self.parquet({"text": strange}), words=["row 2 of 2", "not UTF-8 from byte 3"])
         for texts in ([], ["", ""]):
@@ -162,8 +162,8 @@ class WithArrow(ParquetTest):
         path = folder / "b.parquet"
         _, said = self.tokenize("--input", "-", stdin=path.read_bytes(), code=USER)
         self.assertIn("standard input: a parquet file", said)
-        self.assertIn("name the file", said)
-        self.refused(path, "--format", "jsonl", words=["a parquet file", "leave out --format"])
+        self.assertIn("give the file by name", said)
+        self.refused(path, "--format", "jsonl", words=["a parquet file", "without --format"])
 
 
 if __name__ == "__main__":

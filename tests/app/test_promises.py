@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Memory that runs out, a clock that jumps, a disk that is only read, a signal at any moment, a loss that leaps: nothing
-is lost, nothing is silent. docs/reliability.md lists what is promised, and which test shows it.
+"""No memory, a clock that jumps, a read-only disk, a signal at any moment, a loss spike: nothing is lost or silent.
+docs/reliability.md lists what is promised, and which test shows it.
 """
 import collections
 import os
@@ -19,7 +19,7 @@ from harness import DONE, MACHINE, STOPPED, USER, Process, checkpoints, saslm, s
 
 
 class Memory(FaultTest):
-    """Every place that asks for memory is told once that there is none."""
+    """Every place that allocates memory fails once."""
     REFUSALS = int(os.environ.get("SASLM_REFUSALS", 200))  # 0: all places
     # Where libraries end the process themselves: glibc when it cannot register a thread's scratch, GCC's OpenMP, and
     # oneDNN 2.6, which runs into its own null pointer where it makes the code of the first product.
@@ -118,7 +118,7 @@ class Threads(FaultTest):
     def test_a_run_that_gets_none_says_so(self):
         done = self.without(0, self.fresh())
         self.ended_with_one_clear_word(done)
-        self.assertIn("no further thread can be started", done.err)
+        self.assertIn("cannot start another thread", done.err)
 
 
 class Signal(FaultTest):

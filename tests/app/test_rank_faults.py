@@ -47,7 +47,7 @@ class RankFaults(AppTest):
                 "FAULTS_DO": str(do), "FAULTS_LOG": str(log)}
 
     def slow(self, run, lasting_s, log=""):
-        """A disk on which a save takes so long."""
+        """A disk on which a save takes this long."""
         operations = sum("/checkpoints/.tmp_step_00000003" in one for one in self.writes)
         return self.faults(run, f"{self.saving}+", f"slow:{int(1000 * lasting_s / operations) + 1}", log)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Several ranks compute what one computes, bit for bit, and end together however one of them ends."""
+"""Several ranks compute bit-identical results to one, and end together however one of them ends."""
 import contextlib
 import os
 import re
@@ -212,7 +212,7 @@ class Stopped(RanksTest):
 
 class Lost(RanksTest):
     def lose(self, number, which, count, patience_s, name="long"):
-        """What a run says that a signal to one of its ranks ends; it then goes on to the right bits."""
+        """Ends a run by a signal to one rank; returns its output. The resumed run must be bit-identical."""
         run = self.fresh()
         with self.training(name, count, run) as (launcher, ranks):
             self.assertTrue(launcher.wait_until(lambda: checkpoints(run)))
@@ -228,7 +228,7 @@ class Lost(RanksTest):
         return done.err
 
     def lose_by_hand(self, number, which, count, patience_s, name="long"):
-        """The same where no launcher ends the others."""
+        """The same without a launcher to end the others."""
         run, port = self.fresh(), free_port()
         environments = [as_torchrun(rank, count, port) for rank in range(count)]
         with by_hand(environments, self.config[name], "--run-dir", run) as ranks:
@@ -251,7 +251,7 @@ class Lost(RanksTest):
     def test_a_killed_rank_of_another_launcher_is_named_by_one_other(self):
         def check(which, count):
             err = self.lose_by_hand(signal.SIGKILL, which, count, 20)
-            self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without a word")
+            self.assertRegex(err, rf"rank {int(which == 0)}: in the .*: rank {which} ended without an error message")
         self.side_by_side(check, "long", (0, 2), (2, 4))
 
     def test_a_stopped_rank_ends_all_when_the_time_is_up_and_is_named(self):
@@ -297,10 +297,11 @@ class Refused(RanksTest):
         harness.write_shard(self.folder / "other.bin", harness.sample_tokens(6000, seed=3))
         run = self.fresh()
         cases = {
-            "optim.lr=0.001": "optim/lr is 0.003 on rank 0, 0.001 on rank 1",
+            "optim.lr=0.001": "optim.lr is 0.003 on rank 0, 0.001 on rank 1",
             "data.train=other.bin": "fingerprint of data.train is",
             "data.train=none.bin": "rank 1: no file matches",
-            "model.n_layer=1": "model/n_layer is 2 on rank 0, 1 on rank 1",
+            "model.n_layer=1": "model.n_layer is 2 on rank 0, 1 on rank 1",
+            "runtime.matmul=timed": "runtime.matmul is \"ranked\" on rank 0, \"timed\" on rank 1",
         }
         with contextlib.ExitStack() as stack:  # side by side: whoever holds its tongue takes its time
             started = {}
@@ -368,7 +369,7 @@ class Refused(RanksTest):
 
     def test_ranks_that_do_not_come(self):
         run, limit = self.fresh(), ("--set", "runtime.comm_timeout_s=1")
-        for rank, phrase in ((0, "rank 1 of 2 did not come to"), (1, "rank 0 wrote no ")):
+        for rank, phrase in ((0, "rank 1 of 2 did not connect to"), (1, "rank 0 wrote no ")):
             with self.subTest(rank=rank):
                 done = saslm("train", self.config["mha"], "--run-dir", run, *limit, env=as_torchrun(rank, 2, free_port()))
                 self.refused(done, phrase, run, MACHINE)
@@ -394,7 +395,7 @@ class Memory(RanksTest):
                                            train={"micro_batch": micro_batch, "global_batch": 2 * micro_batch}))
 
     def needing(self, wanted):
-        """A config of which one rank, or each of two, needs about that many bytes."""
+        """A config with which one rank, or each of two, needs about this many bytes."""
         needed = self.run_json("plan", self.config_of_batches(100))["arena_bytes"]
         return self.config_of_batches(round(100 * wanted / needed))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What metrics.jsonl says of a run is what its checkpoints hold, and the ends that it came to are kept."""
+"""A run's metrics.jsonl agrees with its checkpoints, and its ends are kept."""
 import json
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ class Records(AppTest):
     def test_steps_without_a_record_are_told_and_marked(self):
         self.assertIsNone(self.problem(self.reference))
         run = self.copy_of(lambda event: event.get("step", 0) < 12)
-        self.assertIn("no record of the steps 12 to 19", self.problem(run))
+        self.assertIn("lacks the steps 12 to 19", self.problem(run))
         told = self.run_ok("train", self.config, "--run-dir", run)
         self.assertIn("no record of the steps 12 to 19", told.err)
         marks = events(run, "missing_steps")
@@ -56,7 +56,7 @@ class Records(AppTest):
         run = self.copy_of(lambda event: event["event"] != "step" or event["step"] not in (3, 4, 9))
         self.assertIn("steps 3 to 4, 9", self.problem(run))
         (run / "metrics.jsonl").unlink()
-        self.assertIn("is missing, with the steps 0 to 19", self.problem(run))
+        self.assertIn("is missing, and with it the steps 0 to 19", self.problem(run))
         self.assertIn("0 to 19", self.run_ok("train", self.config, "--run-dir", run).err)
 
     def test_a_record_that_is_newer_is_cut_and_steps_twice_are_told(self):
@@ -68,7 +68,7 @@ class Records(AppTest):
         self.assertEqual(harness.history(run), harness.history(self.reference))
         with open(run / "metrics.jsonl", "a") as file:
             file.write(json.dumps(events(run, "step")[7]) + "\n")
-        self.assertIn("1 steps on record twice", self.problem(run))
+        self.assertIn("1 steps recorded twice", self.problem(run))
         self.assertIn("on record twice", self.run_ok("train", self.config, "--run-dir", run).err)
 
     def test_the_record_of_another_run_is_told(self):
@@ -76,7 +76,7 @@ class Records(AppTest):
         self.run_ok("train", self.config, "--run-dir", other, "--set", "train.seed=3")
         run = self.copy_of(lambda event: True)
         shutil.copy(other / "metrics.jsonl", run)
-        self.assertIn("of two runs", self.problem(run))
+        self.assertIn("two different runs", self.problem(run))
         self.assertIn("of two runs", self.run_ok("train", self.config, "--run-dir", run).err)
         self.assertEqual(len(events(run, "other_state")), 1)
 
@@ -87,7 +87,7 @@ class Records(AppTest):
         for damaged in ("\0" * (len(lines[last]) - 1) + "\n", lines[last][:20] + "\n", ""):
             with self.subTest(damaged):
                 (run / "metrics.jsonl").write_text("".join(lines[:last] + [damaged] + lines[last + 1:]))
-                self.assertIn("lacks the evaluation of the run's end, step 20", self.problem(run))
+                self.assertIn("lacks the final evaluation, at step 20", self.problem(run))
                 summary = self.run_json("train", self.config, "--run-dir", run)
                 self.assertEqual(summary["val_loss"], events(self.reference, "eval")[-1]["val_loss"])
                 evals = [[(event["step"], event["val_loss"]) for event in events(of, "eval")]

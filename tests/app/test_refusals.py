@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bad input is refused before any training: exit 2, the thing named on stderr, nothing on stdout, nothing begun."""
+"""Bad input is refused before any training: exit 2, named on stderr, nothing on stdout, nothing started."""
 import json
 import os
 import shutil
@@ -104,8 +104,8 @@ TEXTS = [
     ("{} {}", ["line 1, column 4"]),
     ("[1]", ["wanted one JSON object"]),
     ('{"model": {"d_model": 1, "d_model": 2}}', ["model.d_model", "given twice"]),
-    ("[" * 100000, ["nested deeper than 64 levels"]),
-    ('{"a":' * 100000, ["nested deeper than 64 levels"]),
+    ("[" * 100000, ["nested more than 64 levels"]),
+    ('{"a":' * 100000, ["nested more than 64 levels"]),
     ('{"optim": {"lr": NaN}}', ["line 1, column 18"]),
     ('{"optim": {"lr": 1e999}}', ["optim.lr", "finite number"]),
     ("\ufeff{}", ["byte order mark"]),
@@ -128,7 +128,7 @@ OVERRIDES = [
 
 ARGUMENTS = [  # {run} is where something may be written, {model} a checkpoint, {small} one of too few tokens
     (["train"], ["CONFIG"]),
-    ([], ["saslm wants a command: tokenize, plan"]),
+    ([], ["saslm needs a command: tokenize, plan"]),
     (["trian", "{config}"], ["trian"]),
     (["train", "{config}", "--runs-dir", "{run}"], ["--runs-dir"]),
     (["train", "{config}", "extra", "--run-dir", "{run}"], ["extra"]),
@@ -179,7 +179,7 @@ ARGUMENTS = [  # {run} is where something may be written, {model} a checkpoint, 
     (["tokenize", "--format", "text", "--input", "{config}"], ["--out"]),
     (["tokenize", "--input", "{folder}/none.txt", "--out", "{run}"], ["none.txt"]),
     (["tokenize", "--format", "text", "--input", "{config}", "{folder}/none.txt", "--out", "{run}"], ["none.txt"]),
-    (["tokenize", "--input", "{folder}", "--out", "{run}"], ["metrics.jsonl: line 1: wanted a text"]),
+    (["tokenize", "--input", "{folder}", "--out", "{run}"], ["metrics.jsonl: line 1: wanted a string"]),
     (["tokenize", "--input", "{folder}/empty.txt", "--out", "{run}"], ["empty.txt", "no text"]),
     (["tokenize", "--format", "text", "--input", "{config}", "--out", "{run}", "--tokenizer", "bpe"], ["bpe"]),
     (["tokenize", "--format", "text", "--input", "{config}", "--out", "{run}", "--tokenizer", "{folder}/none.json"], ["none.json"]),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run that was interrupted, anywhere and any number of times, and resumed is the uninterrupted run, bit for bit."""
+"""A run that is interrupted and resumed, anywhere and any number of times, is bit-identical to an uninterrupted one."""
 import contextlib
 import json
 import random
@@ -58,7 +58,7 @@ class ResumeTest(AppTest):
         return done
 
     def interrupted_copy(self, kind):
-        """A finished run, to be robbed of its newest checkpoint."""
+        """A copy of a finished run, without its newest checkpoint."""
         run = self.fresh()
         shutil.copytree(self.reference[kind], run)
         return run

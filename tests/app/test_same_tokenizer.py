@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A tokenizer is known by what it holds: wherever its file is, however its path is spelled, and where records are old or silent."""
+"""A tokenizer is identified by content: wherever its file is, however its path is spelled, and if records are old or
+incomplete."""
 import ctypes
 import json
 import shutil
@@ -23,7 +24,7 @@ def xxh3(data):
 
 
 def make_old(checkpoint, tokenizer):
-    """What a checkpoint was before it carried its tokenizer: the config's word for it is all there is."""
+    """Makes an old checkpoint without a tokenizer copy: only the config names it."""
     state = json.loads((checkpoint / "state.json").read_text())
     del state["tokenizer"], state["origin"]
     config = json.loads((checkpoint / "config.json").read_text())
@@ -120,7 +121,7 @@ class Held(Identity):
         for key in ("train", "val"):
             config = {"train": str(self.plain()), "val": str(self.plain()), "tokenizer": "bytes", key: str(strange)}
             path = self.write_config(tiny_config(model={"vocab_size": 639}, data=config))
-            phrases = ["the token 600", "bytes does not have", "0 .. 255"]
+            phrases = ["the token 600", "bytes lacks", "0 .. 255"]
             with self.subTest(key):
                 self.refused(phrases, "plan", path)
                 self.refused(phrases, "train", path, "--run-dir", self.fresh())

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Pipes, devices, links and files without end where files of ours belong: nothing hangs, nothing is read that cannot be
-it, nothing is written elsewhere."""
+"""Pipes, devices, links and endless files in place of our files: nothing hangs, nothing wrong is read, nothing is
+written elsewhere."""
 import os
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ class StrangeFiles(AppTest):
         return run
 
     def instead(self, path):
-        """Each strange thing in place of the file, one after the other."""
+        """Puts each strange thing in place of the file, in turn."""
         path.unlink(missing_ok=True)
         os.mkfifo(path)
         yield "a pipe"
@@ -139,7 +139,7 @@ class Links(AppTest):
         (run / name).symlink_to(target)
         done = saslm("train", self.write_config(tiny_config(train={"steps": 6})), "--run-dir", run)
         self.assertEqual(done.code, USER, done.err)
-        self.assertIn(f"{name}: not a regular file but a symbolic link, through which nothing is written; remove it", done.err)
+        self.assertIn(f"{name}: not a regular file but a symbolic link, which saslm does not write through; remove it", done.err)
 
     def test_the_lock_and_the_metrics(self):
         for name in (".lock", "metrics.jsonl"):

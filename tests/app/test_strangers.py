@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whoever else connects to the ranks' port ends no run, joins none, and holds none up.
+"""Other programs that connect to the ranks' port cannot end, join or delay a run.
 
 A stranger knows the program: it greets as ranks do (src/comm/greeting.h), with everything but the run's secret.
 """
@@ -83,7 +83,7 @@ def listening_here():
 
 
 class Watcher:
-    """Attacks every port as soon as somebody listens there."""
+    """Attacks every port as soon as a process listens there."""
 
     def __init__(self):
         self.before, self.met, self.heard, self.over = listening_here(), set(), [], False
@@ -244,7 +244,7 @@ class ByHand(AppTest):
             self.assertEqual(done.code, USER, done.err)
             self.assertIn("two processes were started as rank 1 (RANK)", done.err)
             self.assertTrue(first.running() and second.running())
-            self.ended_by_a_signal(first, "was started as rank 1, which there is already (RANK)")
+            self.ended_by_a_signal(first, "was started as rank 1, which is already taken (RANK)")
 
     def ended_by_a_signal(self, first, phrase):
         """And has said that."""
@@ -275,8 +275,8 @@ class ByHand(AppTest):
                      "runtime.comm_timeout_s=3") as (other,):
             done = other.wait()
         self.assertRegex(done.err, r"rank 1 is waiting for rank 0 to write .*/\.ranks_secret, where it has no SASLM_SECRET")
-        self.assertRegex(done.err, r"rank 0 wrote no .*/\.ranks_secret, by which ranks know each other, within 3 s .*; start all "
-                                   "2 ranks, with a --run-dir that their machines share, or one SASLM_SECRET")
+        self.assertRegex(done.err, r"rank 0 wrote no .*/\.ranks_secret, which proves that ranks belong together, within 3 s .*; start all "
+                                   "2 ranks, with a --run-dir that the machines share, or one SASLM_SECRET")
 
     def test_what_is_too_short_to_be_a_secret_is_refused_and_not_shown(self):
         done = saslm("train", self.config, "--run-dir", self.fresh(), env=as_torchrun(0, 2, 4000) | {"SASLM_SECRET": "open sesame"})

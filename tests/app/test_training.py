@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a run costs, how it starts, and what it does with steps that are not good."""
+"""What a run costs, how it starts, and how it handles bad steps."""
 import json
 import math
 import random

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""docs/sas.md and docs/variants.md: their formulas and figures are those of `saslm plan`, and the figure is what its
-script draws. Formulas are read off the pages and evaluated."""
+"""docs/sas.md and docs/variants.md: their formulas and figures agree with `saslm plan`, and the figure with its script.
+Formulas are read from the pages and evaluated."""
 import json
 import re
 import subprocess

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`diff` finds the first record and tensor in which two runs differ; `verify` trains a stretch of a run once more."""
+"""`diff` finds the first record and tensor in which two runs differ; `verify` trains a part of a run again."""
 import fcntl
 import json
 import shutil
@@ -42,7 +42,7 @@ class Changed(VerifyTest):
         told = saslm("verify", run, "--from", 0)
         self.assertEqual(told.code, DIFFERS)
         self.assertIn("at step 6: optim.lr: 0.003 in the checkpoint, 0.0001 now", told.err)
-        self.assertNotIn("other settings", self.run_ok("verify", run).err)
+        self.assertNotIn("settings changed", self.run_ok("verify", run).err)
 
 
 class Diff(VerifyTest):
@@ -50,7 +50,7 @@ class Diff(VerifyTest):
         same = self.run_json("diff", self.run_, self.run_)
         self.assertEqual(same["checkpoints_compared"], [4, 8, 12])
         self.assertEqual(same["records_compared"], 12 + 3)
-        self.assertIn("the same", self.run_ok("diff", self.run_, self.run_).out)
+        self.assertIn("bit-identical", self.run_ok("diff", self.run_, self.run_).out)
 
     def test_the_first_step_and_tensor_are_named(self):
         found = self.found("diff", self.run_, self.another("optim.weight_decay=0.2"))
@@ -79,8 +79,8 @@ class Diff(VerifyTest):
         self.assertEqual(found["steps_beyond"], {"a": 0, "b": 0})
         self.assertEqual(self.found("diff", run, self.run_)["steps_only_in"], {"a": 0, "b": 2})
         said = saslm("diff", run, self.run_).out
-        self.assertIn(f"steps on record in {self.run_} but not in {run}: 2, the first is 7", said)
-        self.assertNotIn("the same", said)
+        self.assertIn(f"steps recorded in {self.run_} but not in {run}: 2, first step 7", said)
+        self.assertNotIn("bit-identical", said)
 
     def test_a_run_that_is_shorter_is_said_to_be_and_is_no_difference(self):
         run = self.without_steps(10, 11)
@@ -89,8 +89,8 @@ class Diff(VerifyTest):
         self.assertEqual(found["steps_only_in"], {"a": 0, "b": 0})
         self.assertEqual(found["steps_beyond"], {"a": 2, "b": 0})
         said = self.run_ok("diff", run, self.run_).out
-        self.assertIn("the same, bit for bit: 13 records", said)
-        self.assertIn(f"steps of {self.run_} before or after all that are on record in {run}: 2, not compared", said)
+        self.assertIn("bit-identical: 13 records", said)
+        self.assertIn(f"steps of {self.run_} outside the range of {run}: 2, not compared", said)
 
     def test_how_often_a_run_evaluates_is_no_difference(self):
         found = self.run_json("diff", self.run_, self.another("eval.every_steps=5"))

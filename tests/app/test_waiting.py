@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who waits for ranks that do not come, or do not answer, says at once for whom, where and why, and heeds a signal."""
+"""A rank that waits for missing or silent ranks says for whom, where and why, and reacts to a signal."""
 import os
 import signal
 import time
@@ -54,10 +54,10 @@ class ForRanksThatDoNotCome(Waiting):
                         else f"rank 0 to write {run}/.ranks_secret, where it has no SASLM_SECRET")
                 self.assertRegex(done.err, rf"rank {rank} is waiting for {whom} \(2 ranks, rank 0 at localhost:{port}\), for "
                                            r"\d s so far, for 600 s \(runtime.comm_timeout_s\) at most")
-                self.assertIn(f"said by RANK={rank}, WORLD_SIZE=2, MASTER_ADDR=localhost, MASTER_PORT={port} in the environment: "
-                              "where that is left over, unset RANK WORLD_SIZE", done.err)
+                self.assertIn(f"The number of ranks comes from RANK={rank}, WORLD_SIZE=2, MASTER_ADDR=localhost, MASTER_PORT={port} in the environment; "
+                              "if that is left over, unset RANK WORLD_SIZE", done.err)
                 self.assertIn("stopped by a signal while waiting for rank", done.err)
-                self.assertIn("nothing was begun", done.err)
+                self.assertIn("nothing was started", done.err)
                 self.assertFalse(run.exists())
 
     def test_a_signal_to_rank_0_ends_those_who_have_come(self):
@@ -78,7 +78,7 @@ class ForRanksThatDoNotCome(Waiting):
     def test_of_slurm_it_is_said_too(self):
         with Process("train", self.config, "--run-dir", self.fresh(), env=SRUN) as process:
             self.await_line(process, "unset SLURM_PROCID SLURM_STEP_NUM_TASKS")
-            self.assertIn("said by SLURM_PROCID=0, SLURM_STEP_NUM_TASKS=2, SLURM_STEP_NODELIST=localhost in", self.said(process))
+            self.assertIn("The number of ranks comes from SLURM_PROCID=0, SLURM_STEP_NUM_TASKS=2, SLURM_STEP_NODELIST=localhost in", self.said(process))
             self.ends_at_once(process, signal.SIGTERM, STOPPED)
 
     def test_of_mpi_it_is_said_too(self):
@@ -142,10 +142,10 @@ class ForRanksThatAreStopped(Waiting):
             second.send(signal.SIGSTOP)
             time.sleep(0.5)
             first.send(signal.SIGTERM)
-            self.await_line(first, "since a signal asked for a stop; a second one ends the run at once")
+            self.await_line(first, "since a signal requested a stop; a second signal ends the run at once")
             done = first.wait()
         self.assertEqual(done.code, MACHINE, done.err)
-        self.assertRegex(done.err, r"saslm: rank 0: in the .*: a signal asked for a stop, but rank 1 did not answer for 1\d s")
+        self.assertRegex(done.err, r"saslm: rank 0: in the .*: a signal requested a stop, but rank 1 did not answer for 1\d s")
 
 
 if __name__ == "__main__":

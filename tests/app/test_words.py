@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the program says: which word was meant, and nothing that a terminal obeys."""
+"""What the program prints: suggestions for wrong words, and no terminal escapes."""
 import json
 import os
 import re
@@ -17,7 +17,7 @@ OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all controls but tab an
 
 
 class Meant(AppTest):
-    """A word that there is not, and what is said of it."""
+    """Unknown words and their suggestions."""
 
     def refused(self, *args):
         done = saslm(*args)
@@ -30,11 +30,11 @@ class Meant(AppTest):
             with self.subTest(word):
                 self.assertEqual(self.refused(word, "a.json"),
                                  f"saslm: there is no command {word}; did you mean {meant}?\n"
-                                 "run `saslm --help` for what there is\n")
+                                 "run `saslm --help` for a list\n")
         self.assertIn("saslm: there is no command frobnicate\n", self.refused("frobnicate"))
         self.assertIn("saslm: there is no command bench stpe; did you mean step?\n", self.refused("bench", "stpe"))
-        self.assertIn("saslm: saslm wants a command: tokenize, plan, ", self.refused())
-        self.assertIn("saslm: saslm bench wants a command: ", self.refused("bench"))
+        self.assertIn("saslm: saslm needs a command: tokenize, plan, ", self.refused())
+        self.assertIn("saslm: saslm bench needs a command: ", self.refused("bench"))
 
     def test_options(self):
         for args, said in {
@@ -44,16 +44,16 @@ class Meant(AppTest):
             ("generate", "--chekpoint", "x"): "saslm generate has no option --chekpoint; did you mean --checkpoint?",
             ("generate", "--checkpoint", self.folder, "--prompt", "--x", "--tokns", "3"):
                 "saslm generate has no option --tokns; did you mean --tokens?",
-            ("train", "a.json", "--lr", "1e-3"): "saslm train has no option --lr; a config's key is set by --set optim.lr=VALUE",
+            ("train", "a.json", "--lr", "1e-3"): "saslm train has no option --lr; to set a config key: --set optim.lr=VALUE",
             ("train", "a.json", "--max-steps=3"):
-                "saslm train has no option --max-steps; a config's key is set by --set train.steps=VALUE",
+                "saslm train has no option --max-steps; to set a config key: --set train.steps=VALUE",
             ("train", "a.json", "-n", "3"): "saslm train has no option -n",
             ("generate", "--checkpoint", self.folder, "--prompt", "-n", "-t", "3"): "saslm generate has no option -t",
             ("train", "a.json", "--frobnicate"): "saslm train has no option --frobnicate",
-            ("train", "a.json", "--run-dir"): "saslm train: --run-dir wants a value, and none is given",
+            ("train", "a.json", "--run-dir"): "saslm train: --run-dir needs a value",
         }.items():
             with self.subTest(args):
-                self.assertEqual(self.refused(*args), f"saslm: {said}\nrun `saslm {args[0]} --help` for what there is\n")
+                self.assertEqual(self.refused(*args), f"saslm: {said}\nrun `saslm {args[0]} --help` for a list\n")
 
     def test_keys_of_other_trainers(self):
         for patch, said in {
@@ -64,9 +64,9 @@ class Meant(AppTest):
             "model.num_hidden_layers=1": "did you mean n_layer?",
             "model.block_size=1": "did you mean max_seq_len?",
             "train.per_device_train_batch_size=1": "did you mean micro_batch?",
-            "optim.warmup_ratio=0.1": "did you mean optim.schedule.warmup_steps (a number of steps, not a share of them)?",
+            "optim.warmup_ratio=0.1": "did you mean optim.schedule.warmup_steps (a number of steps, not a fraction)?",
             "optim.max_grad_norm=1": "did you mean grad_clip?",
-            "model.dropout=0.1": "unknown key model.dropout: nothing is dropped out here; remove it",
+            "model.dropout=0.1": "unknown key model.dropout: there is no dropout; remove it",
             "eval_interval=1": "did you mean eval.every_steps?",
             "dtype=bf16": "did you mean runtime.precision?",
             "optim.qqq=1": "unknown key optim.qqq. Valid here: kind, lr",
@@ -78,7 +78,7 @@ class Meant(AppTest):
 
 
 class Escapes(AppTest):
-    """Names that would act on a terminal, wherever there are names."""
+    """Names with terminal escapes, in every place for names."""
 
     def shows(self, *args, code, shown=SHOWN, where="err", **kwargs):
         done = saslm(*args, **kwargs)
@@ -105,7 +105,7 @@ class Escapes(AppTest):
         self.shows("inspect", self.folder / os.fsdecode(b"\xff\x1b[1m"), code=USER, shown=r"/\xFF\x1B[1m")
 
     def test_ordinary_names_stay_readable(self):
-        self.shows("inspect", self.folder / "été 日本 \U0001f600", code=USER, shown="/été 日本 \U0001f600: there is nothing")
+        self.shows("inspect", self.folder / "été 日本 \U0001f600", code=USER, shown="/été 日本 \U0001f600: nothing to inspect")
 
     def test_tensors(self):
         path = self.folder / "names.safetensors"
@@ -130,10 +130,10 @@ class Escapes(AppTest):
         self.shows("inspect", run, code=DONE, where="out")
         self.shows("inspect", checkpoints(run)[-1], code=DONE, where="out")
         self.shows("eval", "--checkpoint", run, "--data", self.folder / "val.bin", code=DONE, where="out")
-        self.shows("diff", run, run, code=DONE, where="out", shown="the same, bit for bit")
+        self.shows("diff", run, run, code=DONE, where="out", shown="bit-identical")
         other = self.train(tiny_config(train={"steps": 6, "seed": 2}))
         self.shows("diff", run, other, code=4, where="out")
-        self.shows("verify", run, "--work-dir", self.fresh(), code=DONE, where="out", shown="the same, bit for bit")
+        self.shows("verify", run, "--work-dir", self.fresh(), code=DONE, where="out", shown="bit-identical")
         (checkpoints(run)[-1] / "model.safetensors").write_bytes(b"damaged")
         self.shows("inspect", run, code=USER, where="out")
         self.shows("eval", "--checkpoint", run, "--data", self.folder / "val.bin", code=DONE)  # the one before, and says so

@@ -1,4 +1,4 @@
-"""What the tests share that give files to `saslm tokenize`."""
+"""Shared by the tests of `saslm tokenize`."""
 import subprocess
 
 from harness import AppTest, DONE, PATIENCE_S, _command, _environment

@@ -88,10 +88,10 @@ const Fault kFaults[] = {
              --a.y.cols, --a.w.rows;
              a.residual.cols -= a.residual ? 1 : 0;
            }>,
-     "left unwritten"},
+     "was not written"},
     {"mha", "matmul_fwd",
      plant<&O::matmul_fwd, [](const MatmulFwd<float>& a, int) { a.y[a.y.rows - 1][a.y.cols] = 1; }>,
-     "memory was written"},
+     "it wrote memory"},
     {"mha", "matmul_fwd", plant<&O::matmul_fwd, [](MatmulFwd<float>& a) { a.residual = {}; }>, "wanted"},
     {"mha", "matmul_bwd",
      plant<&O::matmul_bwd,
@@ -104,7 +104,7 @@ const Fault kFaults[] = {
     {"mha", "activation_fwd",
      plant<&O::activation_fwd,
            [](const ActivationFwd<float>& a, int) { const_cast<float&>(a.up[0][0]) = 0; }>,
-     "memory was written"},
+     "it wrote memory"},
     {"mha", "activation_bwd",
      plant<&O::activation_bwd, [](ActivationBwd<float>& a) { std::swap(a.dgate, a.dup); }>, "wanted"},
     {"mha", "rope_fill", plant<&O::rope_fill, [](RopeFill<float>& a) { a.base *= 1.001; }>, "wanted"},
@@ -126,14 +126,14 @@ const Fault kFaults[] = {
              static float tiny = 0;
              *a.y.at(0, 0, 0) *= 1 + (tiny += 1e-6f);
            }>,
-     "other bits"},
+     "different bits"},
     {"mhe", "head_embedding_bwd",
      plant<&O::head_embedding_bwd,
            [](HeadEmbeddingBwd<float>& a) {
              --a.dy.T, --a.x.T;
              a.dx.T -= 1, a.partial.rows = head_embedding_bwd_partials(a.dy.B * a.dy.T);
            }>,
-     "left unwritten"},
+     "was not written"},
     {"sas", "sas_fwd", plant<&O::sas_fwd, [](SasFwd<float>& a) { a.rope = {}; }>, "wanted"},
     {"sas", "sas_fwd", plant<&O::sas_fwd, [](const SasFwd<float>&, int) { throw MachineError("no room"); }>,
      "cannot be launched: no room"},

@@ -166,9 +166,9 @@ TEST(MeetingBySecret, WithoutOneARankIsToldWhatToSet) {
   for (const int rank : {0, 1})
     EXPECT_TRUE(holds(meets(rank_of(rank, free_port(), {})).get(), "should have a SASLM_SECRET"));
   // Another folder than rank 0's.
-  EXPECT_TRUE(holds(
-      meets(rank_of(1, free_port(), {}, folder.path()), 0.5).get(),
-      "rank 0 wrote no " + secret_path(folder.path()) + ", by which ranks know each other, within 1 s"));
+  EXPECT_TRUE(holds(meets(rank_of(1, free_port(), {}, folder.path()), 0.5).get(),
+                    "rank 0 wrote no " + secret_path(folder.path()) +
+                        ", which proves that ranks belong together, within 1 s"));
 }
 
 TEST(MeetingBySecret, AnotherSecretIsRefusedAndTheMeetingGoesOn) {

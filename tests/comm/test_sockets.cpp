@@ -151,9 +151,8 @@ TEST(Sockets, ExchangesOfOneCallAreMatchedInTheirOrder) {
       const int partner = comm.rank() ^ (1 + i % 2);
       give.push_back(std::vector<float>(size_t(100'000 * i), float(10 * comm.rank() + i)));
       take.push_back(std::vector<float>(give.back().size()));
-      exchanges.push_back({partner,
-                           {give.back().data(), std::ssize(give.back())},
-                           {take.back().data(), std::ssize(take.back())}});
+      exchanges.push_back({partner, bytes_of(Vec<const float>{give.back().data(), std::ssize(give.back())}),
+                           bytes_of(Vec<float>{take.back().data(), std::ssize(take.back())})});
     }
     comm.exchange({}, exchanges, "test");
     for (int i = 0; i < 5; ++i)
@@ -182,8 +181,8 @@ TEST(Sockets, ALostRankIsNamedByTheLowestThatRemains) {
       return std::string("went on");
     });
     const size_t lowest = victim == 0 ? 1 : 0;
-    EXPECT_TRUE(
-        holds(all[lowest], "in the second: rank " + std::to_string(victim) + " ended without a word"));
+    EXPECT_TRUE(holds(all[lowest],
+                      "in the second: rank " + std::to_string(victim) + " ended without an error message"));
     for (const size_t other : {1, 2, 3}) {
       if (other == lowest || int(other) == victim) continue;
       EXPECT_EQ(all[other], "another says");
@@ -199,7 +198,7 @@ TEST(Sockets, ALostRankIsNamedByARankThatLooksLaterThanAllOthers) {
     gather_numbers(comm, {}, "second");
     return std::string("went on");
   });
-  EXPECT_TRUE(holds(all[0], "in the second: rank 2 ended without a word"));
+  EXPECT_TRUE(holds(all[0], "in the second: rank 2 ended without an error message"));
   EXPECT_EQ(all[1], "another says");
 }
 
@@ -246,7 +245,7 @@ TEST(Sockets, RanksThatAreNotDoingTheSameFindOut) {
     return std::string("done");
   });
   EXPECT_EQ(early[0], "done");
-  EXPECT_TRUE(holds(early[1], "rank 0 has finished already"));
+  EXPECT_TRUE(holds(early[1], "rank 0 has already finished"));
 }
 
 std::string join_alone(const Communicator&) {
@@ -258,14 +257,14 @@ TEST(Meeting, MissingRanksAreNamed) {
   std::vector<Process> processes;
   for (const int rank : {0, 2}) processes.push_back(start(rank_of(rank, 4, port), kShort, join_alone));
   const Said all = said(processes);
-  EXPECT_TRUE(holds(all[0], "rank 1, rank 3 of 4 did not come to 127.0.0.1:" + std::to_string(port)));
+  EXPECT_TRUE(holds(all[0], "rank 1, rank 3 of 4 did not connect to 127.0.0.1:" + std::to_string(port)));
   EXPECT_EQ(all[1], "another says");
 }
 
 TEST(Meeting, ARankThatFindsNobodySaysWhere) {
   const int port = free_port();
   const std::string text = start(rank_of(1, 2, port), kShort, join_alone).said();
-  EXPECT_TRUE(holds(text, "nobody answers at 127.0.0.1:" + std::to_string(port)));
+  EXPECT_TRUE(holds(text, "no answer at 127.0.0.1:" + std::to_string(port)));
   EXPECT_TRUE(holds(text, "within 1 s"));
 }
 
@@ -345,7 +344,7 @@ TEST(Sockets, AStopEndsAWaitForARankThatHangs) {
     gather_numbers(*ranks, {}, "test");
     return std::string("went on");
   });
-  EXPECT_TRUE(holds(waits.said(), "in the test: a signal asked for a stop, but rank 1 did not answer for 1"));
+  EXPECT_TRUE(holds(waits.said(), "in the test: a signal requested a stop, but rank 1 did not answer for 1"));
   EXPECT_LT(Clock::now() - begin, seconds(20));
 }
 
@@ -407,7 +406,7 @@ TEST(Meeting, RankZeroMayInheritTheListener) {
   EXPECT_EQ(said(processes), Said(2, "joined"));
   LaunchedAs wrong = rank_of(0, 2, 29500);
   wrong.listener = STDIN_FILENO;
-  EXPECT_TRUE(holds(start(wrong, kShort, join_alone).said(), "nobody listens there"));
+  EXPECT_TRUE(holds(start(wrong, kShort, join_alone).said(), "nothing listens there"));
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ TEST_F(CompareFileTest, OverridesReachTheComparisonAndTheBase) {
 TEST_F(CompareFileTest, AnOverrideThatAVariantWouldNotHearOfIsRefused) {
   for (const char* set : {"model.attention.n_head=4", "model.attention={}", "model={}"})
     expect_contains(refusal_of([&] { read(valid(), {set}); }), "variant sas sets model.attention itself");
-  expect_contains(refusal_of([&] { read(valid(), {"train.seed=3"}); }), "under \"seeds\"");
+  expect_contains(refusal_of([&] { read(valid(), {"train.seed=3"}); }), "by \"seeds\"");
   expect_contains(refusal_of([&] { read(valid(), {"train.steps=3", "budget_value=100"}); }), "budget_value");
 }
 
@@ -101,7 +101,8 @@ TEST_F(CompareFileTest, RefusalsNameThePath) {
   const struct {
     const char *patch, *phrase;
   } rows[] = {
-      {R"({"variants":null,"model":{}})", "this is a run's config; saslm compare takes a file with base"},
+      {R"({"variants":null,"model":{}})",
+       "this is the config of a run; saslm compare takes a file with base"},
       {R"({"varients":[]})", "unknown key varients; did you mean variants?"},
       {R"({"base":null})", "base is missing"},
       {R"({"base":3})", "base: wanted a config, or the path of one, got 3"},
@@ -112,26 +113,27 @@ TEST_F(CompareFileTest, RefusalsNameThePath) {
       {R"({"variants":[{"name":"a"},3]})", "variants[1]: wanted an object"},
       {R"({"variants":[{"name":"a"},{}]})", "variants[1].name is missing"},
       {R"({"variants":[{"name":"a"},{"name":"a"}]})", "\"a\" is taken by variants[0]"},
-      {R"({"variants":[{"name":"a"},{"name":"../b"}]})", "variants[1].name: wanted a name of letters"},
+      {R"({"variants":[{"name":"a"},{"name":"../b"}]})",
+       "variants[1].name: wanted a name of at most 64 letters"},
       {R"({"variants":[{"name":"a"},{"name":""}]})", "variants[1].name: wanted a name"},
       {R"({"variants":[{"name":"a"},{"name":".b"}]})", "variants[1].name: wanted a name"},
       {R"({"variants":[{"name":"a"},{"name":7}]})", "variants[1].name: wanted a name"},
       {R"({"variants":[{"name":"a"},{"name":"b","sett":{}}]})",
        "unknown key variants[1].sett; did you mean set?"},
       {R"({"variants":[{"name":"a"},{"name":"b","set":[]}]})", "variants[1].set: wanted an object"},
-      {R"({"variants":[{"name":"a"},{"name":"b","set":{"train.seed":2}}]})", "under \"seeds\""},
+      {R"({"variants":[{"name":"a"},{"name":"b","set":{"train.seed":2}}]})", "by \"seeds\""},
       {R"({"variants":[{"name":"a"},{"name":"b","set":{"train":{}}}]})",
        "variants[1].set.train: sets train.seed"},
       {R"({"variants":[{"name":"a"},{"name":"b","set":{"train.steps":2}}]})", "follow from \"budget\""},
       {R"({"variants":[{"name":"a"},{"name":"b","set":{"eval.every_steps":2}}]})", "eval_points"},
       {R"({"variants":[{"name":"a"},{"name":"b","set":{"optim":{},"optim.lr":1}}]})",
-       "optim and optim.lr replace one another"},
+       "optim and optim.lr overwrite each other"},
       {R"({"seeds":null})", "seeds is missing"},
       {R"({"seeds":[]})", "seeds: wanted a list of at least one"},
       {R"({"seeds":[1,2,1]})", "seeds[2]: 1 is given twice"},
       {R"({"seeds":[-1]})", "seeds[0]: wanted an integer from 0"},
       {R"({"seeds":[1.5]})", "seeds[0]: wanted an integer"},
-      {R"({"baseline":"mah"})", "no variant is called \"mah\""},
+      {R"({"baseline":"mah"})", "there is no variant \"mah\""},
       {R"({"baseline":"mah"})", "did you mean mha?"},
       {R"({"budget":null})", "budget is missing"},
       {R"({"budget":"hours"})", "budget: wanted one of \"tokens\", \"flops\", \"seconds\""},
@@ -184,7 +186,7 @@ TEST_F(CompareFileTest, AVariantIsWhatItIsCalled) {
   json root = valid();
   const json sas = root["variants"][1]["set"]["model.attention"];
   root["base"]["model"]["attention"] = sas;
-  expect_contains(refusal_of([&] { plan(root); }), "variant mha: its model's attention is of kind \"sas\"");
+  expect_contains(refusal_of([&] { plan(root); }), "variant mha: its model's attention is kind \"sas\"");
   for (const char* name : {"mha_of_sas", "baseline"}) {
     root["variants"][0]["name"] = name;
     root["baseline"] = name;
@@ -194,7 +196,7 @@ TEST_F(CompareFileTest, AVariantIsWhatItIsCalled) {
                          {"set", {{"model.attention.kind", "gqa"}, {"model.attention.n_kv_head", 1}}}};
   root["baseline"] = "gqa";
   expect_contains(refusal_of([&] { plan(root); }),
-                  "variant gqa: its model's attention is of kind \"gqa\" with a sas block");
+                  "variant gqa: its model's attention is kind \"gqa\" with a sas block");
   root["variants"][0]["name"] = root["baseline"] = "sas";
   root["variants"][1]["name"] = "other";
   EXPECT_NO_THROW(plan(root));  // SAS over gqa is SAS
@@ -206,7 +208,7 @@ TEST_F(CompareFileTest, SaysWhereSizesDifferAndWhichWidthEvensThem) {
   const ComparePlan unlike = plan(root);
   EXPECT_EQ(parameters_note(unlike, 0), "");
   const std::string note = parameters_note(unlike, 1);
-  expect_contains(note, "more parameters than mha: a difference in loss is one of sizes, too");
+  expect_contains(note, "more parameters than mha: a difference in loss is partly one of size");
   const size_t at = note.find("\"model.mlp.hidden\": ");
   ASSERT_NE(at, std::string::npos) << note;
   root["variants"][1]["set"]["model.mlp.hidden"] = std::stoll(note.substr(at + 20));

@@ -121,13 +121,13 @@ TEST(CompareResults, WhatIsMissingIsSaid) {
   EXPECT_FALSE(r.complete());
   EXPECT_EQ(r.count(Status::missing), 4);
   EXPECT_NE(r.variants[1].sentence.find("one seed gives no interval"), std::string::npos);
-  EXPECT_NE(r.variants[1].sentence.find("Runs still to be done: 2."), std::string::npos);
+  EXPECT_NE(r.variants[1].sentence.find("Runs still to do: 2."), std::string::npos);
 }
 
 TEST(CompareResults, NothingDoneIsNoError) {
   const CompareResults r = compile_results(two_variants(Budget::tokens, 40), {{{}, {}, {}}, {{}, {}, {}}});
   EXPECT_FALSE(r.complete());
-  EXPECT_NE(r.variants[1].sentence.find("Nothing can be said"), std::string::npos);
+  EXPECT_NE(r.variants[1].sentence.find("There is no result"), std::string::npos);
   for (const auto& text : {results_json(r), results_csv(r), results_markdown(r), results_text(r)})
     EXPECT_FALSE(text.empty());
 }
@@ -205,7 +205,7 @@ TEST(EqualTime, ABaselineWithoutASpeedGivesNoFigureForAnybody) {
 TEST(EqualTime, OneRunOfEachTellsNoModelFromItsHour) {
   const CompareResults r = compile_results(
       two_variants(Budget::tokens, 40), {{finished(40, 3.0, 10), {}, {}}, {finished(40, 2.9, 34), {}, {}}});
-  expect_no_figure(r, Budget::seconds, "there is one run of b");
+  expect_no_figure(r, Budget::seconds, "there is only one run of b");
 }
 
 // A budget of seconds was spent by speeds that were measured before: both may be wrong.
@@ -223,7 +223,7 @@ TEST(EqualTime, ABudgetOfSecondsIsMetByRunsAtTheSpeedThatWasMeasured) {
             std::string::npos);
   for (const CompareResults& r : {budgeted({1e4, 1.02e4, 1.03e4}, 18), budgeted({1e4, 1.02e4, 3e4}, 10)}) {
     expect_no_figure(r, Budget::seconds, "and the speed they were budgeted by");
-    EXPECT_NE(r.variants[1].sentence.find("Nothing can be said of b against a at equal training time"),
+    EXPECT_NE(r.variants[1].sentence.find("There is no result for b against a at equal training time"),
               std::string::npos)
         << r.variants[1].sentence;
   }
@@ -239,7 +239,7 @@ TEST(EqualFlops, NothingIsReadBeforeTheFirstEvaluationOfATrainedModel) {
       compile_results(plan, {{finished(40, 3.0, 10), finished(40, 3.1, 10), finished(40, 3.2, 10)},
                              {finished(40, 2.9, 30), finished(40, 2.99, 30), finished(40, 3.11, 30)}});
   expect_no_figure(r, Budget::flops,
-                   "b would be read at step 4, before its first evaluation with training (step 10)");
+                   "b would have to be read at step 4, before its first evaluation with training (step 10)");
   EXPECT_EQ(r.variants[1].at[size_t(Budget::tokens)].difference.pairs, 3);
 }
 
@@ -271,7 +271,7 @@ TEST(CompareResults, SeedsThatEndAlikeAreNamedAndShowNothing) {
                       {{finished(40, 3.0, 10), finished(40, 3.1, 10), finished(40, 3.2, 10)},
                        {finished(40, 2.5, 30), finished(40, 2.5, 30), finished(40, 2.7, 30)}});
   EXPECT_FALSE(r.variants[1].at[0].shown());
-  EXPECT_NE(results_text(r).find("b_seed1 and b_seed2 ended with the same loss"), std::string::npos);
+  EXPECT_NE(results_text(r).find("b_seed1 and b_seed2 ended with identical losses"), std::string::npos);
   EXPECT_EQ(r.variants[1].sentence.find("better"), std::string::npos) << r.variants[1].sentence;
 }
 

@@ -67,12 +67,12 @@ TEST(Advice, NamesTheKeyOrItsPlaceOrNothing) {
   says(advice_on_key("learning_rate", "optim", optim), "; did you mean lr? Valid here: kind, lr, betas");
   says(advice_on_key("learning_rate", "train", train), "; did you mean optim.lr?");
   says(advice_on_key("warmup_ratio", "", {"model"}),
-       "; did you mean optim.schedule.warmup_steps (a number of steps, not a share of them)?");
+       "; did you mean optim.schedule.warmup_steps (a number of steps, not a fraction)?");
   says(advice_on_key("batch_size", "train", train), "; did you mean micro_batch (or train.global_batch");
   says(advice_on_key("n_layer", "train", train), "; did you mean model.n_layer?");
   says(advice_on_key("n_layr", "train", train), "; did you mean model.n_layer?");
-  says(advice_on_key("dropout", "train", train), ": nothing is dropped out here; remove it");
-  says(advice_on_key("out_dir", "", {"model"}), ": an option of the command line: --run-dir");
+  says(advice_on_key("dropout", "train", train), ": there is no dropout; remove it");
+  says(advice_on_key("out_dir", "", {"model"}), ": use the option --run-dir");
   says(advice_on_key("qqqq", "train", train), ". Valid here: steps, seq_len, micro_batch");
 }
 

@@ -6,6 +6,7 @@ folders that hold stand-ins for nvcc.
 """
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -18,8 +19,8 @@ def cmake(script, environment=None, **settings):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "script.cmake"
         path.write_text(f"include({CMAKE}/find_cuda.cmake)\ninclude({CMAKE}/gpu_code.cmake)\n{script}\n")
-        done = subprocess.run(["cmake", *(f"-D{k}={v}" for k, v in settings.items()), "-P", path], capture_output=True,
-                              text=True, env=environment, check=False)
+        done = subprocess.run([shutil.which("cmake"), *(f"-D{k}={v}" for k, v in settings.items()), "-P", path],
+                              capture_output=True, text=True, env=environment, check=False)
     return done.returncode, done.stderr
 
 
@@ -37,9 +38,7 @@ class FindNvcc(unittest.TestCase):
         return str(path)
 
     def found(self, path="", **variables):
-        cmake_folder = os.path.dirname(subprocess.run(["sh", "-c", "command -v cmake"], capture_output=True, text=True,
-                                                      check=True).stdout.strip())
-        no_nvcc = [f for f in [cmake_folder, "/usr/bin", "/bin"] if not os.path.exists(f + "/nvcc")]
+        no_nvcc = [f for f in ["/usr/bin", "/bin"] if not os.path.exists(f + "/nvcc")]
         environment = {"PATH": ":".join([path] * bool(path) + no_nvcc), **variables}
         code, said = cmake('saslm_find_nvcc()\nmessage("${SASLM_NVCC}|$ENV{CUDACXX}|${SASLM_NVCC_PASSED_OVER}")',
                            environment, SASLM_SYSTEM_ROOT=self.root)

@@ -73,7 +73,7 @@ TEST_F(FileTest, NothingIsWrittenThroughALink) {
   std::filesystem::create_symlink(dir + "/others", dir + "/link");
   std::filesystem::create_symlink(dir + "/absent", dir + "/dangling");
   const std::string through_a_link =
-      ": not a regular file but a symbolic link, through which nothing is written; remove it";
+      ": not a regular file but a symbolic link, which saslm does not write through; remove it";
   for (const int flags :
        {O_WRONLY | O_CREAT | O_TRUNC, O_RDWR | O_CREAT, O_WRONLY, O_RDWR | O_CREAT | O_APPEND})
     for (const char* name : {"/link", "/dangling"})

@@ -26,14 +26,14 @@ TEST(Bpe, WhatIsNotSupportedIsRefusedByName) {
       {{{"pre_tokenizer", nullptr}}, "model: byte_fallback: wanted true"},
       {{{"pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}}}}, "replacement: only"},
       {{{"pre_tokenizer", {{"type", "Metaspace"}, {"prepend_scheme", "last"}}}}, "prepend_scheme: wanted"},
-      {split({{"type", "Metaspace"}}), "nothing may follow Metaspace"},
+      {split({{"type", "Metaspace"}}), "no step may follow Metaspace"},
       {{{"pre_tokenizer", {{"type", "Whitespace"}}}}, "\"Whitespace\""},
       {{{"pre_tokenizer",
          {{"type", "Sequence"},
           {"pretokenizers", {{{"type", "Digits"}}, {{"type", "ByteLevel"}, {"add_prefix_space", true}}}}}}},
        "add_prefix_space"},
       {{{"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", json::array()}}}}, "ByteLevel"},
-      {split({{"type", "ByteLevel"}, {"add_prefix_space", false}}), "pretokenizers[1]: nothing may follow"},
+      {split({{"type", "ByteLevel"}, {"add_prefix_space", false}}), "pretokenizers[1]: no step may follow"},
       {split({{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "MergedWithNext"}}),
        "MergedWithNext"},
       {split({{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}}), "Removed"},
@@ -71,16 +71,16 @@ TEST(Bpe, WhatIsNotSupportedIsRefusedByName) {
       {regex("(?i:ss)"), "\"ss\""},
       {regex("(?i:\xc3\xa9)"), "outside ASCII"},
       {regex("(a"), "missing"},
-      {regex("a*"), "empty text"},
+      {regex("a*"), "empty string"},
       {{{"model", {{"type", "WordPiece"}}}},
-       "model.type: \"WordPiece\" (the kind of BERT) is not read, only BPE"},
+       "model.type: \"WordPiece\" (as in BERT) is not supported, only BPE"},
       {{{"model", {{"type", "Unigram"}}}},
-       "model.type: \"Unigram\" (the kind of T5, ALBERT and XLNet) is not read, only BPE"},
+       "model.type: \"Unigram\" (as in T5, ALBERT and XLNet) is not supported, only BPE"},
       {{{"model", {{"type", "WordLevel"}}}}, "model.type: \"WordLevel\""},
       {{{"model", {{"dropout", 0.1}}}}, "model.dropout"},
       {{{"model", {{"end_of_word_suffix", "</w>"}}}}, "end_of_word_suffix"},
-      {{{"model", {{"vocab", {{"!", nullptr}}}}}}, "which stands for byte 33"},
-      {{{"model", {{"vocab", {{"new", 5}}}}}}, "id 5 is taken twice"},
+      {{{"model", {{"vocab", {{"!", nullptr}}}}}}, "it represents byte 33"},
+      {{{"model", {{"vocab", {{"new", 5}}}}}}, "id 5 is used twice"},
       {{{"model", {{"vocab", {{"new", -5}}}}}}, "got -5"},
       {{{"model", {{"vocab", {{"new", "x"}}}}}}, "\"new\": wanted a token id"},
       {{{"model", {{"vocab", 5}}}}, "model.vocab: wanted an object"},
@@ -106,11 +106,11 @@ TEST(Bpe, WordsOfCharactersMustStandForAllBytes) {
   const auto make = [](const json& patch) { variant(patch, "characters.json"); };
   EXPECT_NO_THROW(make(json::object()));
   EXPECT_DATA_ERROR(make({{"model", {{"byte_fallback", false}}}}), "byte_fallback: wanted true");
-  EXPECT_DATA_ERROR(make({{"model", {{"vocab", {{"<0x7F>", nullptr}}}}}}), "which stands for byte 127");
+  EXPECT_DATA_ERROR(make({{"model", {{"vocab", {{"<0x7F>", nullptr}}}}}}), "it represents byte 127");
   EXPECT_DATA_ERROR(make({{"model", {{"ignore_merges", true}}}}), "ignore_merges: true is supported only");
   const json merges = json::array({json::array({"<0x41>", "a"})});
   EXPECT_DATA_ERROR(make({{"model", {{"merges", merges}, {"vocab", {{"<0x41>a", 620}}}}}}),
-                    "model.merges[0]: is of a word that stands for a byte");
+                    "model.merges[0]: is that of a byte token");
 }
 
 TEST(Bpe, FilesOfOtherKindsAreNamedWithWhatToDo) {
@@ -141,7 +141,7 @@ TEST(Bpe, AByteOrderMarkIsRefused) {
 TEST(Bpe, DamagedFilesAreNamed) {
   OwnFolder dir;
   EXPECT_DATA_ERROR(make_tokenizer(dir / "none.json"), "none.json");
-  EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "this folder holds no tokenizer.json");
+  EXPECT_DATA_ERROR(make_tokenizer(dir.path()), "this folder has no tokenizer.json");
   write_bytes(dir / "t.json", "{\"model\": ");
   EXPECT_DATA_ERROR(make_tokenizer(dir / "t.json"), "t.json: not JSON");
   write_bytes(dir / "t.json", "[]");

@@ -178,13 +178,13 @@ TEST(JsonLine, GivesTheFieldAndSaysWhatIsWrong) {
   EXPECT_EQ(text(R"({"text":""})"), "");
   const std::vector<std::array<std::string, 3>> wrong = {
       {R"({"content":"x","url":"y"})", "text",
-       R"(wanted a text under "text", but the line has "content", "url")"},
+       R"(wanted a string under "text", but the line has "content", "url")"},
       {R"({})", "text", "the line has no keys"},
-      {R"({"text":7})", "text", R"(wanted a text under "text", got a number)"},
+      {R"({"text":7})", "text", R"(wanted a string under "text", got a number)"},
       {R"({"text":null})", "text", "got null"},
       {R"({"text":["a"]})", "text", "got a list"},
       {R"({"text":{"text":"a"}})", "text", "got an object"},
-      {R"({"text":"a","text":"b"})", "text", "is there twice"},
+      {R"({"text":"a","text":"b"})", "text", "appears twice"},
       {R"({"a":"x"})", "a.b", R"(wanted an object under "a", got a text)"},
       {R"({"text":"a")", "text", "not JSON from column"},
       {R"({"text":"a"} x)", "text", "not JSON from column"},
@@ -264,8 +264,8 @@ TEST(TokenizeInputs, EveryKindGivesTheTextInIt) {
                        .note = [&](const std::string& line) { said.push_back(line); }}),
             "plain\n|second|packed|" + texts + "|" + texts + "|" + texts);
   ASSERT_EQ(said.size(), 3u);
-  EXPECT_THAT(said[0], testing::HasSubstr("a.txt: begins with a byte order mark"));
-  EXPECT_THAT(said[2], testing::HasSubstr("e.json: taken as JSON lines"));
+  EXPECT_THAT(said[0], testing::HasSubstr("a.txt: starts with a byte order mark"));
+  EXPECT_THAT(said[2], testing::HasSubstr("e.json: read as JSON lines"));
 }
 
 TEST(TokenizeInputs, WhatIsNoTextIsRefusedBeforeAnyWork) {
@@ -280,7 +280,7 @@ TEST(TokenizeInputs, WhatIsNoTextIsRefusedBeforeAnyWork) {
   refused("b.txt", gzip(gzip("x")), "compressed twice");
   refused("c.txt", gzip("PAR1xx"), "a parquet file inside gzip");
   refused("d.txt", "{\"text\":\"a\"}\n", "--format jsonl");
-  refused("e.json", "[{\"text\":\"a\"}]", "not an object a line");
+  refused("e.json", "[{\"text\":\"a\"}]", "not one object per line");
   write_bytes(dir / "f.txt", "%PDF-1.4");
   EXPECT_EQ(stream_of({.inputs = {dir / "f.txt"}, .out_dir = dir / "b", .input_format = InputFormat::bytes}),
             "%PDF-1.4");
@@ -295,10 +295,10 @@ TEST(TokenizeInputs, ABadLineIsNamedAndLeavesNothing) {
   write_bytes(dir / "in.jsonl", gzip(lines + "{\"text\":3}\n"));
   TokenizeOptions options{.inputs = {dir / "in.jsonl"}, .out_dir = dir / "out", .journal_interval_s = 0};
   EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), options),
-                    "in.jsonl: line 3001: wanted a text under \"text\"");
+                    "in.jsonl: line 3001: wanted a string under \"text\"");
   EXPECT_TRUE(std::filesystem::is_empty(dir / "out"));
   options.field = "content";
-  EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), options), "line 1: wanted a text under \"content\"");
+  EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), options), "line 1: wanted a string under \"content\"");
   write_bytes(dir / "in.txt", "text");
   options.inputs = {dir / "in.txt"};
   EXPECT_DATA_ERROR(tokenize_files(ByteTokenizer(), options), "--field content");
@@ -339,8 +339,8 @@ TEST(TokenizeRaw, WhatIsNotBareTokensIsRefused) {
           "token 256 at offset 2 is outside the vocabulary 0 .. 255");
   refused("an ordinary text, of an even size", TokenType::u16, "text, not bare uint16");
   refused(test::llmc_u16({1, 2, 3}), TokenType::u16, "a token shard");
-  refused(test::bytes_of<uint16_t>({1, 2}) + "\1", TokenType::u16, "no whole number of uint16 ids");
-  refused(test::bytes_of(test::counting<uint32_t>(200)), TokenType::u16, "say --raw uint32");
+  refused(test::bytes_of<uint16_t>({1, 2}) + "\1", TokenType::u16, "not a multiple of uint16 ids");
+  refused(test::bytes_of(test::counting<uint32_t>(200)), TokenType::u16, "give --raw uint32");
 }
 
 }  // namespace

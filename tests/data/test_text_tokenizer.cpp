@@ -31,8 +31,8 @@ TEST(TextBytes, OfByteTokensAreOneButOfTheBoundaryNone) {
   EXPECT_EQ(tokenizer.text_bytes(1), 1);
   EXPECT_EQ(tokenizer.text_bytes(255), 1);
   EXPECT_EQ(tokenizer.text_bytes(0), 0);
-  EXPECT_DATA_ERROR(tokenizer.text_bytes(256), "no byte");
-  EXPECT_DATA_ERROR(tokenizer.text_bytes(-1), "no byte");
+  EXPECT_DATA_ERROR(tokenizer.text_bytes(256), "not a byte");
+  EXPECT_DATA_ERROR(tokenizer.text_bytes(-1), "not a byte");
 }
 
 TEST(TextBytes, OfATextAreItsBytes) {
@@ -109,7 +109,7 @@ TEST(TextTokenizer, IsNotGuessed) {
   const TextTokenizer found = find_text_tokenizer(set, {set.tokenizer(), ""});
   EXPECT_FALSE(found.tokenizer);
   EXPECT_THAT(found.why_not, testing::HasSubstr(".json"));
-  EXPECT_DATA_ERROR(find_text_tokenizer(set, {"bytes"}), "holds the token 300, which the tokenizer bytes");
+  EXPECT_DATA_ERROR(find_text_tokenizer(set, {"bytes"}), "contains the token 300, which the tokenizer bytes");
   EXPECT_TRUE(find_text_tokenizer(set, {kTokenizers + "/base.json"}).tokenizer);
 }
 

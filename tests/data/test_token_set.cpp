@@ -194,7 +194,7 @@ TEST(TokenSet, MetadataThatDoesNotDescribeTheShardsIsRefusedNamingBoth) {
   refused(info_json("bytes", 6, 6, both), "t_*.bin", "says 6 tokens");
   refused(info_json("bytes", 4, 4, both), "t_000000.bin", "have 5");  // the other is looked at, too
   refused(info_json("bytes", 3, 3), "t_*.bin", "does not list " + dir / "t_000001.bin");
-  refused(to_json(ShardInfo{"bytes", 30, 5, 5, 1, both}), "t_*.bin", "holds the token 30");
+  refused(to_json(ShardInfo{"bytes", 30, 5, 5, 1, both}), "t_*.bin", "contains the token 30");
   write_bytes(dir / "t.json", info_json("bytes", 5, 5, both));
   EXPECT_EQ(TokenSet({dir / "t_*.bin"}, 256, 1).tokenizer(), "bytes");
   std::filesystem::remove(dir / "t_000001.bin");  // kept elsewhere, maybe for validation

@@ -375,7 +375,7 @@ TEST_F(Interrupted, ABadLineAfterThatIsCountedFromTheBeginning) {
   int64_t first = 0;
   TokenizeOptions options = into("out");
   options.progress = [&](const TokenizeProgress& p) { first = p.resumed_from; };
-  EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, options), "a.jsonl: line 12001: wanted a text");
+  EXPECT_DATA_ERROR(tokenize_files(*tokenizer_, options), "a.jsonl: line 12001: wanted a string");
   EXPECT_GT(first, 1'000'000);
 }
 

@@ -99,6 +99,37 @@ TEST(CrossEntropy, ANonFiniteLogitAnywhereGivesANonFiniteLossOfThatRowOnly) {
       }
 }
 
+// Whatever pad columns hold: loss and gradient are, bit for bit, those without them.
+TEST(CrossEntropy, IgnoresPadColumnsAndMakesZerosOfThem) {
+  for (const int64_t V : {1, 17, 250})
+    for (const double scale : {0.0, 0.5}) {
+      constexpr int64_t kPad = 6;
+      CrossEntropyCase<float> alone(3, V), padded(3, V + kPad);
+      padded.logits.fill(std::nanf(""));
+      for (int64_t n = 0; n < 3; ++n) {
+        padded.targets[n] = alone.targets[n];
+        for (int64_t v = 0; v < V; ++v) padded.logits(n, v) = alone.logits(n, v);
+      }
+      alone.run(scale);
+      cpu::cross_entropy<float>({}, {.loss = padded.loss.vec(),
+                                     .logits = padded.logits.mat(),
+                                     .targets = padded.targets.vec(),
+                                     .scale = scale,
+                                     .pad = kPad});
+      EXPECT_TRUE(padded.loss.same_bits(alone.loss)) << V;
+      for (int64_t n = 0; n < 3; ++n) {
+        for (int64_t v = 0; v < V; ++v) ASSERT_EQ(padded.logits(n, v), alone.logits(n, v)) << V << " " << v;
+        for (int64_t v = V; v < V + kPad; ++v) {
+          if (scale == 0)
+            ASSERT_TRUE(std::isnan(padded.logits(n, v))) << "was written";
+          else
+            ASSERT_EQ(padded.logits(n, v), 0) << V << " " << v;
+        }
+      }
+      EXPECT_TRUE(padded.logits.gaps_untouched());
+    }
+}
+
 TEST(CrossEntropy, SameBitsWithOneAndTwoThreads) {
   const auto run = [] {
     CrossEntropyCase<float> k(9, 5000);
@@ -118,6 +149,13 @@ TEST(CrossEntropy, WrongShapesAreNamed) {
         cpu::cross_entropy<float>({}, a);
       },
       {"cross_entropy: targets", "3 elements", "has 2"});
+  for (const int64_t pad : {-1, 4})
+    test::expect_shape_error(
+        [&] {
+          cpu::cross_entropy<float>(
+              {}, {.loss = k.loss.vec(), .logits = k.logits.mat(), .targets = k.targets.vec(), .pad = pad});
+        },
+        {"cross_entropy: pad", "of the logits' 4", std::to_string(pad)});
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ TEST(Survey, RangesAreWords) {
   EXPECT_EQ(to_text({}), "");
   Ranges many;
   for (int64_t i = 0; i < 10; ++i) many.push_back({2 * i, 2 * i});
-  EXPECT_EQ(to_text(many), "0, 2, 4, 6, 8, 10, 12, 14 and 2 more stretches");
+  EXPECT_EQ(to_text(many), "0, 2, 4, 6, 8, 10, 12, 14 and 2 more ranges");
 }
 
 TEST(Survey, WhatIsTakenAwayMayOverlap) {

@@ -46,7 +46,7 @@ TEST(Window, MacsCountWhatIsVisible) {
 
 std::vector<double> last_logits(const ModelConfig& model, int32_t changed) {
   Engine<double> engine(model, {.batch = 1, .seq_len = kSeqLen}, Mode::infer, cpu_ops<double>());
-  engine.initialise(7);
+  engine.state().initialise(7);
   std::vector<int32_t> tokens(size_t(kSeqLen), 3);
   if (changed >= 0) tokens[size_t(changed)] = 5;
   std::vector<double> logits;

@@ -77,7 +77,7 @@ std::vector<Line> count(const Options& o, std::string& device_name) {
       count_calls(o, at_length(configs, length, o.tokens > 0 ? o.tokens : length), ops, lines);
   });
   if (lines.empty())
-    throw ConfigError("--only: a training step of these configs calls none of these operations");
+    throw ConfigError("--only: a training step of these configs calls none of the operations listed");
   return lines;
 }
 
@@ -140,12 +140,12 @@ void add_bench_kernels_command(CLI::App& bench, RunCommand& run) {
   for (const std::string key : {"device", "precision"})
     sub->add_option_function<std::string>(
         "--" + key, [o, key](const std::string& value) { o->set.push_back("runtime." + key + "=" + value); },
-        "Value of runtime." + key + ", in place of the config's");
+        "Overrides runtime." + key + " of the config");
   sub->add_option("--seq-len", o->seq_lens, "Sequence lengths, in tokens")
       ->delimiter(',')
       ->check(integer_in(1, 1 << 24))
       ->type_name("N,N,...")
-      ->default_str("that of the first config");
+      ->default_str("the first config's");
   sub->add_option("--tokens", o->tokens, "Tokens of a micro-batch")
       ->check(integer_in(1, int64_t(1) << 32))
       ->default_str("one sequence");

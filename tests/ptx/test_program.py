@@ -2,6 +2,7 @@
 """The whole program over the PTX machine: `test_program.py SASLM_PTX KIND...` trains each kind's debug config with
 --device cpu, and with --device cuda in fp32 and bf16, and compares losses and gradient norms step by step.
 `resume` in place of a kind: a resumed run ends with the bits of one that went through. `counts`: bench kernels.
+`ranges`: what a profiler is told (tests/ops/cuda/nvtx_listener.cpp, which NVTX_LISTENER names).
 
 A line for each run is printed, and appended to the file that PTX_LOSSES names (scripts/ptx_tables.py).
 """
@@ -101,6 +102,25 @@ class Program(unittest.TestCase):
             self.assertNotEqual(through.stat().st_ino, resumed.stat().st_ino)
             self.assertEqual(through.read_bytes(), resumed.read_bytes(), name)
 
+    def ranges(self):
+        """A profiler hears of every part of a run, and of an end for every beginning."""
+        told = self.work / "told.txt"
+        os.environ.update(NVTX_INJECTION64_PATH=NVTX_LISTENER, SASLM_NVTX_FILE=str(told))
+        try:
+            self.train("sas", "cuda", "bf16", run="named")
+        finally:
+            del os.environ["NVTX_INJECTION64_PATH"], os.environ["SASLM_NVTX_FILE"]
+        open_ranges, names = [], set()
+        for line in told.read_text().splitlines():
+            if line == "-":
+                open_ranges.pop()
+            else:
+                open_ranges.append(line.removeprefix("+ "))
+                names.add("/".join(open_ranges))
+        self.assertEqual(open_ranges, [])
+        self.assertLessEqual({"attention/sas", "attention backward/sas backward", "mlp", "mlp backward", "head", "optimizer",
+                              "evaluation/head", "checkpoint"}, names)
+
     def counts(self):
         """Counts under a heading that says so, exact and of what a call is known to execute; no times."""
         command = [SASLM_PTX, "bench", "kernels", HOUSE / "configs/debug_cpu_sas.json", "--device", "cuda", "--precision",
@@ -132,12 +152,13 @@ def tell(**line):
 
 
 def add_test(name):
-    case = getattr(Program, name, None) if name in ("resume", "counts") else lambda self: self.compare(name)
+    case = getattr(Program, name, None) if name in ("resume", "counts", "ranges") else lambda self: self.compare(name)
     setattr(Program, f"test_{name}", case)
 
 
 if __name__ == "__main__":
     SASLM_PTX, *names = sys.argv[1:]
+    NVTX_LISTENER = os.environ.get("NVTX_LISTENER", "")
     if not names:
         sys.exit(__doc__)
     for name in names:

@@ -15,6 +15,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "tests/own_folder.h"
+#include "train/load_state.h"
 #include "train/trainer.h"
 
 namespace saslm {
@@ -49,21 +50,19 @@ inline std::vector<std::string> golden_cases() {
 template <class T>
 std::map<std::string, double> first_grad_norms(const Config& c, const std::string& weights,
                                                const Ops<T>& ops) {
-  const Engine<T> engine(c.model, training_shape(c), Mode::train, ops);
-  load_weights(weights, engine.fetch(Region::masters));
-  engine.store(Region::masters);
+  Engine<T> engine(c.model, training_shape(c), Mode::train, ops);
+  EXPECT_EQ(load_weights(engine.state(), weights), "");
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
   std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
-  engine.begin_step();
-  for (int64_t micro = 0; micro < c.train.grad_accum; ++micro) {
+  engine.compute_gradients([&](int64_t micro) {
     loader.load(uint64_t(micro * c.train.micro_batch), c.train.micro_batch, inputs.data(), targets.data());
-    engine.add_loss_and_grads(
-        {.B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()},
-        1.0 / double(c.train.global_batch * c.train.seq_len));
-  }
+    return TokenBatch{
+        .B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+  });
   std::map<std::string, double> norms;
-  for (const NamedTensor& g : engine.fetch(Region::gradients)) {
+  const StateTensors gradients = engine.state().gradients();
+  for (const ConstNamedTensor& g : gradients.weights) {
     double square = 0;
     for (const float x : g.data) square += double(x) * double(x);
     norms[g.name] = std::sqrt(square);

@@ -17,16 +17,18 @@ namespace saslm {
 inline void write_displaced(const std::string& name, double relative, unsigned seed,
                             const std::filesystem::path& folder) {
   const Config c = load_config(golden_folder(name) / "config.json");
-  const Engine<float> engine(c.model, training_shape(c), Mode::train, cpu_ops<float>());
-  const std::vector<NamedTensor> tensors = engine.fetch(Region::masters);
-  load_weights(golden_folder(name), tensors);
+  Engine<float> engine(c.model, training_shape(c), Mode::train, cpu_ops<float>());
   std::mt19937 random(seed);
   std::uniform_real_distribution<double> draw(-relative, relative);
-  for (const NamedTensor& tensor : tensors)
-    for (float& x : tensor.data) x = float(double(x) * (1 + draw(random)));
+  load_weights(golden_folder(name), engine.state().names().weights, [&](ConstNamedTensor tensor) {
+    std::vector<float> displaced(tensor.data.begin(), tensor.data.end());
+    for (float& x : displaced) x = float(double(x) * (1 + draw(random)));
+    tensor.data = displaced;
+    engine.state().store(tensor);
+  });
   std::filesystem::copy_file(golden_folder(name) / "config.json", folder / "config.json");
-  const std::vector<ConstNamedTensor> views(tensors.begin(), tensors.end());
-  SafetensorsWriter((folder / "model.safetensors").string(), views).write();
+  const StateTensors displaced = engine.state().fetch();
+  SafetensorsWriter((folder / "model.safetensors").string(), displaced.weights).write();
 }
 
 inline void take_largest(double& largest, double a, double b) {

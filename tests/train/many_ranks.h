@@ -16,79 +16,72 @@ inline Config shared_config(const std::string& name, int ranks) {
   return config;
 }
 
-// Every loss and norm since the beginning, an evaluation, and what a checkpoint would hold.
+// Every loss and norm since the beginning, an evaluation, and what a checkpoint would hold, by name.
 struct Learned {
   std::vector<double> numbers;
-  std::vector<float> masters, moment1, moment2;
+  std::map<std::string, std::vector<float>> weights, optimizer;
   int64_t steps = 0;
   bool operator==(const Learned&) const = default;
 };
 
 template <class T>
-void one_step(const Engine<T>& engine, const Config& c, int64_t step, std::vector<double>& numbers) {
+void one_step(Engine<T>& engine, const Config& c, int64_t step, std::vector<double>& numbers) {
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
   std::vector<int32_t> inputs(size_t(c.train.seq_len)), targets(inputs.size());
   const TokenBatch batch{.B = 1, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
-  engine.begin_step();
-  for (int64_t micro = 0; micro < c.train.grad_accum; ++micro) {
+  const auto totals = engine.compute_gradients([&](int64_t micro) {
     const int64_t sample = step * kMicroBatches + engine.comm().rank() * c.train.grad_accum + micro;
     loader.load(uint64_t(sample), 1, inputs.data(), targets.data());
-    engine.add_loss_and_grads(batch, 1.0 / double(kMicroBatches * c.train.seq_len));
-  }
-  const auto totals = engine.end_step();
-  AdamWOptimizer<T>(engine, c.optim).update(c.optim.lr, totals.grad_norm, step + 1);
+    return batch;
+  });
+  engine.update(c.optim.lr, totals.grad_norm, step + 1);
   numbers.insert(numbers.end(), {totals.loss, totals.aux_loss.value_or(0), totals.grad_norm});
   loader.load(0, 1, inputs.data(), targets.data());
   numbers.push_back(engine.loss(batch));
 }
 
-template <class T>
-std::vector<float> fetched(const Engine<T>& engine, Region region) {
-  std::vector<float> values;
-  for (const NamedTensor& t : engine.fetch(region)) values.insert(values.end(), t.data.begin(), t.data.end());
+inline std::map<std::string, std::vector<float>> copied(const std::vector<ConstNamedTensor>& tensors) {
+  std::map<std::string, std::vector<float>> values;
+  for (const ConstNamedTensor& t : tensors) values[t.name] = {t.data.begin(), t.data.end()};
   return values;
 }
 template <class T>
-void restored(const Engine<T>& engine, Region region, const std::vector<float>& values) {
-  auto at = values.begin();
-  for (const NamedTensor& t : engine.room_for(region)) {
-    std::copy_n(at, t.data.size(), t.data.begin());
-    at += int64_t(t.data.size());
-  }
-  engine.store(region);
+void restore(ModelState<T>& state, const Learned& from) {
+  const StateTensors names = state.names();
+  ASSERT_EQ(names.weights.size() + names.optimizer.size(), from.weights.size() + from.optimizer.size());
+  for (const ConstNamedTensor& t : names.weights) state.store({t.name, t.shape, from.weights.at(t.name)});
+  for (const ConstNamedTensor& t : names.optimizer) state.store({t.name, t.shape, from.optimizer.at(t.name)});
 }
 
-// `steps` more, from the seed or from where others left it. Buckets are of two blocks: a small model has
-// some.
+// `steps` more, from the seed or from where others left it; with an mlp of `hidden` features where that is
+// given. Buckets are of two blocks: a small model has some.
 template <class T>
 Learned learn(const std::string& name, const Ops<T>& ops, int ranks, Sharing sharing, int64_t steps,
-              const Learned& from = {}) {
+              const Learned& from = {}, const OptimizerMaker<T>& optimizer = make_optimizer<T>,
+              int64_t hidden = 0) {
   sharing.bucket = 2 * Shares::kBlock;
-  const Config c = shared_config(name, ranks);
+  Config c = shared_config(name, ranks);
+  if (hidden > 0) c.model.mlp.hidden = hidden;
   Learned first;
   std::vector<std::vector<double>> numbers{size_t(ranks)};
   std::vector<std::vector<T>> weights{size_t(ranks)};
   const auto work = [&](const Communicator& comm) {
-    const Engine<T> engine(c.model, training_shape(c), Mode::train, ops, comm, sharing);
+    Engine<T> engine(c.model, training_shape(c), Mode::train, ops, comm, sharing, c.optim, optimizer);
     const size_t rank = size_t(comm.rank());
-    if (from.steps == 0) {
-      engine.initialise(c.train.seed);
-    } else {
-      restored(engine, Region::masters, from.masters);
-      restored(engine, Region::moment1, from.moment1), restored(engine, Region::moment2, from.moment2);
-    }
+    if (from.steps == 0)
+      engine.state().initialise(c.train.seed);
+    else
+      restore(engine.state(), from);
     numbers[rank] = from.numbers;
     for (int64_t step = from.steps; step < from.steps + steps; ++step)
       one_step(engine, c, step, numbers[rank]);
     const Vec<T> all = engine.arena().template whole<T>(Region::parameters);
     weights[rank].resize(size_t(all.size));
     ops.copy_out(engine.stream(), weights[rank].data(), all.data, size_t(all.size) * sizeof(T));
-    Learned here{.masters = fetched(engine, Region::masters),
-                 .moment1 = fetched(engine, Region::moment1),
-                 .moment2 = fetched(engine, Region::moment2)};
-    EXPECT_EQ(comm.first(), !here.moment1.empty());
-    if (comm.first()) first = here;
+    const StateTensors state = engine.state().fetch();
+    EXPECT_EQ(comm.first(), !state.optimizer.empty());
+    if (comm.first()) first = {.weights = copied(state.weights), .optimizer = copied(state.optimizer)};
   };
   if (ranks == 1)
     work(single_rank());
@@ -105,12 +98,13 @@ Learned learn(const std::string& name, const Ops<T>& ops, int ranks, Sharing sha
 
 template <class T>
 void expect_ranks_change_no_bit(const std::string& name, const Ops<T>& ops, std::initializer_list<int> counts,
-                                int64_t steps) {
-  const Learned alone = learn(name, ops, 1, {}, steps);
+                                int64_t steps, const OptimizerMaker<T>& optimizer = make_optimizer<T>,
+                                int64_t hidden = 0) {
+  const Learned alone = learn(name, ops, 1, {}, steps, {}, optimizer, hidden);
   ASSERT_LT(alone.numbers[size_t(4 * (steps - 1))], alone.numbers[0]) << "it must learn something";
   for (const int ranks : counts)
     for (const bool sharded : {false, true})
-      EXPECT_TRUE(learn(name, ops, ranks, {.sharded = sharded}, steps) == alone)
+      EXPECT_TRUE(learn(name, ops, ranks, {.sharded = sharded}, steps, {}, optimizer, hidden) == alone)
           << name << " on " << ranks << (sharded ? " ranks, sharded" : " ranks");
 }
 

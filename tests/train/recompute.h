@@ -16,11 +16,9 @@ inline Config golden_config(const std::string& name, Recompute recompute = Recom
 // gradient and every weight.
 template <class T>
 std::vector<double> outcome_of(const Config& c, const std::string& name, const Ops<T>& ops) {
-  const Engine<T> engine(c.model, training_shape(c), Mode::train, ops);
+  Engine<T> engine(c.model, training_shape(c), Mode::train, ops, single_rank(), {}, c.optim);
   EXPECT_EQ(engine.arena().bytes(), make_plan<T>(c, ops.host_memory).arena_bytes);
-  load_weights(std::filesystem::path(SASLM_GOLDEN_DIR) / name, engine.fetch(Region::masters));
-  engine.store(Region::masters);
-  const AdamWOptimizer<T> optimizer(engine, c.optim);
+  EXPECT_EQ(load_weights(engine.state(), std::filesystem::path(SASLM_GOLDEN_DIR) / name), "");
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
   std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
@@ -30,18 +28,17 @@ std::vector<double> outcome_of(const Config& c, const std::string& name, const O
   std::vector<double> outcome;
   uint64_t sample = 0;
   for (int64_t step = 1; step <= 2; ++step) {
-    engine.begin_step();
-    for (int micro = 0; micro < 2; ++micro, sample += uint64_t(batch.B)) {
+    const auto totals = engine.compute_gradients([&](int64_t) {
       loader.load(sample, batch.B, inputs.data(), targets.data());
-      engine.add_loss_and_grads(batch, 0.5 / double(inputs.size()));
-    }
-    const auto totals = engine.end_step();
+      sample += uint64_t(batch.B);
+      return batch;
+    });
     outcome.insert(outcome.end(), {totals.loss, totals.aux_loss.value_or(0), totals.grad_norm});
-    optimizer.update(c.optim.lr, totals.grad_norm, step);
+    engine.update(c.optim.lr, totals.grad_norm, step);
     outcome.push_back(engine.loss(batch));
   }
-  for (const Region region : {Region::gradients, Region::masters})
-    for (const NamedTensor& tensor : engine.fetch(region))
+  for (const StateTensors& state : {engine.state().gradients(), engine.state().fetch()})
+    for (const ConstNamedTensor& tensor : state.weights)
       outcome.insert(outcome.end(), tensor.data.begin(), tensor.data.end());
   return outcome;
 }

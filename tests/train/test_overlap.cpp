@@ -55,16 +55,13 @@ Diary diary_of_a_step(int count, int64_t micro_batches, const Sharing& sharing) 
   };
   Diary entries;
   ranks.run([&](const Communicator& comm) {
-    const Engine<float> engine(c.model, training_shape(c), Mode::train, ops, comm, sharing);
-    engine.initialise(1);
+    Engine<float> engine(c.model, training_shape(c), Mode::train, ops, comm, sharing, c.optim);
+    engine.state().initialise(1);
     if (comm.first()) diary = &entries;
-    engine.begin_step();
     const std::vector<int32_t> tokens(size_t(c.train.seq_len));
-    for (int64_t micro = 0; micro < micro_batches; ++micro)
-      engine.add_loss_and_grads(
-          {.B = 1, .T = c.train.seq_len, .inputs = tokens.data(), .targets = tokens.data()}, 0.01);
-    AdamWOptimizer<float>(engine, c.optim).update(1e-3, engine.end_step().grad_norm, 1);
-    engine.begin_step();  // of the next
+    const TokenBatch batch{.B = 1, .T = c.train.seq_len, .inputs = tokens.data(), .targets = tokens.data()};
+    engine.update(1e-3, engine.compute_gradients([&](int64_t) { return batch; }).grad_norm, 1);
+    engine.state();  // as the next step, which needs weights
   });
   return entries;
 }
@@ -116,8 +113,8 @@ void finals_are_final(const std::string& name, Recompute recompute) {
   Config c = load_config(std::filesystem::path(SASLM_GOLDEN_DIR) / name / "config.json");
   c.runtime.recompute = recompute;
   const Ops<float>& ops = cpu_ops<float>();
-  const Engine<float> engine(c.model, training_shape(c), Mode::train, ops);
-  engine.initialise(1);
+  Engine<float> engine(c.model, training_shape(c), Mode::train, ops);
+  engine.state().initialise(1);
   std::vector<int32_t> tokens(size_t(c.train.micro_batch * c.train.seq_len));
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = int32_t(i % 7);
   const Vec<float> g = engine.arena().gradients();

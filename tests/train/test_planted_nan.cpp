@@ -60,9 +60,9 @@ class PlantedNan : public testing::TestWithParam<const char*> {
 
   // Step by step, with the update of one left out.
   Tensors without_update(int64_t left_out) const {
-    const Engine<float> engine(config_.model, training_shape(config_), Mode::train, cpu_ops<float>());
-    load_weights(folder(), engine.fetch(Region::masters));
-    const AdamWOptimizer<float> optimizer(engine, config_.optim);
+    Engine<float> engine(config_.model, training_shape(config_), Mode::train, cpu_ops<float>(), single_rank(),
+                         {}, config_.optim);
+    EXPECT_EQ(load_weights(engine.state(), folder()), "");
     const TokenSet set(config_.data.train, config_.model.vocab_size, config_.train.seq_len);
     const BatchLoader loader(set, config_.data.shuffle, config_.train.seed);
     const int64_t B = config_.train.micro_batch, T = config_.train.seq_len;
@@ -70,17 +70,18 @@ class PlantedNan : public testing::TestWithParam<const char*> {
     int64_t updates = 0;
     for (int64_t step = 0; step < kPlantedSteps; ++step) {
       loader.load(uint64_t(step * B), B, inputs.data(), targets.data());
-      engine.begin_step();
-      engine.add_loss_and_grads({.B = B, .T = T, .inputs = inputs.data(), .targets = targets.data()},
-                                1.0 / double(B * T));
-      const double norm = engine.end_step().grad_norm;
-      if (step != left_out)
-        optimizer.update(learning_rate(config_.optim, kPlantedSteps, step), norm, ++updates);
+      const double norm =
+          engine
+              .compute_gradients([&](int64_t) {
+                return TokenBatch{.B = B, .T = T, .inputs = inputs.data(), .targets = targets.data()};
+              })
+              .grad_norm;
+      if (step != left_out) engine.update(learning_rate(config_.optim, kPlantedSteps, step), norm, ++updates);
     }
     Tensors state;
-    for (const auto& [region, prefix] :
-         {std::pair{Region::masters, ""}, {Region::moment1, "m."}, {Region::moment2, "v."}})
-      for (const NamedTensor& t : engine.fetch(region, prefix))
+    const StateTensors fetched = engine.state().fetch();
+    for (const auto* tensors : {&fetched.weights, &fetched.optimizer})
+      for (const ConstNamedTensor& t : *tensors)
         state.emplace_back(t.name, std::vector<float>(t.data.begin(), t.data.end()));
     return state;
   }

@@ -29,8 +29,8 @@ class SaverTest : public testing::Test {
 
   void save(Saver& saver, int64_t step) const {
     const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
-    saver.begin(
-        {.step = step, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = "{}"}, 1.5);
+    saver.begin({.step = step, .tensors = {tensors, tensors, {}}, .state_json = "{}", .config_json = "{}"},
+                1.5);
     saver.end();
   }
 
@@ -104,8 +104,7 @@ TEST_F(SaverTest, ASaveThatSucceedsStartsTheCountAgain) {
 TEST_F(SaverTest, AnEndIsNewsBeforeAnybodyWaitsForIt) {
   const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
   EXPECT_FALSE(saver_.news().ended);
-  saver_.begin({.step = 1, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = "{}"},
-               0);
+  saver_.begin({.step = 1, .tensors = {tensors, tensors, {}}, .state_json = "{}", .config_json = "{}"}, 0);
   while (!saver_.news().ended) std::this_thread::yield();
   EXPECT_FALSE(saver_.has(1)) << "not before its result was dealt with";
   saver_.end();
@@ -117,8 +116,8 @@ TEST_F(SaverTest, AnEarlierEndStaysAndEachRemovalIsOnRecord) {
   const std::vector<ConstNamedTensor> tensors = {{"w", {3}, values_}};
   for (const int64_t step : {1, 2, 3, 4, 5}) {
     const std::string config = R"({"train":{"steps":)" + std::to_string(step < 3 ? 2 : 5) + "}}";
-    saver_.begin(
-        {.step = step, .model = tensors, .optimizer = tensors, .state_json = "{}", .config_json = config}, 0);
+    saver_.begin({.step = step, .tensors = {tensors, tensors, {}}, .state_json = "{}", .config_json = config},
+                 0);
     saver_.end();
   }
   const auto left = list_checkpoints(checkpoints());

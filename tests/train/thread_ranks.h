@@ -59,14 +59,14 @@ class ThreadRanks {
     void exchange(Stream stream, std::span<const Exchange> all, const char* doing) const override {
       called(stream, doing);
       for (const auto& [partner, give, take] : all) {
-        std::vector<float> given(size_t(give.size));
-        all_.copy_out_(stream, given.data(), give.data, given.size() * sizeof(float));
-        send(partner, std::as_bytes(std::span(given)));
+        Bytes given(size_t(give.size));
+        all_.copy_out_(stream, given.data(), give.data, given.size());
+        send(partner, given);
       }
       for (const auto& [partner, give, take] : all) {
-        std::vector<float> taken(size_t(take.size));
-        receive(partner, std::as_writable_bytes(std::span(taken)));
-        all_.copy_in_(stream, take.data, taken.data(), taken.size() * sizeof(float));
+        Bytes taken(size_t(take.size));
+        receive(partner, taken);
+        all_.copy_in_(stream, take.data, taken.data(), taken.size());
       }
     }
     void all_reduce(Stream stream, Vec<float> y, const char* doing) const override {

@@ -42,6 +42,10 @@ void copy_in(Stream, void* device, const void* host, size_t bytes);
 void copy_out(Stream, void* host, const void* device, size_t bytes);
 void zero(Stream, void* device, size_t bytes);
 
+// Ops::begin_range and Ops::end_range (src/ops/ops.h).
+void begin_range(const char* name);
+void end_range();
+
 // Scratch of one call's sums; the next call's overwrites it.
 constexpr int64_t kSumPartials = 1024;
 Vec<double> sum_partials(Stream);

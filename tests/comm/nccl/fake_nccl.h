@@ -21,8 +21,8 @@ namespace saslm {
 // What the ranks' parts share: messages on their way, and sums.
 struct FakeWorld {
   std::mutex mutex;
-  std::map<std::pair<int, int>, std::deque<std::vector<float>>> mail;  // from, to
-  std::map<int, std::map<int, std::vector<float>>> terms;              // of each sum, by rank
+  std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> mail;  // from, to
+  std::map<int, std::map<int, std::vector<float>>> terms;                  // of each sum, by rank
 };
 
 class FakeNccl {
@@ -65,9 +65,13 @@ class FakeNccl {
 
  private:
   struct Take {
-    float* data;
+    std::byte* data;
     size_t size;
     int from;
+  };
+  struct Sum {
+    float* data;
+    size_t size;
   };
 
   static FakeNccl& of(ncclComm_t comm) { return *reinterpret_cast<FakeNccl*>(comm); }
@@ -105,9 +109,9 @@ class FakeNccl {
   int rank_ = 0, ranks_ = 0, sums_ = 0;
   int left_ = 0;
   bool hung_ = false, broken_ = false, group_ = false;
-  std::vector<std::pair<int, std::vector<float>>> gives_;
+  std::vector<std::pair<int, std::vector<std::byte>>> gives_;
   std::vector<Take> takes_;
-  Take sum_{};  // in progress, where there is data
+  Sum sum_{};  // in progress, where there is data
   std::atomic<bool> let_abort_end = false;
   std::atomic<int> aborts_ended = 0;
 };
@@ -151,18 +155,18 @@ inline ncclResult_t FakeNccl::ask(ncclResult_t* state) {
 
 inline ncclResult_t FakeNccl::send(const void* data, size_t size, ncclDataType_t type, int to,
                                    cudaStream_t queue) {
-  EXPECT_TRUE(group_ && type == ncclFloat32 && queue == stream() && size > 0);
+  EXPECT_TRUE(group_ && type == ncclUint8 && queue == stream() && size > 0);
   if (!enter("give " + std::to_string(size) + " to " + std::to_string(to))) return ncclInvalidUsage;
-  const auto* const x = static_cast<const float*>(data);
+  const auto* const x = static_cast<const std::byte*>(data);
   gives_.push_back({to, {x, x + size}});
   return ncclSuccess;
 }
 
 inline ncclResult_t FakeNccl::recv(void* data, size_t size, ncclDataType_t type, int from,
                                    cudaStream_t queue) {
-  EXPECT_TRUE(group_ && type == ncclFloat32 && queue == stream() && size > 0);
+  EXPECT_TRUE(group_ && type == ncclUint8 && queue == stream() && size > 0);
   if (!enter("take " + std::to_string(size) + " from " + std::to_string(from))) return ncclInvalidUsage;
-  takes_.push_back({static_cast<float*>(data), size, from});
+  takes_.push_back({static_cast<std::byte*>(data), size, from});
   return ncclSuccess;
 }
 
@@ -182,7 +186,7 @@ inline ncclResult_t FakeNccl::sum(const void* x, void* y, size_t size, ncclDataT
                                   cudaStream_t queue) {
   EXPECT_TRUE(x == y && type == ncclFloat32 && op == ncclSum && queue == stream());
   if (!enter("sum " + std::to_string(size))) return ncclUnhandledCudaError;
-  sum_ = {static_cast<float*>(y), size, 0};
+  sum_ = {static_cast<float*>(y), size};
   {
     const std::lock_guard lock(world_.mutex);
     world_.terms[sums_][rank_] = {sum_.data, sum_.data + size};

@@ -42,7 +42,7 @@ void live(FakeNccl& fake, double timeout_s, NcclOptions options = {}) {
 }
 
 constexpr const char* kLife =
-    "id, init 0 of 1, ask, group, give 3 to 0, take 3 from 0, group end, ask, sum 3, ask, query stream, "
+    "id, init 0 of 1, ask, group, give 12 to 0, take 12 from 0, group end, ask, sum 3, ask, query stream, "
     "finalize, ask, destroy";
 
 TEST(Nccl, AloneMakesTheseCallsInThisOrder) {
@@ -249,10 +249,10 @@ TEST(NcclRanks, GiveAndTakeUnevenAndEmptyParts) {
   });
   EXPECT_EQ(errors, std::vector<std::string>(2));
   EXPECT_EQ(stories[0],
-            "id, init 0 of 2, ask, group, give 3 to 1, take 2 from 1, group end, ask, group, take 2 from 1, "
+            "id, init 0 of 2, ask, group, give 12 to 1, take 8 from 1, group end, ask, group, take 8 from 1, "
             "group end, ask, sum 2, ask, query stream");
   EXPECT_EQ(stories[1],
-            "init 1 of 2, ask, group, give 2 to 0, take 3 from 0, group end, ask, group, give 2 to 0, group "
+            "init 1 of 2, ask, group, give 8 to 0, take 12 from 0, group end, ask, group, give 8 to 0, group "
             "end, ask, sum 2, ask, query stream");
 }
 
@@ -301,25 +301,25 @@ std::vector<float> summed(const Communicator& room, Stream stream, Sharing shari
   layout.param("w", {kSummed}, "test", Init::zeros());
   const int64_t mine = kMicroBatches / room.size();
   sharing.bucket = kBlocksABucket * Shares::kBlock;
-  const GradientSum<float> sum(layout, mine, room.size(), sharing);
+  const SumPlan<float> plan(layout, mine, room.size(), sharing);
   const Arena<float> arena(layout, allocate_host(layout.bytes()));
-  const GradientSum<float>::Place place{cpu_ops<float>(), arena, room, stream, stream};
+  GradientSum<float> sum(plan, {cpu_ops<float>(), arena, room, stream, stream});
   for (int64_t i = 0; i < mine; ++i) {
-    const Arena<float> leaf = sum.begin(place, i);
+    const Arena<float> leaf = sum.begin(i);
     std::mt19937 random(uint32_t(1 + room.rank() * mine + i));
     for (int64_t j = 0; j < kSummed; ++j) leaf.gradients()[j] = float(random()) - 0x1p31f;
     // As a model finishes them: from the end on.
-    sum.add(place, i, {kSummed / 3, kSummed - kSummed / 3});
-    sum.add(place, i, {0, kSummed / 3});
+    sum.add(i, {kSummed / 3, kSummed - kSummed / 3});
+    sum.add(i, {0, kSummed / 3});
   }
-  sum.finish(place);
-  if (!sum.sharded()) return {arena.gradients().data, arena.gradients().data + kSummed};
+  sum.finish();
+  if (!plan.sharded()) return {arena.gradients().data, arena.gradients().data + kSummed};
   // The sums of this rank's shares stand for weights that were updated.
   float* const weights = arena.whole<float>(Region::parameters).data;
-  for (const Share& share : sum.updated(room.rank()))
+  for (const Share& share : plan.shares.of(room.rank()))
     std::copy_n(arena.gradients().data + share.range.first, share.range.size, weights + share.range.first);
-  sum.spread_weights(place);
-  sum.await_weights(place);
+  sum.spread_weights();
+  sum.await_weights();
   return {weights, weights + kSummed};
 }
 

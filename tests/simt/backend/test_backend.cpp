@@ -135,27 +135,28 @@ TEST_P(CudaRuns, KeepTheProductsThatTheyHaveTimed) {
 
 TEST_P(CudaRuns, HoldWhatIsStored) {
   const Config c = golden_config(GetParam());
-  const Engine<bf16> engine(c.model, training_shape(c), Mode::train, cuda_ops<bf16>());
-  const Region regions[] = {Region::masters, Region::moment1, Region::moment2};
-  const auto value = [](Region region, size_t tensor, size_t i) {
-    return float(int(region)) + float(tensor) / 128 + float(i) / (1 << 20);
+  Engine<bf16> engine(c.model, training_shape(c), Mode::train, cuda_ops<bf16>());
+  const auto each = [&](const std::vector<ConstNamedTensor>& tensors, const auto& use) {
+    for (size_t t = 0; t < tensors.size(); ++t) {
+      int64_t size = 1;
+      for (const int64_t extent : tensors[t].shape) size *= extent;
+      std::vector<float> values(static_cast<size_t>(size));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = float(t) / 128 + float(i) / (1 << 20);
+      use(tensors[t], values);
+    }
   };
-  for (const Region region : regions) {
-    size_t tensor = 0;
-    for (const NamedTensor& t : engine.fetch(region)) {
-      for (size_t i = 0; i < t.data.size(); ++i) t.data[i] = value(region, tensor, i);
-      ++tensor;
-    }
-    engine.store(region);
-  }
-  for (const Region region : regions) {
-    size_t tensor = 0;
-    for (const NamedTensor& t : engine.fetch(region)) {
-      for (size_t i = 0; i < t.data.size(); ++i)
-        ASSERT_EQ(t.data[i], value(region, tensor, i)) << name_of(region) << " " << t.name << " " << i;
-      ++tensor;
-    }
-  }
+  const auto store = [&](const ConstNamedTensor& tensor, const std::vector<float>& values) {
+    engine.state().store({tensor.name, tensor.shape, values});
+  };
+  const auto expect = [&](const ConstNamedTensor& tensor, const std::vector<float>& values) {
+    EXPECT_TRUE(std::equal(values.begin(), values.end(), tensor.data.begin(), tensor.data.end()))
+        << tensor.name;
+  };
+  const StateTensors names = engine.state().names();
+  each(names.weights, store), each(names.optimizer, store);
+  const StateTensors state = engine.state().fetch();
+  ASSERT_EQ(state.optimizer.size(), 2 * state.weights.size());
+  each(state.weights, expect), each(state.optimizer, expect);
 }
 
 std::string name_of_golden(const testing::TestParamInfo<std::string>& test) {

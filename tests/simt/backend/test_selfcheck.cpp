@@ -134,7 +134,7 @@ TEST(CudaSelfcheck, EndsTheRunWhereNoRightKernelIsLeft) {
   } catch (const MachineError& error) {
     EXPECT_THAT(error.what(), HasSubstr("sas_fwd "));
     EXPECT_THAT(error.what(),
-                HasSubstr("by sas_fwd.general, is computed wrongly here: element (0, 0, 0, 0)"));
+                HasSubstr("by sas_fwd.general, gives wrong results on this machine: element (0, 0, 0, 0)"));
   }
 }
 

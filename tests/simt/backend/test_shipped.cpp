@@ -27,16 +27,15 @@ std::vector<Config> shipped_configs() {
 
 template <class T>
 typename Engine<T>::Totals step(const Config& config, const Ops<T>& ops) {
-  const Engine<T> engine(config.model, training_shape(config), Mode::train, ops);
-  engine.initialise(1);
+  Engine<T> engine(config.model, training_shape(config), Mode::train, ops);
+  engine.state().initialise(1);
   const int64_t tokens = config.train.seq_len;
   std::vector<int32_t> inputs, targets;
   for (int64_t i = 0; i < tokens; ++i)
     inputs.push_back(int32_t(7 * i % 64)), targets.push_back(int32_t(5 * i % 64));
-  engine.begin_step();
-  engine.add_loss_and_grads({.B = 1, .T = tokens, .inputs = inputs.data(), .targets = targets.data()},
-                            1 / double(tokens));
-  return engine.end_step();
+  return engine.compute_gradients([&](int64_t) {
+    return TokenBatch{.B = 1, .T = tokens, .inputs = inputs.data(), .targets = targets.data()};
+  });
 }
 
 // On the SIMT layer the device has as much as SASLM_SHARED_KIB says; a GPU has what it has.

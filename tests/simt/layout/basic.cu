@@ -93,18 +93,25 @@ const std::vector<uint32_t> kRounded = {0x3f80, 0xc020, 0x3f80, 0x3f82, 0x7f80, 
 __global__ void conversion_kernel(uint32_t* o, const float* x) {
   const float mine = x[threadIdx.x], next = x[(threadIdx.x + 1) % 16];
   const uint32_t packed = pack_bf16(mine, next);
-  o[threadIdx.x * 4] = bf16(mine).bits;
-  o[threadIdx.x * 4 + 1] = packed;
-  o[threadIdx.x * 4 + 2] = uint32_t(unpack_bf16(packed).x == float(bf16(mine)) || mine != mine);
-  o[threadIdx.x * 4 + 3] = uint32_t(unpack_bf16(packed).y == float(bf16(next)) || next != next);
+  const uint32_t relu = pack_relu_bf16(mine, next);
+  const auto unsigned_zero = [](uint32_t half) { return half == 0x8000 ? 0 : half; };  // either zero will do
+  o[threadIdx.x * 5] = bf16(mine).bits;
+  o[threadIdx.x * 5 + 1] = packed;
+  o[threadIdx.x * 5 + 2] = uint32_t(unpack_bf16(packed).x == float(bf16(mine)) || mine != mine);
+  o[threadIdx.x * 5 + 3] = uint32_t(unpack_bf16(packed).y == float(bf16(next)) || next != next);
+  o[threadIdx.x * 5 + 4] = unsigned_zero(relu & 0xffff) | unsigned_zero(relu >> 16) << 16;
 }
 std::string conversions(Stream stream) {
   DeviceArray<float> x(kFloats);
-  DeviceArray<uint32_t> o(std::vector<uint32_t>(64, 99));
+  DeviceArray<uint32_t> o(std::vector<uint32_t>(80, 99));
   launch(conversion_kernel, 1, 16, 0, stream, o.data(), x.data());
   std::vector<uint32_t> want;
-  for (size_t i = 0; i < 16; ++i)
-    want.insert(want.end(), {kRounded[i], kRounded[i] | kRounded[(i + 1) % 16] << 16, 1, 1});
+  const auto relu = [](uint32_t bits) { return bits >= 0x8000 ? 0 : bits; };  // NaN is 0x7fff
+  for (size_t i = 0; i < 16; ++i) {
+    const uint32_t next = kRounded[(i + 1) % 16];
+    want.insert(want.end(),
+                {kRounded[i], kRounded[i] | next << 16, 1, 1, relu(kRounded[i]) | relu(next) << 16});
+  }
   return compare(o.values(), want);
 }
 

@@ -58,13 +58,21 @@ __global__ void ldmatrix_kernel(unsigned* o) {
   ldmatrix_x4_trans(x4_trans, row);
   ldmatrix_x2(x2, s + l / 8 % 2 * kMatrix + l % 8 * kRow);
   ldmatrix_x2_trans(x2_trans, s + l / 8 % 2 * kMatrix + l % 8 * kRow);
+  uint32_t y4[4], y4_trans[4], y2[2], y2_trans[2];  // the same by an address that is advanced in bytes
+  const MatrixRows first = matrix_rows(s + l % 8 * kRow);
+  constexpr int kBytes = kMatrix * int(sizeof(uint16_t));
+  ldmatrix_x4(y4, first + l / 8 * kBytes);
+  ldmatrix_x4_trans(y4_trans, first + l / 8 * kBytes);
+  ldmatrix_x2(y2, first + l / 8 % 2 * kBytes);
+  ldmatrix_x2_trans(y2_trans, first + l / 8 % 2 * kBytes);
+  const auto both = [](uint32_t x, uint32_t y) { return x == y ? x : ~0u; };
   for (int m = 0; m < 4; ++m) {
-    o[l * 12 + m] = x4[m];
-    o[l * 12 + 4 + m] = x4_trans[m];
+    o[l * 12 + m] = both(x4[m], y4[m]);
+    o[l * 12 + 4 + m] = both(x4_trans[m], y4_trans[m]);
   }
   for (int m = 0; m < 2; ++m) {
-    o[l * 12 + 8 + m] = x2[m];
-    o[l * 12 + 10 + m] = x2_trans[m];
+    o[l * 12 + 8 + m] = both(x2[m], y2[m]);
+    o[l * 12 + 10 + m] = both(x2_trans[m], y2_trans[m]);
   }
 }
 std::string ldmatrix(Stream stream) {
