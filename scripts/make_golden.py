@@ -39,7 +39,8 @@ import torch.nn.functional as F
 
 DEFAULTS = {
     "model": {"tie_embeddings": True, "bias": False},
-    "attention": {"position": "rope", "rope_base": 10000.0, "n_kv_head": None, "sas": None, "moh": None},
+    "attention": {"position": "rope", "rope_base": 10000.0, "n_kv_head": None, "sas": None, "moh": None,
+                  "window": None},
     "sas": {"n_sim_head": None, "sim_head_dim": None, "kernel_size": 5, "simulate": ["heads", "features", "values"]},
     "norm": {"kind": "rmsnorm", "eps": 1e-5},
     "optim": {"lr": 6e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1, "grad_clip": 1.0},
@@ -307,8 +308,13 @@ def attention(p, m, i, x, aux_losses):
     heads = q.shape[2]  # query head h reads kv head floor(h / (heads / kv heads))
     k, v = (y.repeat_interleave(heads // y.shape[2], dim=2) for y in (k, v))
     score = torch.einsum("bthe,bshe->bhts", q, k) / math.sqrt(q.shape[3])
-    future = torch.ones(T, T, dtype=torch.bool).triu(1)
-    weight = score.masked_fill(future, -math.inf).softmax(-1)
+    hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
+    if a.window:
+        pattern = a.window.get("pattern", "S")
+        if pattern[i % len(pattern)] == "S":
+            for query in range(T):
+                hidden[query, :max(0, query - a.window["size"] + 1)] = True
+    weight = score.masked_fill(hidden, -math.inf).softmax(-1)
     out = torch.einsum("bhts,bshd->bthd", weight, v)
     out = out.unflatten(2, (heads // H, H)).mean(2)  # PEAA: head g*H + h belongs to group g
     for stage in stages_after_core(a):
@@ -480,6 +486,13 @@ CASES = {
                                   **sas_block(6, 10, 1, "features")),
     "mqa_sas": make_case("mqa", 4, 6, "rope", d=20, T=18, schedule="wsd", decay=0.3, bias=True, **sas_block(8, 8, 5)),
     "mqa_sas_heads": make_case("mqa", 3, 8, "none", tie=False, clip=0.5, **sas_block(6, 8, 3, "heads")),
+    "mha_window": make_case("mha", 4, 6, "rope", T=19, window={"size": 5, "pattern": "S"}),
+    "mha_window_1": make_case("mha", 2, 7, "learned", d=16, norm="layernorm", window={"size": 1, "pattern": "SL"}),
+    "mqa_window_beyond": make_case("mqa", 4, 6, "rope", window={"size": 40, "pattern": "S"}),  # as without
+    "gqa_window": make_case("gqa", 6, 4, "rope", n_kv_head=2, n_layer=4, T=21, bias=True, window={"size": 4, "pattern": "SSL"}),
+    "sas_window": make_case("sas", 4, 6, "rope", T=23, **sas_block(8, 10, 3), window={"size": 6}),
+    "sas_window_heads": make_case("sas", 3, 6, "rope", n_layer=3, T=70, batch=2, every=0, **sas_block(6, 6, 3, "heads"),
+                                  window={"size": 33, "pattern": "LS"}),
 }
 
 

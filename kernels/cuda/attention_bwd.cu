@@ -205,7 +205,7 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
   float dv[1][D / 8][4] = {};
   // Keys of the block that none of these queries sees any more: the first ones.
   const auto unseen = [&](int first) {
-    return first + Q - 1 <= shared.last.whole ? 0 : head.mask.first(first) - key;
+    return first <= shared.last.whole ? 0 : head.mask.first(first) - key;
   };
   for (int first = key, stage = 0; first <= last; first += Q, stage ^= 1) {
     simt::cp_async_wait<0>();

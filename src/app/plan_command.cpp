@@ -75,7 +75,7 @@ class PlanTable {
       names_.push_back(plans.size() == 1 ? "" : !p.name.empty() ? p.name : stem_of(p.path));
   }
 
-  void heading(const char* text) const { print("%s\n", text); }
+  void heading(const std::string& text) const { print("%s\n", text.c_str()); }
   template <class Cell>
   void row(const std::string& name, Cell&& cell) const {
     std::vector<std::string> cells;
@@ -136,8 +136,12 @@ void print_text(const std::vector<Planned>& plans, bool buffers) {
   table.rows(&Plan::parameters_by_part, [](int64_t n) { return std::to_string(n); });
   table.row("total", [](const Planned& p) { return std::to_string(p.plan.parameters); });
   table.distance(&Plan::parameters);
-  table.heading(
-      "training FLOPs per token (3 x forward, 2 per multiply-add, causal half of attention at seq_len)");
+  const bool windowed = std::any_of(plans.begin(), plans.end(), [](const Planned& p) {
+    return p.config.model.attention.window.has_value();
+  });
+  table.heading("training FLOPs per token (3 x forward, 2 per multiply-add, " +
+                std::string(windowed ? "attention as far as it sees" : "causal half of attention") +
+                " at seq_len)");
   table.row("seq_len", [](const Planned& p) { return std::to_string(p.config.train.seq_len); });
   count("attention", &Plan::flops_attention);
   count("mlp", &Plan::flops_mlp);

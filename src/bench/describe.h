@@ -3,9 +3,8 @@
 //
 //   Work describe(Args& a, view)     calls view(use, v...) for every view of a, absent ones too
 //
-// FLOPs   2 per multiply-add of matrix products; elementwise work does not count. Attention counts what its
-// mask
-//         leaves. Recomputed products count if their results are not kept: scores in attention_bwd (5
+// FLOPs   2 per multiply-add of matrix products; elementwise work does not count. Of attention, what its
+//         mask leaves. Recomputed products count if their results are not kept: scores in attention_bwd (5
 //         products) and all but the last product in sas_bwd.
 // Bytes   what no kernel can avoid: every input once, every output once, += twice, scratch never.
 #pragma once

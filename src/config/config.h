@@ -51,6 +51,13 @@ struct MohConfig {
   bool operator==(const MohConfig&) const = default;
 };
 
+// A mask beside causality, per layer: a query sees the last `size` positions, its own among them.
+struct WindowConfig {
+  int64_t size = 0;           // W
+  std::string pattern = "S";  // layer i takes letter i mod length; S: the window, L: all positions before it
+  bool operator==(const WindowConfig&) const = default;
+};
+
 // Projections: one alternative per way to make q, k and v. With d_model d, n_head H and head_dim D, each
 // gives upper bounds for one layer: weights() of its attention linears, values() stored per token. They are
 // doubles, which cannot overflow. rotated_width(D): features of a query and key head that rope rotates, which
@@ -123,7 +130,9 @@ struct AttentionConfig {
   ProjectionConfig projection;
   std::optional<SasConfig> sas;
   std::optional<MohConfig> moh;
+  std::optional<WindowConfig> window;
 
+  std::optional<int64_t> window_of(int64_t layer) const;  // none: the layer sees all positions before
   int64_t rotated_width() const;  // features per head that rope rotates; of a simulated head under SAS
   bool operator==(const AttentionConfig&) const = default;
 };

@@ -84,6 +84,18 @@ void visit_fields(V& v, MohConfig& c) {
 }
 
 template <class V>
+void visit_fields(V& v, WindowConfig& c) {
+  v.field("size", c.size,
+          {.help = "number of positions that a query sees in a layer S: its own and those right before it",
+           .min = 1,
+           .max = kMaxSeqLen,
+           .required = true});
+  v.field("pattern", c.pattern,
+          {.help = "a letter a layer, again from the first after the last; S: the window, L: all positions "
+                   "before"});
+}
+
+template <class V>
 void visit_fields(V& v, MlaConfig& c) {
   v.field("q_rank", c.q_rank,
           {.help = "width of the queries' latent", .min = 1, .max = kMaxWidth, .required = true});
@@ -178,6 +190,8 @@ void visit_fields(V& v, AttentionConfig& c) {
            .required_now = c.kind == AttentionKind::moh,
            .applies = c.kind != AttentionKind::mha,
            .refusal = "kind \"mha\" uses all heads; for mha with routed heads set kind to \"moh\""});
+  v.field("window", c.window,
+          {.help = "sliding windows: how far back a query sees, in which layers; all the way without it"});
 }
 
 template <class V>

@@ -57,6 +57,14 @@ void resolve(const MohConfig& moh, const AttentionConfig& attention) {
          text(attention.n_head - moh.n_shared_head) + "), got " + text(moh.top_k));
 }
 
+void resolve(const WindowConfig& window) {
+  if (window.pattern.empty() || window.pattern.find_first_not_of("SL") != std::string::npos)
+    fail(
+        "model.attention.window.pattern: wanted letters S (the window) and L (all positions before), one or "
+        "more, such as \"SSSL\", got \"" +
+        shorten(window.pattern) + "\"");
+}
+
 void resolve_projection(GqaConfig& gqa, AttentionConfig& attention) {
   int64_t& n_kv_head = gqa.n_kv_head;
   if (attention.kind == AttentionKind::mqa) n_kv_head = 1;
@@ -84,6 +92,7 @@ void resolve(AttentionConfig& attention) {
   std::visit([&](auto& projection) { resolve_projection(projection, attention); }, attention.projection);
   if (attention.sas) resolve(*attention.sas, attention);
   if (attention.moh) resolve(*attention.moh, attention);
+  if (attention.window) resolve(*attention.window);
 
   const char* key = std::visit([](const auto& p) { return p.kRotated; }, attention.projection);
   if (attention.sas) key = attention.sas->features ? "sas.sim_head_dim" : "head_dim";
@@ -185,6 +194,11 @@ void resolve(DataConfig& data, const std::string& config_path) {
 int64_t AttentionConfig::rotated_width() const {
   if (sas) return sas->sim_head_dim;
   return std::visit([&](const auto& p) { return p.rotated_width(head_dim); }, projection);
+}
+
+std::optional<int64_t> AttentionConfig::window_of(int64_t layer) const {
+  if (!window || window->pattern[size_t(layer) % window->pattern.size()] == 'L') return std::nullopt;
+  return window->size;
 }
 
 void resolve(ModelConfig& model) {

@@ -112,7 +112,8 @@ constexpr Synonym kSynonyms[] = {
     {"qk_nope_head_dim", "model.attention.mla.nope_dim"},
     {"qk_rope_head_dim", "model.attention.mla.rope_dim"},
     {"v_head_dim", "model.attention.mla.v_dim"},
-    {"sliding_window", "", "every token sees all tokens before it; remove it"},
+    {"sliding_window", "model.attention.window", "a block with its size"},
+    {"window_size", "model.attention.window", "a block with its size"},
     // mlp and norm
     {"intermediate_size", "model.mlp.hidden"},
     {"ffn_hidden_size", "model.mlp.hidden"},

@@ -101,20 +101,21 @@ def unturned(x):
 
 
 class Hidden:
-    """Which of S keys each query must not look at: [B, 1, T, S], true for those after it, for padding, and for the places of
-    a cache that are still empty. attention_mask [B, start + T]; query t stands at place start + t. S is the same in all
-    layers."""
+    """Which of S keys each query must not look at: [B, 1, T, S], true for those after it, for those before the last
+    `window` (None: there is none), for padding, and for the places of a cache that are still empty. attention_mask
+    [B, start + T]; query t stands at place start + t. S is the same in all layers."""
 
     def __init__(self, attention_mask, start):
-        self.padding, self.start, self.table = attention_mask == 0, start, None
+        self.padding, self.start, self.tables = attention_mask == 0, start, {}
 
-    def __call__(self, S):
-        if self.table is None:
+    def __call__(self, S, window):
+        if window not in self.tables:
             (B, end), device = self.padding.shape, self.padding.device
-            after = torch.arange(S, device=device) > torch.arange(self.start, end, device=device)[:, None]
+            keys, queries = torch.arange(S, device=device), torch.arange(self.start, end, device=device)[:, None]
+            unseen = keys > queries if window is None else (keys > queries) | (keys <= queries - window)
             padding = F.pad(self.padding, (0, S - end), value=True)
-            self.table = after | padding[:, None, None]
-        return self.table
+            self.tables[window] = unseen | padding[:, None, None]
+        return self.tables[window]
 
 
 def length_of(cache):
@@ -226,6 +227,9 @@ class Attention(nn.Module):
         self.before, self.after = ([name for name in stages if name in a] for stages in (BEFORE_CORE, AFTER_CORE))
         for name in self.before + self.after:
             self.add_module(name, (BEFORE_CORE | AFTER_CORE)[name](model, heads))
+        window = a.get("window")
+        short = window is not None and window["pattern"][layer % len(window["pattern"])] == "S"
+        self.window = window["size"] if short else None
 
     def forward(self, x, turn, hidden, cache):
         """-> what goes to the residual stream [B, T, d], and the weights [B, heads, T, S]: under SAS those of simulated
@@ -239,7 +243,7 @@ class Attention(nn.Module):
         n = q.shape[2]
         k, v = (y.repeat_interleave(n // y.shape[2], dim=2) for y in (k, v))
         score = torch.einsum("bthe,bshe->bhts", q, k).float() / math.sqrt(q.shape[3])
-        weight = score.masked_fill(hidden(k.shape[1]), torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
+        weight = score.masked_fill(hidden(k.shape[1], self.window), torch.finfo(score.dtype).min).softmax(-1).to(v.dtype)
         out = torch.einsum("bhts,bshd->bthd", weight, v)
         out = out.unflatten(2, (n // self.n_head, self.n_head)).mean(2)  # simulated head g*H + h: group g, head h
         for stage in after:

@@ -7,10 +7,11 @@
 namespace saslm {
 
 template <class T>
-Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run,
+Attention<T>::Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
                         const std::string& name, const RopeSlots<T>& rope) {
   using Scope = typename Layout<T>::Scope;
   const Sublayer<T> s{layout, model, run, name, rope};
+  if (const auto window = model.attention.window_of(layer)) mask_.window = int(*window);
   const Scope backward(layout, Region::scratch, &backward_);
   add_projection(s);
   const Scope stages(layout, Region::scratch, &stages_);
@@ -119,7 +120,8 @@ void Attention<T>::declare_scratch(const Sublayer<T>& s) {
 
 template <class T>
 double Attention<T>::macs(int64_t T_) const {
-  const double core = double(qkv_.q.shape.H * (qkv_.q.shape.D + qkv_.v.shape.D)) * double(T_) / 2;
+  const double pairs = double(qkv_.q.shape.H) * mask_.pairs(1, 0, T_) / double(T_);
+  const double core = attention_fwd_macs(pairs, qkv_.q.shape.D, qkv_.v.shape.D);
   int64_t rest = projection_->macs() + out_.macs();
   for (const auto& stage : before_core_) rest += stage->macs();
   for (const auto& stage : after_core_) rest += stage->macs();
@@ -183,7 +185,8 @@ void Attention<T>::core_fwd(const Exec<T>& e) const {
                                  .v = e.history_of(qkv_.v),
                                  .v_modulo = qkv_.v_modulo,
                                  .start = e.start,
-                                 .scale = scale_});
+                                 .scale = scale_,
+                                 .mask = mask_});
 }
 
 template <class T>
@@ -200,7 +203,8 @@ void Attention<T>::core_bwd(const Exec<T>& e) const {
                                  .lse = e.arena.at(lse_),
                                  .scratch = e.arena.at(core_scratch_),
                                  .v_modulo = qkv_.v_modulo,
-                                 .scale = scale_});
+                                 .scale = scale_,
+                                 .mask = mask_});
 }
 
 template class Attention<float>;

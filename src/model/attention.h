@@ -2,7 +2,7 @@
 //
 //   project      x -> q, k, v                                 model/projection.h, one file per way to make
 //   them before core  q, k, v -> q, k, v    SAS                    model/stage.h, one file per stage core
-//   causal softmax attention                     kernels/attention.h after core   heads -> heads        mean
+//   causal softmax attention, in windows         kernels/attention.h after core   heads -> heads        mean
 //   of groups, MoH    model/stage.h out          W_O of the last heads
 //
 // The cache (Mode::infer) holds what the core reads: under SAS the simulated, rotated keys and values. A
@@ -21,10 +21,10 @@ namespace saslm {
 template <class T>
 class Attention {
  public:
-  Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-            const RopeSlots<T>& rope);
+  Attention(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
+            const std::string& name, const RopeSlots<T>& rope);
 
-  // Multiply-adds per token, forward, the causal half of T positions counted.
+  // Multiply-adds per token, forward, those pairs of T positions counted that the mask leaves.
   double macs(int64_t T_) const;
   double remade_macs() const;  // of which backward repeats, beside what it computes anyway
 
@@ -60,6 +60,7 @@ class Attention {
   Slot<Vec<Accum<T>>> core_scratch_;     // in core_bwd_
   Extent backward_, stages_, core_bwd_;  // scratch: of bwd; within it of the stages and core; of core_bwd
   double scale_ = 0;
+  AttentionMask mask_;
 };
 
 }  // namespace saslm

@@ -8,8 +8,9 @@
 namespace saslm {
 
 template <class T>
-Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-                const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in, const Slot<Mat<T>>& x_out)
+Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
+                const std::string& name, const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in,
+                const Slot<Mat<T>>& x_out)
     : x_in_(x_in), x_mid_(x_in), x_out_(x_out) {
   const auto buffer = [&](Region region, const char* part) {
     return layout.mat(region, name + part, x_in.shape.rows, x_in.shape.cols);
@@ -21,7 +22,7 @@ Block<T>::Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run
   if (layout.training()) dh_ = buffer(Region::scratch, "dh");
   attn_norm_ = Norm<T>(layout, model, run, name + "attn_norm");
   mlp_norm_ = Norm<T>(layout, model, run, name + "mlp_norm");
-  attention_.emplace(layout, model, run, name + "attn.", rope);
+  attention_.emplace(layout, model, run, layer, name + "attn.", rope);
   ffn_ = Ffn<T>(layout, model, run, name + "mlp.");
 }
 
@@ -104,7 +105,7 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
     const bool passes = !training || i + 1 < model.n_layer;
     if (shared) passing.emplace(layout, Region::activations, passes ? &passing_[size_t(i)] : nullptr);
     begins_.push_back(layout.param_elements());
-    blocks_.emplace_back(layout, model, run, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
+    blocks_.emplace_back(layout, model, run, i, layer(i), rope_, x_[size_t(i)], x_[size_t(i) + 1]);
   }
   if (!training) passing.emplace(layout, Region::activations);
   begins_.push_back(layout.param_elements());
@@ -207,15 +208,16 @@ void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& ba
 
 template <class T>
 typename Transformer<T>::Macs Transformer<T>::macs(int64_t T_) const {
-  const double layers = double(model_.n_layer);
-  const Attention<T>& attention = blocks_[0].attention();
-  const Ffn<T>& ffn = blocks_[0].ffn();
-  Macs macs{.attention = layers * attention.macs(T_),
-            .mlp = layers * double(ffn.macs()),
-            .head = double(head_->macs()),
-            .recomputed = layers * attention.remade_macs()};
-  if (run_.recompute == Recompute::block)
-    macs.recomputed = (layers - 1) * (attention.macs(T_) + double(ffn.hidden_macs()));
+  Macs macs{.head = double(head_->macs())};
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const double attention = blocks_[i].attention().macs(T_);
+    macs.attention += attention;
+    macs.mlp += double(blocks_[i].ffn().macs());
+    if (run_.recompute != Recompute::block)
+      macs.recomputed += blocks_[i].attention().remade_macs();
+    else if (i + 1 < blocks_.size())
+      macs.recomputed += attention + double(blocks_[i].ffn().hidden_macs());
+  }
   return macs;
 }
 

@@ -22,8 +22,9 @@ namespace saslm {
 template <class T>
 class Block {
  public:
-  Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const std::string& name,
-        const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in, const Slot<Mat<T>>& x_out);
+  Block(Layout<T>& layout, const ModelConfig& model, const RunShape& run, int64_t layer,
+        const std::string& name, const RopeSlots<T>& rope, const Slot<Mat<T>>& x_in,
+        const Slot<Mat<T>>& x_out);
 
   const Attention<T>& attention() const { return *attention_; }
   const Ffn<T>& ffn() const { return ffn_; }
@@ -77,7 +78,7 @@ class Transformer {
   Vec<double> totals(const Arena<T>& arena) const { return arena.at(totals_); }
   bool has_aux_loss() const { return bool(aux_loss_); }
 
-  // Multiply-adds per token, forward, by part, for sequences of T (causal half counted).
+  // Multiply-adds per token, forward, by part, for sequences of T (the pairs that masks leave counted).
   struct Macs {
     double attention = 0, mlp = 0, head = 0;
     double recomputed = 0;  // beside these: what backward makes again

@@ -16,7 +16,7 @@ struct Plan {
   std::vector<std::pair<std::string, int64_t>> parameters_by_part;  // in order of first declaration
 
   // Training FLOPs per token = 3 * forward; forward = 2 * multiply-adds of every linear, convolution and the
-  // causal half of attention at seq_len. Recomputation is not counted.
+  // causal half of attention at seq_len, or what its windows leave. Recomputation is not counted.
   double flops_per_token = 0;
   double flops_attention = 0, flops_mlp = 0, flops_head = 0;  // of which
   double flops_recomputed = 0;  // per token, beside these: what runtime.recompute makes again

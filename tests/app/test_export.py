@@ -188,7 +188,7 @@ class Loaded(Loading):
                     self.assert_same_text(folder, loaded, 32)
 
     def test_padding_on_either_side_changes_neither_logits_nor_text(self):
-        for name in ("mla_sas", "moh_authors", "gqa_learned"):
+        for name in ("mla_sas", "moh_authors", "gqa_learned", "gqa_window", "sas_window"):
             model = self.load(self.bare(GOLDEN / name)[0])
             tokens = torch.tensor([[5, 9, 2, 33, 7]])
             with torch.no_grad():

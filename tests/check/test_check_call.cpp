@@ -39,7 +39,8 @@ TEST_P(EveryKind, RaisesNoAlarmWhereAllIsRight) {
 }
 INSTANTIATE_TEST_SUITE_P(CheckCall, EveryKind,
                          testing::Values("debug_cpu_mha", "debug_cpu_gqa", "debug_cpu_mla", "debug_cpu_tpa",
-                                         "debug_cpu_mhe", "debug_cpu_moh", "debug_cpu_sas"),
+                                         "debug_cpu_mhe", "debug_cpu_moh", "debug_cpu_window",
+                                         "debug_cpu_sas"),
                          [](const auto& test) { return std::string(test.param); });
 
 // A mistake in one operation of the table, and what is to be said of it.
@@ -148,6 +149,10 @@ const Fault kFaults[] = {
            [](const AttentionBwd<float>& a, int) { a.dk.at(4, 69, a.dk.H - 1)[0] += 0.01f; }>,
      "dk(4, 69"},
     {"gqa", "attention_bwd", plant<&O::attention_bwd, [](AttentionBwd<float>& a) { a.scale *= 1.02; }>,
+     "wanted"},
+    {"window", "attention_fwd", plant<&O::attention_fwd, [](AttentionFwd<float>& a) { ++a.mask.window; }>,
+     "wanted"},
+    {"window", "attention_bwd", plant<&O::attention_bwd, [](AttentionBwd<float>& a) { --a.mask.window; }>,
      "wanted"},
     {"moh", "head_gates_fwd", plant<&O::head_gates_fwd, [](HeadGatesFwd<float>& a) { a.x.b_stride = 0; }>,
      "wanted"},

@@ -72,6 +72,7 @@ std::vector<std::string> seeds() {
       with(R"({"kind": "mla", "n_head": 4,
                "mla": {"q_rank": 8, "kv_rank": 8, "nope_dim": 8, "rope_dim": 4, "v_dim": 8}})"),
       with(R"({"kind": "tpa", "n_head": 4, "head_dim": 8, "tpa": {"q_rank": 3, "k_rank": 2, "v_rank": 2}})"),
+      with(R"({"kind": "mha", "n_head": 4, "head_dim": 8, "window": {"size": 3, "pattern": "SL"}})"),
       with(R"({"kind": "mhe", "n_head": 4, "head_dim": 8, "mhe": {"form": "mul"}})"),
       with(R"({"kind": "moh", "n_head": 4, "head_dim": 8, "moh": {"n_shared_head": 1, "top_k": 2}})"),
   };

@@ -92,8 +92,7 @@ TEST(Paths, OfSasTakeAnySizesOnTensorCores) {
       for (const int64_t Hs : {8, 20, 36, 48, 64}) {
         const auto call = sas(8, Hs, D, E);
         EXPECT_FALSE(paths_of(card(227), forward_of(call))[0].slow()) << D << " " << E << " " << Hs;
-        const bool largest = D == 128 && E == 160 && Hs == 64;  // a token's backward wants 240 KB
-        EXPECT_EQ(paths_of(card(227), call)[0].slow(), largest) << D << " " << E << " " << Hs;
+        EXPECT_FALSE(paths_of(card(227), call)[0].slow()) << D << " " << E << " " << Hs;
       }
 }
 

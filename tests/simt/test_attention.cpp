@@ -408,6 +408,7 @@ TYPED_TEST(SimtAttention, SeesWhatTheMaskShows) {
 TEST(SimtAttentionTiles, SeesWhatTheMaskShowsOverManyTiles) {
   expect_twin<bf16>({.T = 330, .E = 96, .D = 64, .layout = Shape::BHTD, .window = 130}, one_schedule);
   expect_twin<bf16>({.T = 330, .H = 2, .Hp = 1, .E = 64, .D = 64, .window = 17}, one_schedule);
+  expect_twin<bf16>({.T = 330, .E = 64, .D = 64, .window = 65}, one_schedule, backward);  // to the block
   expect_twin<bf16>({.B = 2, .T = 330, .E = 64, .D = 64, .documents = 90}, one_schedule);
   expect_twin<bf16>({.T = 140, .start = 270, .E = 64, .D = 64, .window = 100}, one_schedule);
   expect_twin<float>({.T = 101, .E = 8, .D = 8, .window = 50}, one_schedule);

@@ -51,8 +51,8 @@ TEST_P(CudaSelfcheck, RaisesNoAlarmInFp32) {
 }
 INSTANTIATE_TEST_SUITE_P(Kinds, CudaSelfcheck,
                          testing::Values("debug_cpu_mha", "debug_cpu_gqa", "debug_cpu_mqa", "debug_cpu_mla",
-                                         "debug_cpu_tpa", "debug_cpu_mhe", "debug_cpu_moh", "debug_cpu_sas",
-                                         "quickstart_sas"),
+                                         "debug_cpu_tpa", "debug_cpu_mhe", "debug_cpu_moh",
+                                         "debug_cpu_window", "debug_cpu_sas", "quickstart_sas"),
                          [](const auto& test) { return test.param; });
 
 class CudaSelfcheckAtSize : public testing::TestWithParam<std::string> {};
