@@ -1,9 +1,12 @@
 // The attention sublayer: a projection, then stages in the order of stages.h.
 //
-//   project      x -> q, k, v                                 model/projection.h, one file per way to make
-//   them before core  q, k, v -> q, k, v    SAS                    model/stage.h, one file per stage core
-//   causal softmax attention, in windows         kernels/attention.h after core   heads -> heads        mean
-//   of groups, MoH    model/stage.h out          W_O of the last heads
+// clang-format off
+//   project      x -> q, k, v                                          model/projection.h, one file per way to make them
+//   before core  q, k, v -> q, k, v: SAS                               model/stage.h, one file per stage
+//   core         causal softmax attention, in windows where asked for  kernels/attention.h
+//   after core   heads -> heads: mean of groups, MoH                   model/stage.h
+//   out          W_O of the last heads
+// clang-format on
 //
 // The cache (Mode::infer) holds what the core reads: under SAS the simulated, rotated keys and values. A
 // token's simulation depends on that token alone, so it is done once; caching the narrower raw k and v
