@@ -49,10 +49,10 @@ constexpr size_t attention_bwd_shared_bytes(int64_t E, int64_t D, int64_t keys) 
 constexpr bool attention_bwd_has_narrow(const AttentionWidths& w) {
   return attention_bwd_shared_bytes(w.E, w.D, 128) > 99 * 1024;
 }
-// Whether rows may begin on 4 bytes, not all on 16: registers have room for both ways of loading but at (96,
-// 96), where such rows take the narrow tile.
+// Whether rows may begin on 4 bytes, not all on 16: beside 128 keys of (96, 96) or (192, 128), registers have
+// no room for both ways of loading, and such rows take the narrow tile.
 constexpr bool attention_bwd_takes_words(const AttentionWidths& w, int64_t keys) {
-  return !(w.E == 96 && w.D == 96 && keys == 128);
+  return keys < 128 || !((w.E == 96 && w.D == 96) || (w.E == 192 && w.D == 128));
 }
 // The kernels for any width: of each of 4 warps a row of q or k, one of v or dy, the sums and 32 weights.
 constexpr size_t attention_any_width_shared_bytes(int64_t E, int64_t D) {

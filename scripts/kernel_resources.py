@@ -21,6 +21,9 @@ ENTRY = re.compile(
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)", re.DOTALL)
 BUDGETS = {10: 16, 12: 16}  # bytes stored, and bytes loaded, by major version; elsewhere none
+# Compiled, since all machine code is made of one PTX, and never launched there: it takes 131,808 bytes of shared memory a
+# block, and cards of that major version have 101,376.
+NEVER_LAUNCHED = {("attention_bwd_kernel<Tiles<192, 128, 128> >", "sm_120")}
 MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd",
                   "sas_wide_fwd", "sas_wide_bwd")
 
@@ -70,7 +73,8 @@ def main():
     print(f"{'file':<14} {'kernel':<{width}} {'for':<7} {'regs':>4} {'stack':>6} {'spill':>11} {'smem':>6}")
     spilling = []
     for kernel, name in zip(shown, names):
-        spills = max(kernel.stores, kernel.loads) > budget_for(kernel.architecture)
+        spills = (max(kernel.stores, kernel.loads) > budget_for(kernel.architecture)
+                  and (name, kernel.architecture) not in NEVER_LAUNCHED)
         print(f"{kernel.file:<14} {name:<{width}} {kernel.architecture:<7} {kernel.registers:>4} {kernel.stack:>6} "
               f"{kernel.stores:>5}/{kernel.loads:<5} {kernel.shared:>6}")
         if spills and kernel.file in MUST_NOT_SPILL:

@@ -236,7 +236,8 @@ __device__ __forceinline__ void key_block_bwd(Shared<T>& shared, int key, float*
     }
     simt::block_sync();
     const int skipped = unseen(first);
-    SIMT_UNROLL
+    // The widest tile has no registers for more at once: it would spill on sm_80.
+    SIMT_UNROLL_BY(E + D < 320 ? kKeys / 16 : 2)
     for (int i = 0; i < kKeys / 16; ++i)
       if (key + 16 * i < first + Q && 16 * i + 16 > skipped)  // others are seen by none of these queries
         multiply_step<E, T::kColumnGroups>(

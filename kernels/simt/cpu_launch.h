@@ -31,6 +31,7 @@
 #endif
 #define SIMT_UNROLL
 #define SIMT_ROLLED
+#define SIMT_UNROLL_BY(n)
 // A variable of the block: SIMT_SHARED(float[32], sums);
 #define SIMT_SHARED(type, name)                                                       \
   static const char simt_identity_of_##name = 0;                                      \

@@ -13,6 +13,8 @@
 
 #define SIMT_UNROLL _Pragma("unroll")
 #define SIMT_ROLLED _Pragma("unroll 1")
+#define SIMT_PRAGMA(text) _Pragma(#text)
+#define SIMT_UNROLL_BY(n) SIMT_PRAGMA(unroll(n))  // n: a constant expression, of template arguments too
 // A variable of the block: SIMT_SHARED(float[32], sums);
 #define SIMT_SHARED(type, name) __shared__ alignas(16) std::type_identity_t<type> name
 

@@ -198,7 +198,7 @@ StateTensors ModelState<T>::fetch() const {
         std::vector<float> copy(size_t(comm_.first() ? size_of(kept.all) : 0));
         copy_all(kept, copy.data());
         values = copy.data();
-        state.memory.push_back(std::move(copy));
+        state.memory.push_back(std::make_unique<const std::vector<float>>(std::move(copy)));
       }
     if (!comm_.first()) return;
     const auto tensors = named(kept, values);
@@ -235,7 +235,8 @@ StateTensors ModelState<T>::gradients() const {
   backend_.ops.copy_out(backend_.stream, copy.data(), backend_.arena.gradients().data,
                         copy.size() * sizeof(Accum<T>));
   state.weights = named(plan_.weights(), copy.data());
-  if constexpr (std::is_same_v<Accum<T>, float>) state.memory.push_back(std::move(copy));
+  if constexpr (std::is_same_v<Accum<T>, float>)
+    state.memory.push_back(std::make_unique<const std::vector<float>>(std::move(copy)));
   return state;
 }
 

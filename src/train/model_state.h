@@ -6,6 +6,7 @@
 // whole tensors, whatever a rank has.
 #pragma once
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,9 @@ namespace saslm {
 // Whole tensors, by their names in files, in the files' order.
 struct StateTensors {
   std::vector<ConstNamedTensor> weights, optimizer;
-  std::vector<std::vector<float>> memory;  // of those that do not lie where the engine computes with them
+  // Of those that do not lie where the engine computes with them. It moves and is never copied: the tensors
+  // above point into it.
+  std::vector<std::unique_ptr<const std::vector<float>>> memory;
 };
 
 // One number per element of some tensors.

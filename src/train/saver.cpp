@@ -35,8 +35,8 @@ void Saver::begin(Snapshot snapshot, double stall_ms) {
   stall_ms_ = stall_ms;
   under_way_ = true;
   if (!comm_.first()) return;
-  const auto save = [this, s = std::move(snapshot)] { return write(s); };
-  writing_ = std::async(std::launch::async | std::launch::deferred, save);
+  auto save = [this, s = std::move(snapshot)] { return write(s); };
+  writing_ = std::async(std::launch::async | std::launch::deferred, std::move(save));
   if (writing_.wait_for(std::chrono::seconds(0)) == std::future_status::deferred)
     writing_.wait();  // no thread could be started: here and now, then
 }
