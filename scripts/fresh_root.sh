@@ -2,7 +2,8 @@
 # Runs a command in a fresh root of this machine's distribution (debootstrap, minbase), on a copy of this repo: anything
 # the command needs that no script installs is missing there, as on a new user's machine.
 #   scripts/fresh_root.sh COMMAND        exit code: COMMAND's; 77, and a line with the reason, if no root can be made
-#   scripts/fresh_root.sh --release jammy COMMAND    in a root of that release of Debian or Ubuntu (x86-64) instead
+#   SASLM_MIRROR=URL scripts/fresh_root.sh --release jammy COMMAND    in a root of that release of Debian or Ubuntu
+#                                                    instead, from that mirror of its distribution
 #   scripts/fresh_root.sh --without-cuda COMMAND     CUDA's toolkit is not mounted; goes with --release, too
 # Mounts and processes are in their own namespaces, so none outlives the command; the root is removed. A CUDA toolkit is
 # mounted read-only, if there is one: setup.sh cannot install it. Needs root, debootstrap (installed if missing) and 10
@@ -19,14 +20,13 @@ layout() {
 }
 
 # The mirrors as lines of a sources.list. For this machine's release: those of the distribution that apt uses here;
-# third-party mirrors are omitted. For another release: its distribution's own.
+# third-party mirrors are omitted. For another release: SASLM_MIRROR.
 sources() {
   if [ "$release" != "$VERSION_CODENAME" ]; then
     if grep -q ubuntu-archive-keyring "$(layout)"; then
-      printf 'deb http://archive.ubuntu.com/ubuntu %s main universe\n' "$release" "$release"-{updates,security}
-    else
-      printf 'deb http://deb.debian.org/%s main\n' "debian $release" "debian $release-updates" \
-        "debian-security $release-security"
+      printf "deb $SASLM_MIRROR %s main universe\n" "$release" "$release"-{updates,security}
+    else  # whose security updates lie on a mirror of their own
+      printf "deb $SASLM_MIRROR %s main\n" "$release" "$release-updates"
     fi
     return
   fi
@@ -108,6 +108,8 @@ while [[ ${1:-} == --* ]]; do
   esac
   shift
 done
+[ "$release" = "${VERSION_CODENAME:-}" ] || [ -n "${SASLM_MIRROR:-}" ] ||
+  { echo "--release $release: set SASLM_MIRROR to the URL of a mirror of its distribution" >&2; exit 2; }
 command=${1:?usage: scripts/fresh_root.sh [--release CODENAME] [--without-cuda] COMMAND}
 cd "$(dirname "$0")/.."
 [ "$(id -u)" -eq 0 ] || none "only root may make one"
