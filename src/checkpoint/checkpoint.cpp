@@ -175,6 +175,8 @@ std::string state_hash(std::span<const FileSum> files) {
 }
 
 SavedCheckpoint save_checkpoint(const std::string& checkpoints_dir, const CheckpointContent& content) {
+  check(!content.model.empty() && !content.state_json.empty() && !content.config_json.empty(),
+        "a checkpoint has weights, a state and a config");
   make_dirs(checkpoints_dir);
   const std::string name = checkpoint_name(content.step), path = checkpoints_dir + "/" + name;
   TempDir temp(temp_path(checkpoints_dir, name));

@@ -35,8 +35,10 @@ void Saver::begin(Snapshot snapshot, double stall_ms) {
   stall_ms_ = stall_ms;
   under_way_ = true;
   if (!comm_.first()) return;
-  auto save = [this, s = std::move(snapshot)] { return write(s); };
-  writing_ = std::async(std::launch::async | std::launch::deferred, std::move(save));
+  // A member, not a capture: std::async moves its function into the thread that it then fails to start, and
+  // would run what is left of it here.
+  snapshot_ = std::move(snapshot);
+  writing_ = std::async(std::launch::async | std::launch::deferred, [this] { return write(snapshot_); });
   if (writing_.wait_for(std::chrono::seconds(0)) == std::future_status::deferred)
     writing_.wait();  // no thread could be started: here and now, then
 }

@@ -66,6 +66,7 @@ class Saver {
   // The first rank's.
   int failed_ = 0;  // in a row
   double try_again_at_s_ = 0;
+  Snapshot snapshot_;  // before writing_, whose end waits for the thread that reads it
   std::future<CheckpointRecord> writing_;
 };
 
