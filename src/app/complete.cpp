@@ -52,7 +52,7 @@ Words values_of(const CLI::Option& option, const CLI::App& program, const std::s
 }
 
 // What the words before the completed one mean.
-struct Place {
+struct Context {
   const CLI::App* command;
   const CLI::Option* awaiting = nullptr;  // an option whose value comes next
   size_t arguments = 0;                   // already given
@@ -60,10 +60,10 @@ struct Place {
 };
 
 // None after "--".
-Words options_lines(const Place& place) {
+Words options_lines(const Context& context) {
   Words lines;
-  if (place.options_over) return lines;
-  for (const CLI::Option* option : options_of(*place.command))
+  if (context.options_over) return lines;
+  for (const CLI::Option* option : options_of(*context.command))
     for (const std::string& name : option->get_lnames())
       lines.push_back(line_of("--" + name, option->get_description()));
   return lines;
@@ -75,61 +75,61 @@ const CLI::App* find_command(const CLI::App& of, const std::string& name) {
   return nullptr;
 }
 
-void pass(Place& place, const std::string& word) {
-  const CLI::Option* const option = word.starts_with("-") && word.size() > 1 && !place.options_over
-                                        ? place.command->get_option_no_throw(word)
+void pass(Context& context, const std::string& word) {
+  const CLI::Option* const option = word.starts_with("-") && word.size() > 1 && !context.options_over
+                                        ? context.command->get_option_no_throw(word)
                                         : nullptr;
-  if (place.awaiting != nullptr && option == nullptr) {
-    if (!takes_several(*place.awaiting)) place.awaiting = nullptr;
+  if (context.awaiting != nullptr && option == nullptr) {
+    if (!takes_several(*context.awaiting)) context.awaiting = nullptr;
   } else if (option != nullptr) {
-    place.awaiting = value_name(*option).empty() ? nullptr : option;
+    context.awaiting = value_name(*option).empty() ? nullptr : option;
   } else if (word == "--") {
-    place.options_over = true;
-  } else if (word.starts_with("-") && !place.options_over) {
-    place.awaiting = nullptr;  // --option=value, or unknown
-  } else if (const CLI::App* next = find_command(*place.command, word); next && place.arguments == 0) {
-    place.command = next;
+    context.options_over = true;
+  } else if (word.starts_with("-") && !context.options_over) {
+    context.awaiting = nullptr;  // --option=value, or unknown
+  } else if (const CLI::App* next = find_command(*context.command, word); next && context.arguments == 0) {
+    context.command = next;
   } else {
-    ++place.arguments;
+    ++context.arguments;
   }
 }
 
-Words argument_lines(const Place& place, const CLI::App& program, const std::string& begin) {
+Words argument_lines(const Context& context, const CLI::App& program, const std::string& begin) {
   Words lines;
-  for (const CLI::App* one : commands_of(*place.command))
+  for (const CLI::App* one : commands_of(*context.command))
     lines.push_back(line_of(one->get_name(), one->get_description()));
-  if (!lines.empty()) return place.arguments == 0 ? lines : Words{};
-  const std::vector<const CLI::Option*> arguments = arguments_of(*place.command);
-  if (arguments.empty()) return options_lines(place);
+  if (!lines.empty()) return context.arguments == 0 ? lines : Words{};
+  const std::vector<const CLI::Option*> arguments = arguments_of(*context.command);
+  if (arguments.empty()) return options_lines(context);
   const CLI::Option* const last = arguments.back();
-  const bool more = place.arguments < arguments.size() || last->get_items_expected_max() > 1;
-  const CLI::Option* const next = place.arguments < arguments.size() ? arguments[place.arguments] : last;
-  return more ? values_of(*next, program, begin) : options_lines(place);
+  const bool more = context.arguments < arguments.size() || last->get_items_expected_max() > 1;
+  const CLI::Option* const next = context.arguments < arguments.size() ? arguments[context.arguments] : last;
+  return more ? values_of(*next, program, begin) : options_lines(context);
 }
 
-Words candidates(const Place& place, const CLI::App& program, const std::string& begin) {
-  if (begin.starts_with("-") && !place.options_over) {
+Words candidates(const Context& context, const CLI::App& program, const std::string& begin) {
+  if (begin.starts_with("-") && !context.options_over) {
     const size_t equals = begin.find('=');
-    if (equals == std::string::npos) return options_lines(place);
-    const CLI::Option* const option = place.command->get_option_no_throw(begin.substr(0, equals));
+    if (equals == std::string::npos) return options_lines(context);
+    const CLI::Option* const option = context.command->get_option_no_throw(begin.substr(0, equals));
     if (option == nullptr) return {};
     Words lines = values_of(*option, program, begin.substr(equals + 1));
     for (std::string& line : lines)
       if (!line.starts_with(":")) line = begin.substr(0, equals + 1) + line;
     return lines;
   }
-  if (place.awaiting != nullptr) return values_of(*place.awaiting, program, begin);
-  return argument_lines(place, program, begin);
+  if (context.awaiting != nullptr) return values_of(*context.awaiting, program, begin);
+  return argument_lines(context, program, begin);
 }
 
 }  // namespace
 
 std::vector<std::string> completions(const CLI::App& app, const std::vector<std::string>& words) {
-  Place place{.command = &app};
-  for (size_t i = 0; i + 1 < words.size(); ++i) pass(place, words[i]);
+  Context context{.command = &app};
+  for (size_t i = 0; i + 1 < words.size(); ++i) pass(context, words[i]);
   const std::string begin = words.empty() ? "" : words.back();
   Words fitting;
-  for (std::string& line : candidates(place, app, begin))
+  for (std::string& line : candidates(context, app, begin))
     if (line.starts_with(begin) || line.starts_with(":")) fitting.push_back(std::move(line));
   return fitting;
 }

@@ -57,6 +57,8 @@ void print(const ConfigKey& key) {
     std::vector<Row> rows = {{"Type", key.type}};
     rows.emplace_back("Default", key.default_value.empty() ? "none" : default_of(key));
     if (!key.conditions.empty()) rows.emplace_back("Condition", key.conditions);
+    rows.emplace_back("On resume", key.on_resume);
+    rows.emplace_back("Across ranks", key.across_ranks);
     rows.emplace_back("Example", set_option(key));
     const std::vector<std::string> elsewhere = names_elsewhere(key);
     if (!elsewhere.empty()) rows.emplace_back("In other trainers", list(elsewhere));

@@ -67,8 +67,8 @@ std::vector<KernelCall<T>> calls_of(const Config& config, Part part) {
   auto& calls = static_cast<Recorder<T>*>(engine.stream().backend)->calls;
   if (part == Part::micro_step) calls.clear();  // the constants of a run are made once
   const std::vector<int32_t> tokens(size_t(train.micro_batch * train.seq_len));
-  const TokenBatch batch{
-      .B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data()};
+  const Mat<const int32_t> all = mat(tokens.data(), train.micro_batch, train.seq_len);
+  const TokenBatch batch{.inputs = all, .targets = all};
   const auto totals = engine.compute_gradients([&](int64_t) { return batch; });
   engine.update(config.optim.lr, totals.grad_norm, 1);
   if (part == Part::run) engine.loss(batch);

@@ -85,6 +85,14 @@ class Communicator {
 // All ranks' numbers, in rank order.
 std::vector<double> gather_numbers(const Communicator& comm, const std::vector<double>& mine,
                                    const char* doing);
+// One struct of doubles from every rank, in rank order.
+template <class Numbers>
+std::vector<Numbers> gather_structs(const Communicator& comm, const Numbers& mine, const char* doing) {
+  static_assert(std::is_trivially_copyable_v<Numbers> && sizeof(Numbers) % sizeof(double) == 0);
+  std::vector<Numbers> all(static_cast<size_t>(comm.size()));
+  comm.gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)), doing);
+  return all;
+}
 // All ranks' texts, of any length.
 std::vector<std::string> gather_texts(const Communicator& comm, const std::string& mine, const char* doing);
 

@@ -51,8 +51,8 @@ struct Answer {
   Proof proof = {};  // in the first Answer; none with kOtherSecret
 };
 
-struct Place {         // where a rank listens
-  char host[60] = {};  // numeric address; empty: on rank 0's machine
+struct ListenAddress {  // where a rank listens
+  char host[60] = {};   // numeric address; empty: on rank 0's machine
   uint32_t port = 0;
 };
 
@@ -65,7 +65,7 @@ struct Said {
 };
 
 static_assert(sizeof(Greeting) == 64 && sizeof(Challenge) == 48 && sizeof(Answer) == 56 &&
-                  sizeof(Place) == 64 && sizeof(Said) == 112,
+                  sizeof(ListenAddress) == 64 && sizeof(Said) == 112,
               "no padding is sent, or hashed");
 
 template <class T>

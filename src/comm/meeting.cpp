@@ -43,7 +43,7 @@ class Meeting {
         key_(as.secret),
         vigil_(waiting),
         connections_(size_t(as.size)),
-        places_(size_t(as.size)) {}
+        addresses_(size_t(as.size)) {}
 
   std::vector<Connections> run() {
     if (!key_ && as_.shared_dir.empty())
@@ -74,7 +74,7 @@ class Meeting {
     begin_to_connect();
     for (int r = 1; r < as_.size; ++r) {
       answer(connections_[size_t(r)].control, kComplete);
-      send_all(connections_[size_t(r)].control, std::as_bytes(std::span(places_)), deadline_);
+      send_all(connections_[size_t(r)].control, std::as_bytes(std::span(addresses_)), deadline_);
     }
     accept_all(kData);
   }
@@ -88,13 +88,13 @@ class Meeting {
     const auto wait = [this] { heed("rank 0, which waits for the others"); };
     Answer complete;
     if (!hear(first, complete, master_.text(), patience, wait) || judged(complete) != kComplete ||
-        !receive_all(first, std::as_writable_bytes(std::span(places_)), patience, wait))
+        !receive_all(first, std::as_writable_bytes(std::span(addresses_)), patience, wait))
       throw CommError("rank 0 at " + master_.text() + " ended or hangs while the ranks were joining");
     begin_to_connect();
     for (int r = 0; r < as_.rank; ++r) {
-      Place& place = places_[size_t(r)];
-      place.host[sizeof place.host - 1] = '\0';
-      Endpoint at = {place.host[0] ? place.host : other_end(first).host, int(place.port)};
+      ListenAddress& address = addresses_[size_t(r)];
+      address.host[sizeof address.host - 1] = '\0';
+      Endpoint at = {address.host[0] ? address.host : other_end(first).host, int(address.port)};
       if (r == 0) at = {other_end(first).host, master_.port};
       if (r > 0) connections_[size_t(r)].control = reach(r, at, kControl);
       connections_[size_t(r)].data = reach(r, at, kData);
@@ -331,7 +331,7 @@ class Meeting {
                     "was started as rank " + std::to_string(g.rank) + ", which is already taken (RANK)");
     answer(one, kWelcome);
     slot(int(g.rank), g.channel) = std::move(one.socket);
-    if (as_.rank == 0 && g.channel == kControl) note_place(int(g.rank), int(g.port));
+    if (as_.rank == 0 && g.channel == kControl) note_address(int(g.rank), int(g.port));
     return false;
   }
 
@@ -343,12 +343,12 @@ class Meeting {
             .size = size};
   }
 
-  void note_place(int rank, int port) {
+  void note_address(int rank, int port) {
     const Socket& control = connections_[size_t(rank)].control;
-    Place& place = places_[size_t(rank)];
+    ListenAddress& address = addresses_[size_t(rank)];
     const std::string host = other_end(control).host;
-    place.port = uint32_t(port);
-    if (!is_loopback(host) && host.size() < sizeof place.host) host.copy(place.host, host.size());
+    address.port = uint32_t(port);
+    if (!is_loopback(host) && host.size() < sizeof address.host) host.copy(address.host, host.size());
   }
 
   void answer(const Socket& socket, Verdict verdict) const {
@@ -383,7 +383,7 @@ class Meeting {
   Socket listener_;
   std::list<Newcomer> newcomers_;
   std::vector<Connections> connections_;
-  std::vector<Place> places_;
+  std::vector<ListenAddress> addresses_;
 };
 
 }  // namespace

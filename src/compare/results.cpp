@@ -99,21 +99,22 @@ void summarise_runs(VariantResult& result) {
 
 // ---- Losses at equal amounts
 
-// Where a run is read, in steps; nullopt if unknown.
-struct Place {
+// Where on its curve a run is read.
+struct CurvePoint {
   double step = 0;
   bool at_end = true;
 };
-std::optional<Place> place_of(const CompareResults& results, Budget budget, size_t v, size_t s) {
+// nullopt if unknown.
+std::optional<CurvePoint> point_of(const CompareResults& results, Budget budget, size_t v, size_t s) {
   const VariantPlan& plan = results.plan.variants[v];
   const double steps = double(plan.config.train.steps);
-  if (budget == results.plan.budget) return Place{steps, true};
+  if (budget == results.plan.budget) return CurvePoint{steps, true};
   const auto cost = cost_of_step(budget, plan, results.variants[v].runs[s]);
   const auto common = results.common[size_t(budget)];
   if (!cost || !common) return {};
   const double step = *common / *cost;
   // Steps are whole, so a budget is met to within half of one.
-  return step > steps - 0.75 ? Place{steps, true} : Place{step, false};
+  return step > steps - 0.75 ? CurvePoint{steps, true} : CurvePoint{step, false};
 }
 
 std::string before_first_evaluation(const CompareResults& results, size_t v, double step) {
@@ -129,9 +130,9 @@ std::string why_no_reading(const CompareResults& results, Budget budget, size_t 
   if (budget == Budget::seconds && !variant.unsteady.empty()) return variant.unsteady;
   for (size_t s = 0; s < variant.runs.size(); ++s) {
     if (!variant.runs[s].finished()) continue;
-    const auto place = place_of(results, budget, v, s);
-    if (place && !place->at_end && !read_curve(variant.runs[s].evals, place->step))
-      return before_first_evaluation(results, v, place->step);
+    const auto point = point_of(results, budget, v, s);
+    if (point && !point->at_end && !read_curve(variant.runs[s].evals, point->step))
+      return before_first_evaluation(results, v, point->step);
   }
   return "";
 }
@@ -153,9 +154,9 @@ Reading read_at(const CompareResults& results, Budget budget, size_t v) {
   std::vector<LossPair> pairs;
   for (size_t s = 0; s < results.plan.seeds.size(); ++s) {
     for (const size_t of : {v, b})
-      if (const auto place = place_of(results, budget, of, s);
-          place && results.variants[of].runs[s].finished())
-        reading.at_end &= place->at_end;
+      if (const auto point = point_of(results, budget, of, s);
+          point && results.variants[of].runs[s].finished())
+        reading.at_end &= point->at_end;
     const auto loss = loss_of(results, budget, v, s), base_loss = loss_of(results, budget, b, s);
     if (loss) losses.push_back(*loss);
     if (loss && base_loss && v != b) pairs.push_back({*loss, *base_loss});
@@ -236,10 +237,10 @@ std::string run_name(const VariantPlan& variant, uint64_t seed) {
 
 std::optional<double> loss_of(const CompareResults& results, Budget budget, size_t v, size_t s) {
   const RunRecord& run = results.variants[v].runs[s];
-  const auto place = place_of(results, budget, v, s);
-  if (!run.finished() || !place) return {};
+  const auto point = point_of(results, budget, v, s);
+  if (!run.finished() || !point) return {};
   if (budget == Budget::seconds && !results.variants[v].unsteady.empty()) return {};
-  return place->at_end ? run.final_loss() : read_curve(run.evals, place->step);
+  return point->at_end ? run.final_loss() : read_curve(run.evals, point->step);
 }
 
 LossCurve difference_curve(const CompareResults& results, Budget budget, size_t v, size_t s) {

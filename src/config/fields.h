@@ -233,7 +233,8 @@ void visit_fields(V& v, ModelConfig& c) {
 template <class V>
 void visit_fields(V& v, DataConfig& c) {
   v.field("train", c.train,
-          {.help = "training token shards: a path, a glob pattern, or a list of them",
+          {.help = "training token shards: a path, a glob pattern, or a list of them; a resumed run "
+                   "needs the same tokens",
            .min = 1,
            .required = true});
   v.field("val", c.val, {.help = "validation token shards, likewise; \"\" or [] for none", .min = 0});

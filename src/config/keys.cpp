@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "config/config.h"
+#include "config/policy.h"
 
 namespace saslm {
 namespace {
@@ -79,6 +80,19 @@ std::string conditions_of(const std::string& key, const ordered_json& block) {
   return (need.empty() ? "" : need + "; ") + "refused under " + kinds(refused, all);
 }
 
+const char* text_of(OnResume rule) {
+  switch (rule) {
+    case OnResume::inherited:
+    case OnResume::same:
+      break;
+    case OnResume::reported:
+      return "may change, with a warning; the run's numbers change from that step on";
+    case OnResume::free:
+      return "may change";
+  }
+  return "a change is refused";
+}
+
 Names words_of(const ordered_json& schema) {
   if (schema.contains("enum")) return schema["enum"].get<Names>();
   return schema.value("type", ordered_json()) == "boolean" ? Names{"true", "false"} : Names{};
@@ -119,7 +133,13 @@ std::optional<ConfigKey> config_key(const std::string& path) {
                 .conditions = conditions_of(name, *block),
                 .words = words_of(*schema)};
   if (schema->contains("default")) key.default_value = number((*schema)["default"]);
-  if (schema->contains("properties"))
+  if (!schema->contains("properties")) {
+    std::string pointer = "/" + path;
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    const Policy policy = policy_of(pointer);
+    key.on_resume = text_of(policy.on_resume);
+    key.across_ranks = policy.across_ranks == AcrossRanks::free ? "may differ" : "must agree";
+  } else
     for (const auto& property : (*schema)["properties"].items())
       key.children.push_back(path + "." + property.key());
   return key;

@@ -107,7 +107,7 @@ struct BufferLine {
 template <class T>
 class Layout {
   // How far a region is taken, in its present scope.
-  struct Place {
+  struct RegionUse {
     int64_t used = 0;     // bytes, by what is alive now
     int64_t largest = 0;  // the most there ever was
     bool closed = false;  // a scope directly within has ended
@@ -176,21 +176,21 @@ class Layout {
    public:
     // *extent, when given, is what the scope took, written at its end: Exec::alive takes it.
     Scope(Layout& layout, Region region, Extent* extent = nullptr)
-        : place_(layout.places_[int(region)]), outer_(place_), region_(region), extent_(extent) {
-      place_ = {.used = outer_.used, .largest = outer_.used};
+        : use_(layout.uses_[int(region)]), outer_(use_), region_(region), extent_(extent) {
+      use_ = {.used = outer_.used, .largest = outer_.used};
     }
     ~Scope() {
-      if (extent_ != nullptr) *extent_ = {region_, outer_.used, place_.largest - outer_.used};
-      place_ = {.used = outer_.used,
-                .largest = std::max(outer_.largest, place_.largest),
-                .closed = outer_.closed || place_.largest > outer_.used};
+      if (extent_ != nullptr) *extent_ = {region_, outer_.used, use_.largest - outer_.used};
+      use_ = {.used = outer_.used,
+              .largest = std::max(outer_.largest, use_.largest),
+              .closed = outer_.closed || use_.largest > outer_.used};
     }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
-    Place& place_;
-    const Place outer_;
+    RegionUse& use_;
+    const RegionUse outer_;
     Region region_;
     Extent* extent_;
   };
@@ -213,7 +213,7 @@ class Layout {
       case Region::gradients:
         return training() ? gradient_buffers_ * accum : 0;
       default:
-        return places_[int(region)].largest;
+        return uses_[int(region)].largest;
     }
   }
   int64_t region_offset(Region region) const {
@@ -232,15 +232,15 @@ class Layout {
 
   int64_t reserve(Region region, const std::string& name, int64_t bytes) {
     check(region >= Region::optimizer, "weights are declared with param()");
-    Place& place = places_[int(region)];
-    if (place.closed)
+    RegionUse& use = uses_[int(region)];
+    if (use.closed)
       throw ShapeError(
           "internal error: " + name +
           " is declared after a scope beside it has ended, whose buffers it would lie over while "
           "they are alive; declare it before that scope, or in a scope of its own");
-    const int64_t offset = place.used;
-    place.used += round_up(bytes, kAlignBytes);
-    place.largest = std::max(place.largest, place.used);
+    const int64_t offset = use.used;
+    use.used += round_up(bytes, kAlignBytes);
+    use.largest = std::max(use.largest, use.used);
     buffers_.push_back({region, name, bytes});
     return offset;
   }
@@ -249,7 +249,7 @@ class Layout {
   std::vector<ParamSpec> params_;
   std::vector<BufferLine> buffers_;
   int64_t param_elements_ = 0, gradient_buffers_ = 1, packed_masters_ = -1;
-  std::array<Place, kRegions> places_;
+  std::array<RegionUse, kRegions> uses_;
 };
 
 }  // namespace saslm

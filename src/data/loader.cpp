@@ -2,9 +2,8 @@
 
 namespace saslm {
 
-void BatchLoader::load(uint64_t first, int64_t B, int32_t* inputs, int32_t* targets) const {
-  const int64_t T = set_.seq_len();
-  for (int64_t b = 0; b < B; ++b) set_.read(order_(first + uint64_t(b)), inputs + b * T, targets + b * T);
+void BatchLoader::load(uint64_t first, TokenBuffer& into) const {
+  for (int64_t b = 0; b < into.B(); ++b) set_.read(order_(first + uint64_t(b)), into.row(b));
 }
 
 }  // namespace saslm

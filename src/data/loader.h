@@ -13,9 +13,9 @@ class BatchLoader {
   BatchLoader(const TokenSet& set, bool shuffle, uint64_t seed)
       : set_(set), order_(set.n_samples(), shuffle, seed) {}
 
-  // Sets (=) row b of inputs and targets (B, T), contiguous, to stream index first + b. Thread-safe. IoError
-  // if a shard changed or cannot be read.
-  void load(uint64_t first, int64_t B, int32_t* inputs, int32_t* targets) const;
+  // Sets (=) every row b of the buffer to stream index first + b. Thread-safe. IoError if a shard changed or
+  // cannot be read.
+  void load(uint64_t first, TokenBuffer& into) const;
 
  private:
   const TokenSet& set_;

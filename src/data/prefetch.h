@@ -1,7 +1,6 @@
 // Prefetches the next batch of the training stream while the current one is computed.
 #pragma once
 #include <future>
-#include <vector>
 
 #include "data/loader.h"
 
@@ -11,20 +10,14 @@ class BatchPrefetch {
  public:
   BatchPrefetch(const BatchLoader& loader, int64_t batch, int64_t seq_len);
 
-  struct Batch {
-    std::vector<int32_t> inputs, targets;  // (B, T) each
-  };
   // Returns the batch at stream index `first`, valid until the next call; errors as BatchLoader::load. A
   // thread then starts to read the batch at `next`. If the next call asks for another `first`, it is read in
   // that call.
-  const Batch& get(uint64_t first, uint64_t next);
+  TokenBatch get(uint64_t first, uint64_t next);
 
  private:
-  void read(uint64_t first, Batch& into) const;
-
   const BatchLoader& loader_;
-  int64_t batch_;
-  Batch now_, ahead_;
+  TokenBuffer now_, ahead_;
   uint64_t announced_ = 0;
   std::future<void> next_;  // fills ahead_; the destructor waits for it
 };

@@ -220,14 +220,16 @@ std::string TokenSet::description() const {
   return text + ", fingerprint " + fingerprint_;
 }
 
-void TokenSet::read(int64_t sample, int32_t* inputs, int32_t* targets) const {
+void TokenSet::read(int64_t sample, const TokenRow& into) const {
+  const auto& [inputs, targets] = into;
+  check(inputs.size == seq_len_ && targets.size == seq_len_, "a sample is read to a row of its length");
   check(sample >= 0 && sample < n_samples(), "a sample is read from within its set");
   const auto next = std::upper_bound(first_sample_.begin(), first_sample_.end(), sample);
   const ShardFile& shard = shards_[size_t(next - first_sample_.begin()) - 1];
   const int64_t first = (sample - *std::prev(next)) * seq_len_;
-  shard.read(first, 1, inputs);
-  shard.read(first + 1, seq_len_, targets);
-  std::copy_n(targets, seq_len_ - 1, inputs + 1);
+  shard.read(first, 1, inputs.data);
+  shard.read(first + 1, seq_len_, targets.data);
+  std::copy_n(targets.data, seq_len_ - 1, inputs.data + 1);
   // Tokens were checked when the shard was opened, but the file may have been changed since.
   uint32_t highest = uint32_t(inputs[0]);
   for (int64_t t = 0; t < seq_len_; ++t) highest = std::max(highest, uint32_t(targets[t]));

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/token_batch.h"
 #include "data/shard_file.h"
 
 namespace saslm {
@@ -46,22 +47,20 @@ class TokenSet {
   int64_t seq_len() const { return seq_len_; }
   const std::vector<std::string>& patterns() const { return patterns_; }  // as given
   const std::vector<ShardPart>& shards() const { return parts_; }         // in the order of the samples
-  const std::string& fingerprint() const {
-    return fingerprint_;
-  }                                                            // 32 hex digits, of tokens and shard lengths
-  const std::string& tokenizer() const { return tokenizer_; }  // empty unless every shard's .json names it
-  const std::string& tokenizer_fingerprint() const {
-    return tokenizer_fingerprint_;
-  }  // same; "" if not known
+  // 32 hex digits, of tokens and shard lengths.
+  const std::string& fingerprint() const { return fingerprint_; }
+  // Empty unless every shard's .json names it.
+  const std::string& tokenizer() const { return tokenizer_; }
+  const std::string& tokenizer_fingerprint() const { return tokenizer_fingerprint_; }
   // From the shards that have a .json, even if others have none; "" if no .json names it.
   const std::string& tokenizer_of_some() const { return some_tokenizer_; }
   const std::string& fingerprint_of_some() const { return some_fingerprint_; }
   std::string description() const;  // one line for logs
 
-  // Sets (=) inputs[0..T-1] and targets[0..T-1]. Thread-safe; allocates nothing while the shard is open.
-  // IoError with the shard's name if it changed since it was first opened, so a token outside the vocabulary
-  // is never returned.
-  void read(int64_t sample, int32_t* inputs, int32_t* targets) const;
+  // Sets (=) a row of seq_len() positions to the sample. Thread-safe; allocates nothing while the shard is
+  // open. IoError with the shard's name if it changed since it was first opened, so a token outside the
+  // vocabulary is never returned.
+  void read(int64_t sample, const TokenRow& into) const;
 
  private:
   void open_shards(const std::vector<std::string>& patterns);

@@ -48,8 +48,8 @@ void generate(const Engine<T>& engine, const std::vector<int32_t>& prompt, const
       cached = 0;
     }
     const int64_t fresh = int64_t(context.size()) - cached;
-    engine.model().next_logits(
-        engine.backend(), {.B = 1, .T = fresh, .start = cached, .inputs = context.data() + cached}, logits);
+    engine.model().next_logits(engine.backend(),
+                               {.inputs = mat(context.data() + cached, 1, fresh), .start = cached}, logits);
     cached += fresh;
     context.push_back(pick_token(logits, options, uniform(key, uint64_t(i))));
     emit(context.back());

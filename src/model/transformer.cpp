@@ -124,16 +124,20 @@ void Transformer<T>::prepare(const Backend<T>& backend) const {
 template <class T>
 Exec<T> Transformer<T>::begin(const Backend<T>& backend, const TokenBatch& batch) const {
   const auto& [ops, arena, stream] = backend;
-  const size_t bytes = size_t(batch.B * batch.T) * sizeof(int32_t);
-  check(batch.B >= 1 && batch.T >= 1 && batch.B <= run_.batch && batch.start + batch.T <= run_.seq_len,
-        "a batch fits the shape its buffers were planned for");
-  check(batch.B == 1 || (batch.start == 0 && batch.T == run_.seq_len),
+  const size_t bytes = size_t(batch.B() * batch.T()) * sizeof(int32_t);
+  check(
+      batch.B() >= 1 && batch.T() >= 1 && batch.B() <= run_.batch && batch.start + batch.T() <= run_.seq_len,
+      "a batch fits the shape its buffers were planned for");
+  check(batch.B() == 1 || (batch.start == 0 && batch.T() == run_.seq_len),
         "several sequences are whole ones; only a single one may be continued or short");
-  check(batch.micro >= 0 && batch.micro < run_.micro_batches,
-        "a step has the micro-batches it was planned for");
-  ops.copy_in(stream, arena.at(tokens_).data, batch.inputs, bytes);
-  if (batch.targets != nullptr) ops.copy_in(stream, arena.at(targets_).data, batch.targets, bytes);
-  return {{backend}, batch.B, batch.T, batch.start};
+  const auto fits = [&](Mat<const int32_t> tokens) {
+    return tokens.rows == batch.B() && tokens.cols == batch.T() && tokens.contiguous();
+  };
+  check(fits(batch.inputs) && (!batch.targets || fits(batch.targets)),
+        "inputs and targets of a batch are contiguous and of one shape");
+  ops.copy_in(stream, arena.at(tokens_).data, batch.inputs.data, bytes);
+  if (batch.targets) ops.copy_in(stream, arena.at(targets_).data, batch.targets.data, bytes);
+  return {{backend}, batch.B(), batch.T(), batch.start};
 }
 
 template <class T>
@@ -156,20 +160,21 @@ void Transformer<T>::add_loss(const Backend<T>& backend, const TokenBatch& batch
   const Exec<T> e = begin(backend, batch);
   const auto activations = e.alive(activations_), scratch = e.alive(scratch_);
   const Mat<T> x = fwd(e);
-  head_->add_loss(e, totals(e.arena).data + batch.micro * kTotals + kLoss, x,
-                  {e.arena.at(targets_).data, e.rows()});
+  head_->add_loss(e, totals(e.arena).data + kLoss, x, {e.arena.at(targets_).data, e.rows()});
 }
 
 template <class T>
-void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale,
+void Transformer<T>::add_loss_and_grads(const Backend<T>& backend, const MicroBatch& micro,
                                         const FinalGradients& final_gradients) const {
-  Exec<T> e = begin(backend, batch);
+  check(micro.index >= 0 && micro.index < run_.micro_batches,
+        "a step has the micro-batches it was planned for");
+  Exec<T> e = begin(backend, micro.tokens);
   const auto activations = e.alive(activations_), scratch = e.alive(scratch_);
-  e.scale = scale;
+  e.scale = micro.scale;
   e.aux_loss = e.rows_of(aux_loss_);
   if (aux_loss_) e.ops.zero(e.stream, e.aux_loss.data, size_t(e.aux_loss.size) * sizeof(Accum<T>));
   const Mat<T> x = fwd(e), dx = e.rows_of(dx_);
-  double* const sums = totals(e.arena).data + batch.micro * kTotals;
+  double* const sums = totals(e.arena).data + micro.index * kTotals;
   head_->add_loss_and_grads(e, sums + kLoss, dx, x, {e.arena.at(targets_).data, e.rows()});
   const auto are_final = [&](int64_t first, int64_t end) {
     if (final_gradients) final_gradients(first, end);

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/token_batch.h"
 #include "model/attention.h"
 #include "model/ffn.h"
 #include "model/head.h"
@@ -44,13 +45,11 @@ class Block {
   Ffn<T> ffn_;
 };
 
-// One call's tokens: B sequences of T, from position start on.
-struct TokenBatch {
-  int64_t B = 0, T = 0;
-  int64_t start = 0;
-  const int32_t* inputs = nullptr;   // (B, T), host memory
-  const int32_t* targets = nullptr;  // (B, T), host memory; absent for next_logits
-  int64_t micro = 0;                 // which of the step's micro-batches
+// A batch as part of a training step.
+struct MicroBatch {
+  TokenBatch tokens;
+  int64_t index = 0;  // among the step's, on this rank: which totals its losses are added to
+  double scale = 1;   // of its gradients
 };
 
 template <class T>
@@ -61,14 +60,14 @@ class Transformer {
   // Fills the constant tables. Once, before anything else.
   void prepare(const Backend<T>& backend) const;
 
-  // The micro-batch's total kLoss += the sum of the losses of all targets, in nats.
+  // The first micro-batch's total kLoss += the sum of the losses of all targets, in nats.
   void add_loss(const Backend<T>& backend, const TokenBatch& batch) const;
-  // The same (Mode::train only); its total kAuxLoss += the sum of the terms that modules add to the losses;
-  // every weight's gradient += that of scale * (loss + auxiliary loss).
-  // Told are, as soon as they are queued, the elements first .. end-1 of the gradients that no later call of
-  // this backward changes: from the end of the region to its beginning, each once.
+  // The same for any micro-batch (Mode::train only); its total kAuxLoss += the sum of the terms that modules
+  // add to the losses; every weight's gradient += that of scale * (loss + auxiliary loss). Calls back with
+  // each range [first, end) of gradient elements once the last call of this backward that changes it is
+  // queued: from the end of the region to its beginning, each element once.
   using FinalGradients = std::function<void(int64_t first, int64_t end)>;
-  void add_loss_and_grads(const Backend<T>& backend, const TokenBatch& batch, double scale,
+  void add_loss_and_grads(const Backend<T>& backend, const MicroBatch& micro,
                           const FinalGradients& final_gradients = {}) const;
   // Logits (vocab_size) after the batch's last token; with start > 0 the cache holds what came before.
   void next_logits(const Backend<T>& backend, const TokenBatch& batch, std::vector<Accum<T>>& logits) const;

@@ -42,10 +42,9 @@ typename Engine<T>::Totals Engine<T>::compute_gradients(const MicroBatches& batc
   zero_totals();
   const double mean = 1.0 / double(run_.micro_batches * comm_.size() * run_.rows());
   for (int64_t micro = 0; micro < run_.micro_batches; ++micro) {
-    TokenBatch batch = batches(micro);
-    batch.micro = micro;
+    const MicroBatch batch{.tokens = batches(micro), .index = micro, .scale = mean};
     const Arena<T> sums = sum_.begin(micro);
-    model().add_loss_and_grads({ops_, sums, stream()}, batch, mean, [&](int64_t first, int64_t end) {
+    model().add_loss_and_grads({ops_, sums, stream()}, batch, [&](int64_t first, int64_t end) {
       sum_.add(micro, {first, end - first});
     });
   }

@@ -29,6 +29,7 @@ class Engine {
   const Arena<T>& arena() const { return arena_; }
   const Ops<T>& ops() const { return ops_; }
   const Communicator& comm() const { return comm_; }
+  const StatePlan<T>& state_plan() const { return declared_.state; }
   Stream stream() const { return *stream_; }
   Backend<T> backend() const { return {ops_, arena_, *stream_}; }
 

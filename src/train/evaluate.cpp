@@ -22,11 +22,7 @@ template <class T>
 class Evaluation {
  public:
   Evaluation(Engine<T>& engine, const TokenSet& set, const EvalOptions& options)
-      : engine_(engine),
-        set_(set),
-        options_(options),
-        inputs_(size_t(options.batch * set.seq_len())),
-        targets_(inputs_.size()) {}
+      : engine_(engine), set_(set), options_(options), tokens_(options.batch, set.seq_len()) {}
 
   // Nothing when told to stop.
   std::optional<EvalSum> sum(const std::vector<int64_t>& samples) {
@@ -37,11 +33,11 @@ class Evaluation {
     for (int64_t round = 0; round < total; round += options_.batch * comm.size()) {  // a batch for every rank
       if (options_.stop && options_.stop()) return {};
       const int64_t first = round + options_.batch * comm.rank();
-      const auto all = gather_numbers(comm, of_batch(samples, first), "evaluation");
-      for (size_t rank = 0; rank < all.size() / 2; ++rank) {
-        sum.nats += all[2 * rank], bytes += all[2 * rank + 1];
+      const auto all = gather_structs(comm, of_batch(samples, first), "evaluation");
+      for (size_t rank = 0; rank < all.size(); ++rank) {
+        sum.nats += all[rank].nats, bytes += all[rank].text_bytes;
         const int64_t begin = round + options_.batch * int64_t(rank);
-        if (options_.each_batch && begin < total) options_.each_batch(samples[size_t(begin)], all[2 * rank]);
+        if (options_.each_batch && begin < total) options_.each_batch(samples[size_t(begin)], all[rank].nats);
       }
       const int64_t now = std::min(total - round, options_.batch * comm.size());
       done_ += now;
@@ -52,26 +48,28 @@ class Evaluation {
   }
 
  private:
-  // This rank's batch, of which there may be none: loss and bytes. A rank without the tokenizer knows none,
-  // and then nobody does.
-  std::vector<double> of_batch(const std::vector<int64_t>& samples, int64_t first) {
-    const int64_t T_ = set_.seq_len(),
-                  B = std::clamp<int64_t>(int64_t(samples.size()) - first, 0, options_.batch);
-    for (int64_t b = 0; b < B; ++b)
-      set_.read(samples[size_t(first + b)], inputs_.data() + b * T_, targets_.data() + b * T_);
-    const double loss =
-        B > 0 ? engine_.loss({.B = B, .T = T_, .inputs = inputs_.data(), .targets = targets_.data()}) : 0;
+  struct BatchSum {
+    double nats = 0, text_bytes = 0;  // NaN bytes: not known, and then the sum over all ranks is not
+  };
+  // Of this rank's batch, of which there may be none. A rank without the tokenizer knows no bytes.
+  BatchSum of_batch(const std::vector<int64_t>& samples, int64_t first) {
+    const int64_t B = std::clamp<int64_t>(int64_t(samples.size()) - first, 0, options_.batch);
+    for (int64_t b = 0; b < B; ++b) set_.read(samples[size_t(first + b)], tokens_.row(b));
+    const double loss = B > 0 ? engine_.loss(tokens_.first(B)) : 0;
     if (options_.tokenizer == nullptr) return {loss, std::numeric_limits<double>::quiet_NaN()};
     int64_t bytes = 0;
-    for (int64_t i = 0; i < B * T_; ++i)
-      bytes += options_.tokenizer->text_bytes_after(inputs_[size_t(i)], targets_[size_t(i)]);
+    for (int64_t b = 0; b < B; ++b) {
+      const auto [inputs, targets] = tokens_.row(b);
+      for (int64_t t = 0; t < inputs.size; ++t)
+        bytes += options_.tokenizer->text_bytes_after(inputs[t], targets[t]);
+    }
     return {loss, double(bytes)};
   }
 
   Engine<T>& engine_;
   const TokenSet& set_;
   const EvalOptions& options_;
-  std::vector<int32_t> inputs_, targets_;
+  TokenBuffer tokens_;
   int64_t done_ = 0;
 };
 

@@ -54,7 +54,7 @@ int64_t Kept<T>::most() const {
 template <class T>
 StatePlan<T>::StatePlan(Layout<T>& layout, const std::vector<StateSlot>& slots, const SumPlan<T>& sum,
                         bool snapshot)
-    : layout_(layout) {
+    : layout_(layout), handed_over_(std::max(Shares::kBlock, sum.sharing.bucket / sum.shares.ranks())) {
   for (int64_t rank = 0; rank < sum.shares.ranks(); ++rank)
     updated_.push_back(sum.sharded() ? sum.shares.of(rank) : packed({{0, layout.param_elements()}}));
   weights_ = kept_of(layout, {}, "", updated_, sum.sharded() && !std::is_same_v<T, Accum<T>>);
@@ -251,7 +251,7 @@ void ModelState<T>::copy_all(const Kept<T>& kept, float* all) const {
 // Part by part, so that only the first rank needs memory for everything, and no device.
 template <class T>
 void ModelState<T>::gather(const Kept<T>& kept, float* all) const {
-  const int64_t most = kept.most(), longest = std::max(Shares::kBlock, Shares::kBucket / comm_.size());
+  const int64_t most = kept.most(), longest = plan_.handed_over();
   for (int64_t first = 0; first < most; first += longest) {
     const Range part{first, std::min(longest, most - first)};
     std::vector<float> mine(size_t(part.size)),

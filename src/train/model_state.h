@@ -54,11 +54,14 @@ class StatePlan {
   const Layout<T>& layout() const { return layout_; }
   Slot<Vec<float>> snapshot() const { return snapshot_; }
   int64_t elements() const;  // of everything
+  // Elements that ranks hand over at once when all values are gathered: a bucket's, in all.
+  int64_t handed_over() const { return handed_over_; }
 
   StateTensors names() const;  // without values
 
  private:
   const Layout<T>& layout_;
+  int64_t handed_over_;
   std::vector<Holding> updated_;  // by rank
   Kept<T> weights_;
   std::vector<Kept<T>> slots_;

@@ -20,11 +20,14 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
   double timed_ms = 0;
   const auto goes_on = [&](int64_t step) {
     const bool enough = step >= options.warmup + options.steps && timed_ms >= options.seconds * 1e3;
-    const auto all = gather_numbers(options.comm, {double(enough), double(options.stop && options.stop())},
-                                    "timing of steps");
-    for (size_t stop = 1; stop < all.size(); stop += 2)
-      if (all[stop] != 0) return false;
-    return all[0] == 0;
+    struct Wishes {
+      double enough, stop;
+    };
+    const Wishes mine{double(enough), double(options.stop && options.stop())};
+    const std::vector<Wishes> all = gather_structs(options.comm, mine, "timing of steps");
+    for (const Wishes& one : all)
+      if (one.stop != 0) return false;
+    return all[0].enough == 0;
   };
   for (int64_t step = 0; step == 0 || goes_on(step); ++step) {
     const auto begin = std::chrono::steady_clock::now();
@@ -32,8 +35,8 @@ std::vector<double> time_steps(const Config& config, const Ops<T>& ops, const Ti
       const uint64_t key = stream_key(uint64_t(step * train.grad_accum + micro), "bench tokens");
       for (size_t i = 0; i < tokens.size(); ++i)
         tokens[i] = int32_t(uniform(key, i) * double(config.model.vocab_size));
-      return TokenBatch{
-          .B = train.micro_batch, .T = train.seq_len, .inputs = tokens.data(), .targets = tokens.data() + 1};
+      return TokenBatch{.inputs = mat<const int32_t>(tokens.data(), train.micro_batch, train.seq_len),
+                        .targets = mat<const int32_t>(tokens.data() + 1, train.micro_batch, train.seq_len)};
     });
     engine.update(config.optim.lr, totals.grad_norm, step + 1);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;

@@ -1,7 +1,7 @@
 // One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
-// all of them know: the step, the losses that compute_gradients gathers, and hear_all, which asks everybody.
-// Rank 0 alone holds the directory's lock, looks for the checkpoint to go on from, and writes, with what the
-// others hand it; they are told which it is and read it themselves.
+// all of them know: the step, the losses that compute_gradients gathers, and stop_agreed, which asks
+// everybody. Rank 0 alone holds the directory's lock, looks for the checkpoint to go on from, and writes,
+// with what the others hand it; they are told which it is and read it themselves.
 #include "train/trainer.h"
 
 #include <fcntl.h>
@@ -227,20 +227,21 @@ void Trainer<T>::log_start() {
 }
 
 template <class T>
-bool Trainer<T>::hear_all() {
+bool Trainer<T>::stop_agreed() {
   const bool stop = (options_.stop && options_.stop()) ||
                     (options_.max_minutes > 0 && now_s() - started_at_s_ > 60 * options_.max_minutes);
   const Saver::News news = saver_->news();
-  const auto all =
-      gather_numbers(comm_, {double(stop), double(news.ended), double(news.wanted)}, "agreement on going on");
-  const auto anyone = [&](size_t word) {
-    for (; word < all.size(); word += 3)
-      if (all[word] != 0) return true;
-    return false;
+  struct Wishes {
+    double stop, save_ended, save_wanted;
   };
-  if (anyone(1)) saver_->end();
-  if (anyone(2)) save();
-  return anyone(0);
+  const Wishes mine{double(stop), double(news.ended), double(news.wanted)};
+  const std::vector<Wishes> all = gather_structs(comm_, mine, "agreement on going on");
+  const auto any = [&](double Wishes::*wish) {
+    return std::any_of(all.begin(), all.end(), [&](const Wishes& one) { return one.*wish != 0; });
+  };
+  if (any(&Wishes::save_ended)) saver_->end();
+  if (any(&Wishes::save_wanted)) save();
+  return any(&Wishes::stop);
 }
 
 template <class T>
@@ -261,7 +262,7 @@ TrainEnd Trainer<T>::run() {
     const bool evaluated = !eval_due() || run_evaluation();
     share_products();
     if (evaluated && last) break;
-    if (!evaluated || hear_all()) {
+    if (!evaluated || stop_agreed()) {
       save_for_good();
       return TrainEnd::stopped;
     }
@@ -293,11 +294,8 @@ void Trainer<T>::compute_gradients(StepRecord& record) {
     const bool last = micro + 1 == train.grad_accum;
     const int64_t next =
         last ? train.global_batch + mine * train.micro_batch : (mine + micro + 1) * train.micro_batch;
-    const auto& [inputs, targets] =
-        batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
-                     state_.sample_index + uint64_t(next));
-    return TokenBatch{
-        .B = train.micro_batch, .T = train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+    return batches_.get(state_.sample_index + uint64_t((mine + micro) * train.micro_batch),
+                        state_.sample_index + uint64_t(next));
   });
   state_.sample_index += uint64_t(train.global_batch);
   record.loss = totals.loss;
@@ -348,7 +346,7 @@ bool Trainer<T>::run_evaluation() {
   const auto result = evaluate(engine_, *val_set_, eval_sample_,
                                {.batch = config_.train.micro_batch,
                                 .tokenizer = tokenizer_.get(),
-                                .stop = [this] { return hear_all(); },
+                                .stop = [this] { return stop_agreed(); },
                                 .progress = progress});
   if (!result) return false;
   const EvalSum& all = result->all;

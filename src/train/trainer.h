@@ -75,7 +75,9 @@ class Trainer {
   void save();
   void save_for_good();  // the state as it is now, before this returns
   void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
-  bool hear_all();  // what must be done together: stop? Saves that have ended, or failed, are dealt with
+  // Whether a rank wants the run to stop. Asks all ranks, so it also ends a save that ended on one of them,
+  // and starts one that one of them wants.
+  bool stop_agreed();
   bool eval_due() const { return evaluated_at_ != state_.step && evaluation_due(evaluations_, state_.step); }
   bool checkpoint_due() const;
 
@@ -88,8 +90,7 @@ class Trainer {
   std::optional<TokenSet> val_set_;
   EvalSample eval_sample_;  // of val_set_
   EvalSchedule evaluations_;
-  std::unique_ptr<RunLock>
-      lock_;  // the first rank's; after the data: a refused run leaves no directory behind
+  std::unique_ptr<RunLock> lock_;  // the first rank's; after the data, so a refused run leaves no directory
   BatchLoader loader_;
   BatchPrefetch batches_;                // of loader_
   std::unique_ptr<MetricsLog> metrics_;  // the first rank's

@@ -44,7 +44,7 @@ std::vector<std::vector<int32_t>> read_by(const std::vector<std::string>& patter
     read.emplace_back();
     for (const int64_t sample : set.samples) {
       int32_t input = 0, target = 0;
-      tokens.read(sample, &input, &target);
+      tokens.read(sample, {{&input, 1}, {&target, 1}});
       read.back().push_back(input);
     }
   }

@@ -27,13 +27,18 @@ TEST(BatchPrefetch, GivesWhatTheLoaderGivesWhateverWasAnnounced) {
   const TokenSet set({write_tokens(folder.path())}, 1000, kLength);
   const BatchLoader loader(set, true, 1);
   BatchPrefetch batches(loader, kBatch, kLength);
-  std::vector<int32_t> inputs(kBatch * kLength), targets(inputs.size());
+  TokenBuffer wanted(kBatch, kLength);
+  const auto all = [](Mat<const int32_t> x) {
+    return std::vector<int32_t>(x.data, x.data + x.rows * x.cols);
+  };
   for (const auto& [first, next] :
        {std::pair<uint64_t, uint64_t>{0, 3}, {3, 6}, {6, 40}, {9, 12}, {12, 900}, {900, 12}, {12, 12}}) {
-    const auto& [read_inputs, read_targets] = batches.get(first, next);
-    loader.load(first, kBatch, inputs.data(), targets.data());
-    EXPECT_EQ(read_inputs, inputs) << first;
-    EXPECT_EQ(read_targets, targets) << first;
+    const TokenBatch batch = batches.get(first, next);
+    loader.load(first, wanted);
+    ASSERT_EQ(batch.B(), kBatch);
+    ASSERT_EQ(batch.T(), kLength);
+    EXPECT_EQ(all(batch.inputs), all(wanted.batch().inputs)) << first;
+    EXPECT_EQ(all(batch.targets), all(wanted.batch().targets)) << first;
   }
 }
 
@@ -43,12 +48,11 @@ TEST(BatchPrefetch, AnErrorComesWithItsTextWhereTheBatchIsAskedFor) {
   const TokenSet set({path}, 1000, kLength);
   const BatchLoader loader(set, false, 1);
   std::filesystem::resize_file(path, 1024 + 2 * 20);
-  EXPECT_NO_THROW(
-      loader.load(0, 1, std::vector<int32_t>(kLength).data(), std::vector<int32_t>(kLength).data()));
+  TokenBuffer one_sample(1, kLength), batch(kBatch, kLength);
+  EXPECT_NO_THROW(loader.load(0, one_sample));
   std::string here, ahead;
   try {
-    std::vector<int32_t> inputs(kBatch * kLength), targets(inputs.size());
-    loader.load(60, kBatch, inputs.data(), targets.data());
+    loader.load(60, batch);
   } catch (const IoError& e) {
     here = e.what();
   }

@@ -19,7 +19,8 @@ struct Sample {
 
 Sample sample_of(const TokenSet& set, int64_t index) {
   Sample sample = {std::vector<int32_t>(size_t(set.seq_len())), std::vector<int32_t>(size_t(set.seq_len()))};
-  set.read(index, sample.inputs.data(), sample.targets.data());
+  set.read(index, {{sample.inputs.data(), int64_t(sample.inputs.size())},
+                   {sample.targets.data(), int64_t(sample.targets.size())}});
   return sample;
 }
 
@@ -288,15 +289,17 @@ TEST(BatchLoader, StreamIsTheSameForEveryBatchSizeAndStart) {
   const TokenSet set({dir / "*.bin"}, 1000, 4);
   const int64_t n = 2 * set.n_samples() + 5, T = 4;
   const BatchLoader loader(set, true, 7);
-  std::vector<int32_t> inputs(size_t(n * T)), targets(size_t(n * T));
-  loader.load(0, n, inputs.data(), targets.data());
+  TokenBuffer whole(n, T);
+  loader.load(0, whole);
+  const auto [inputs, targets, unused] = whole.batch();
   for (const int64_t B : {1, 3, 8}) {
     const BatchLoader again(set, true, 7);
     for (int64_t first = n - B; first >= 0; first -= B) {  // backwards: nothing is carried over
-      std::vector<int32_t> x(size_t(B * T)), y(size_t(B * T));
-      again.load(uint64_t(first), B, x.data(), y.data());
-      EXPECT_TRUE(std::equal(x.begin(), x.end(), inputs.begin() + first * T));
-      EXPECT_TRUE(std::equal(y.begin(), y.end(), targets.begin() + first * T));
+      TokenBuffer part(B, T);
+      again.load(uint64_t(first), part);
+      const TokenBatch read = part.batch();
+      EXPECT_TRUE(std::equal(read.inputs.data, read.inputs.data + B * T, inputs[first]));
+      EXPECT_TRUE(std::equal(read.targets.data, read.targets.data + B * T, targets[first]));
     }
   }
 }

@@ -34,14 +34,15 @@ void require_sound(const ShardFile& shard, int64_t file_bytes) {
 }
 
 void require_sound(const TokenSet& set) {
-  std::vector<int32_t> inputs(kSeqLen), targets(kSeqLen);
+  TokenBuffer memory(1, kSeqLen);
+  const auto [inputs, targets] = memory.row(0);
   const auto fits = [](int32_t token) { return token >= 0 && token < kVocab; };
   for (int64_t sample = 0; sample < set.n_samples(); ++sample) {
-    set.read(sample, inputs.data(), targets.data());
-    require(
-        std::all_of(inputs.begin(), inputs.end(), fits) && std::all_of(targets.begin(), targets.end(), fits),
-        "no token reaches a model that it does not know");
-    require(std::equal(inputs.begin() + 1, inputs.end(), targets.begin()), "targets are the next inputs");
+    set.read(sample, {inputs, targets});
+    require(std::all_of(inputs.data, inputs.data + kSeqLen, fits) &&
+                std::all_of(targets.data, targets.data + kSeqLen, fits),
+            "no token reaches a model that it does not know");
+    require(std::equal(inputs.data + 1, inputs.data + kSeqLen, targets.data), "targets are the next inputs");
   }
 }
 

@@ -41,7 +41,8 @@ Engine<double> engine(bool poisons, Mode mode, Recompute recompute = Recompute::
 }
 
 const std::vector<int32_t> kTokens = {3, 1, 4, 1, 5};
-const TokenBatch kTokenBatch{.B = 1, .T = kSeqLen, .inputs = kTokens.data(), .targets = kTokens.data()};
+const TokenBatch kTokenBatch{.inputs = mat(kTokens.data(), 1, kSeqLen),
+                             .targets = mat(kTokens.data(), 1, kSeqLen)};
 
 std::vector<double> train(Engine<double>& engine) {
   engine.state().initialise(7);
@@ -79,7 +80,7 @@ TEST(Poison, SparesTheCacheOfInference) {
   for (Engine<double>* one : {&plain, &poisoned}) {
     one->state().initialise(7);
     for (int64_t t = 0; t < kSeqLen; ++t)
-      one->model().next_logits(one->backend(), {.B = 1, .T = 1, .start = t, .inputs = kTokens.data() + t},
+      one->model().next_logits(one->backend(), {.inputs = mat(kTokens.data() + t, 1, 1), .start = t},
                                one == &plain ? wanted : got);
   }
   EXPECT_EQ(got, wanted);

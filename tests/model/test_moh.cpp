@@ -75,7 +75,8 @@ struct Trained {
     for (int64_t i = 0; i < kBatch * kSeqLen; ++i)
       tokens.push_back(int32_t(uniform(stream_key(3, "in"), uint64_t(i)) * double(kVocab)));
     totals = engine.compute_gradients([&](int64_t) {
-      return TokenBatch{.B = kBatch, .T = kSeqLen, .inputs = tokens.data(), .targets = tokens.data()};
+      const auto all = mat<const int32_t>(tokens.data(), kBatch, kSeqLen);
+      return TokenBatch{.inputs = all, .targets = all};
     });
   }
   std::vector<int32_t> tokens;

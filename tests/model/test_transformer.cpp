@@ -74,7 +74,8 @@ TEST_P(WholeModel, EveryGradientIsTheSlopeOfTheLoss) {
   Engine<double> engine(GetParam().model, {kBatch, kSeqLen}, Mode::train, cpu_ops<double>());
   engine.state().initialise(7);
   const auto inputs = some_tokens(kBatch * kSeqLen, "in"), targets = some_tokens(kBatch * kSeqLen, "out");
-  const TokenBatch batch{.B = kBatch, .T = kSeqLen, .inputs = inputs.data(), .targets = targets.data()};
+  const TokenBatch batch{.inputs = mat(inputs.data(), kBatch, kSeqLen),
+                         .targets = mat(targets.data(), kBatch, kSeqLen)};
 
   // Weights of usual size leave attention almost uniform; larger ones make every path matter.
   for (const ParamSpec& spec : engine.layout().params()) {
@@ -123,14 +124,12 @@ TEST_P(WholeModel, CachedDecodingEqualsReadingTheWholeText) {
   const auto tokens = some_tokens(8, "text");
   std::vector<double> whole, cached;
   for (int64_t length = 1; length <= 8; ++length) {
-    engine.model().next_logits(engine.backend(), {.B = 1, .T = length, .inputs = tokens.data()}, whole);
+    engine.model().next_logits(engine.backend(), {.inputs = mat(tokens.data(), 1, length)}, whole);
     // Read again in two pieces, the second one token long.
     if (length > 1)
-      engine.model().next_logits(engine.backend(), {.B = 1, .T = length - 1, .inputs = tokens.data()},
-                                 cached);
-    engine.model().next_logits(engine.backend(),
-                               {.B = 1, .T = 1, .start = length - 1, .inputs = tokens.data() + length - 1},
-                               cached);
+      engine.model().next_logits(engine.backend(), {.inputs = mat(tokens.data(), 1, length - 1)}, cached);
+    engine.model().next_logits(
+        engine.backend(), {.inputs = mat(tokens.data() + length - 1, 1, 1), .start = length - 1}, cached);
     ASSERT_EQ(whole.size(), size_t(kVocab));
     for (int64_t v = 0; v < kVocab; ++v)
       EXPECT_NEAR(whole[size_t(v)], cached[size_t(v)], 1e-13) << "length " << length;
@@ -143,18 +142,18 @@ TEST_P(WholeModel, AFutureTokenChangesNoEarlierLoss) {
   auto inputs = some_tokens(8, "in");
   const auto targets = some_tokens(8, "out");
   std::vector<double> before, after;
+  const auto first_of = [&](int64_t length) {
+    return TokenBatch{.inputs = mat<const int32_t>(inputs.data(), 1, length),
+                      .targets = mat(targets.data(), 1, length)};
+  };
   const auto first_seven = [&](std::vector<double>& losses) {
-    for (int64_t length = 1; length <= 7; ++length)
-      losses.push_back(
-          engine.loss({.B = 1, .T = length, .inputs = inputs.data(), .targets = targets.data()}));
+    for (int64_t length = 1; length <= 7; ++length) losses.push_back(engine.loss(first_of(length)));
   };
   first_seven(before);
   inputs[7] = (inputs[7] + 1) % int32_t(kVocab);
-  const double whole_before =
-      engine.loss({.B = 1, .T = 8, .inputs = inputs.data(), .targets = targets.data()});
+  const double whole_before = engine.loss(first_of(8));
   inputs[7] = (inputs[7] + 1) % int32_t(kVocab);
-  const double whole_after =
-      engine.loss({.B = 1, .T = 8, .inputs = inputs.data(), .targets = targets.data()});
+  const double whole_after = engine.loss(first_of(8));
   first_seven(after);
   EXPECT_EQ(before, after);
   EXPECT_NE(whole_before, whole_after);

@@ -50,7 +50,8 @@ std::vector<double> last_logits(const ModelConfig& model, int32_t changed) {
   std::vector<int32_t> tokens(size_t(kSeqLen), 3);
   if (changed >= 0) tokens[size_t(changed)] = 5;
   std::vector<double> logits;
-  engine.model().next_logits(engine.backend(), {.B = 1, .T = kSeqLen, .inputs = tokens.data()}, logits);
+  engine.model().next_logits(engine.backend(), {.inputs = mat<const int32_t>(tokens.data(), 1, kSeqLen)},
+                             logits);
   return logits;
 }
 

@@ -54,11 +54,10 @@ std::map<std::string, double> first_grad_norms(const Config& c, const std::strin
   EXPECT_EQ(load_weights(engine.state(), weights), "");
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
-  std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
+  TokenBuffer tokens(c.train.micro_batch, c.train.seq_len);
   engine.compute_gradients([&](int64_t micro) {
-    loader.load(uint64_t(micro * c.train.micro_batch), c.train.micro_batch, inputs.data(), targets.data());
-    return TokenBatch{
-        .B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+    loader.load(uint64_t(micro * c.train.micro_batch), tokens);
+    return tokens.batch();
   });
   std::map<std::string, double> norms;
   const StateTensors gradients = engine.state().gradients();

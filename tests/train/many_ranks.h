@@ -28,17 +28,16 @@ template <class T>
 void one_step(Engine<T>& engine, const Config& c, int64_t step, std::vector<double>& numbers) {
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
-  std::vector<int32_t> inputs(size_t(c.train.seq_len)), targets(inputs.size());
-  const TokenBatch batch{.B = 1, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+  TokenBuffer tokens(1, c.train.seq_len);
   const auto totals = engine.compute_gradients([&](int64_t micro) {
     const int64_t sample = step * kMicroBatches + engine.comm().rank() * c.train.grad_accum + micro;
-    loader.load(uint64_t(sample), 1, inputs.data(), targets.data());
-    return batch;
+    loader.load(uint64_t(sample), tokens);
+    return tokens.batch();
   });
   engine.update(c.optim.lr, totals.grad_norm, step + 1);
   numbers.insert(numbers.end(), {totals.loss, totals.aux_loss.value_or(0), totals.grad_norm});
-  loader.load(0, 1, inputs.data(), targets.data());
-  numbers.push_back(engine.loss(batch));
+  loader.load(0, tokens);
+  numbers.push_back(engine.loss(tokens.batch()));
 }
 
 inline std::map<std::string, std::vector<float>> copied(const std::vector<ConstNamedTensor>& tensors) {

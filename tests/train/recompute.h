@@ -21,21 +21,19 @@ std::vector<double> outcome_of(const Config& c, const std::string& name, const O
   EXPECT_EQ(load_weights(engine.state(), std::filesystem::path(SASLM_GOLDEN_DIR) / name), "");
   const TokenSet set(c.data.train, c.model.vocab_size, c.train.seq_len);
   const BatchLoader loader(set, c.data.shuffle, c.train.seed);
-  std::vector<int32_t> inputs(size_t(c.train.micro_batch * c.train.seq_len)), targets(inputs.size());
-  const TokenBatch batch{
-      .B = c.train.micro_batch, .T = c.train.seq_len, .inputs = inputs.data(), .targets = targets.data()};
+  TokenBuffer tokens(c.train.micro_batch, c.train.seq_len);
 
   std::vector<double> outcome;
   uint64_t sample = 0;
   for (int64_t step = 1; step <= 2; ++step) {
     const auto totals = engine.compute_gradients([&](int64_t) {
-      loader.load(sample, batch.B, inputs.data(), targets.data());
-      sample += uint64_t(batch.B);
-      return batch;
+      loader.load(sample, tokens);
+      sample += uint64_t(tokens.B());
+      return tokens.batch();
     });
     outcome.insert(outcome.end(), {totals.loss, totals.aux_loss.value_or(0), totals.grad_norm});
     engine.update(c.optim.lr, totals.grad_norm, step);
-    outcome.push_back(engine.loss(batch));
+    outcome.push_back(engine.loss(tokens.batch()));
   }
   for (const StateTensors& state : {engine.state().gradients(), engine.state().fetch()})
     for (const ConstNamedTensor& tensor : state.weights)

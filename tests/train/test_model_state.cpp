@@ -67,6 +67,10 @@ void expect_held(int ranks, bool sharded) {
   const Sharing sharing{.sharded = sharded, .bucket = 2 * Shares::kBlock};
   const auto work = [&](const Communicator& comm) {
     Engine<bf16> engine(c.model, training_shape(c), Mode::train, ops, comm, sharing, c.optim, make_add_kept);
+    for (const Kept<bf16>& slot :
+         engine.state_plan().slots()) {  // what is sharded is gathered in several parts
+      EXPECT_TRUE(!sharded || slot.most() > engine.state_plan().handed_over());
+    }
     store_all(engine.state());
     for (const bool copied : {false, true}) {  // a snapshot is taken of the same
       const StateTensors state = copied ? engine.state().snapshot() : engine.state().fetch();

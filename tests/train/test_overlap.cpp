@@ -59,7 +59,8 @@ Diary diary_of_a_step(int count, int64_t micro_batches, const Sharing& sharing) 
     engine.state().initialise(1);
     if (comm.first()) diary = &entries;
     const std::vector<int32_t> tokens(size_t(c.train.seq_len));
-    const TokenBatch batch{.B = 1, .T = c.train.seq_len, .inputs = tokens.data(), .targets = tokens.data()};
+    const TokenBatch batch{.inputs = mat(tokens.data(), 1, c.train.seq_len),
+                           .targets = mat(tokens.data(), 1, c.train.seq_len)};
     engine.update(1e-3, engine.compute_gradients([&](int64_t) { return batch; }).grad_norm, 1);
     engine.state();  // as the next step, which needs weights
   });
@@ -121,14 +122,14 @@ void finals_are_final(const std::string& name, Recompute recompute) {
   std::vector<float> seen(size_t(g.size), std::nanf(""));
   int64_t begin = g.size;
   int told = 0;
-  engine.model().add_loss_and_grads(
-      engine.backend(),
-      {.B = c.train.micro_batch, .T = c.train.seq_len, .inputs = tokens.data(), .targets = tokens.data()},
-      0.01, [&](int64_t first, int64_t end) {
-        EXPECT_EQ(end, begin);
-        std::copy(g.data + first, g.data + end, seen.begin() + first);
-        begin = first, ++told;
-      });
+  const auto all = mat<const int32_t>(tokens.data(), c.train.micro_batch, c.train.seq_len);
+  engine.model().add_loss_and_grads(engine.backend(),
+                                    {.tokens = {.inputs = all, .targets = all}, .scale = 0.01},
+                                    [&](int64_t first, int64_t end) {
+                                      EXPECT_EQ(end, begin);
+                                      std::copy(g.data + first, g.data + end, seen.begin() + first);
+                                      begin = first, ++told;
+                                    });
   EXPECT_EQ(begin, 0);
   EXPECT_EQ(told, c.model.n_layer + 2);
   for (int64_t i = 0; i < g.size; ++i) ASSERT_EQ(seen[size_t(i)], g[i]) << "element " << i;

@@ -65,17 +65,12 @@ class PlantedNan : public testing::TestWithParam<const char*> {
     EXPECT_EQ(load_weights(engine.state(), folder()), "");
     const TokenSet set(config_.data.train, config_.model.vocab_size, config_.train.seq_len);
     const BatchLoader loader(set, config_.data.shuffle, config_.train.seed);
-    const int64_t B = config_.train.micro_batch, T = config_.train.seq_len;
-    std::vector<int32_t> inputs(size_t(B * T)), targets(inputs.size());
+    const int64_t B = config_.train.micro_batch;
+    TokenBuffer tokens(B, config_.train.seq_len);
     int64_t updates = 0;
     for (int64_t step = 0; step < kPlantedSteps; ++step) {
-      loader.load(uint64_t(step * B), B, inputs.data(), targets.data());
-      const double norm =
-          engine
-              .compute_gradients([&](int64_t) {
-                return TokenBatch{.B = B, .T = T, .inputs = inputs.data(), .targets = targets.data()};
-              })
-              .grad_norm;
+      loader.load(uint64_t(step * B), tokens);
+      const double norm = engine.compute_gradients([&](int64_t) { return tokens.batch(); }).grad_norm;
       if (step != left_out) engine.update(learning_rate(config_.optim, kPlantedSteps, step), norm, ++updates);
     }
     Tensors state;

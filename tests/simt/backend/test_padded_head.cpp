@@ -30,7 +30,7 @@ struct Batch {
       inputs.push_back(int32_t(37 * i % kVocab)), targets.push_back(int32_t(kVocab - 1 - 11 * i % kVocab));
   }
   TokenBatch tokens() const {
-    return {.B = 2, .T = kTokens, .inputs = inputs.data(), .targets = targets.data()};
+    return {.inputs = mat(inputs.data(), 2, kTokens), .targets = mat(targets.data(), 2, kTokens)};
   }
 };
 
@@ -105,8 +105,8 @@ TEST_P(CudaPaddedHead, IsNobodyElsesMatter) {
   cpu.state().initialise(1), gpu.state().initialise(1);
   const Batch batch;
   std::vector<float> wanted, logits;
-  cpu.model().next_logits(cpu.backend(), {.B = 1, .T = 5, .inputs = batch.inputs.data()}, wanted);
-  gpu.model().next_logits(gpu.backend(), {.B = 1, .T = 5, .inputs = batch.inputs.data()}, logits);
+  cpu.model().next_logits(cpu.backend(), {.inputs = mat(batch.inputs.data(), 1, 5)}, wanted);
+  gpu.model().next_logits(gpu.backend(), {.inputs = mat(batch.inputs.data(), 1, 5)}, logits);
   ASSERT_EQ(int64_t(logits.size()), kVocab);
   for (size_t v = 0; v < logits.size(); ++v) EXPECT_NEAR(logits[v], wanted[v], 2e-2) << v;
 }

@@ -34,7 +34,8 @@ typename Engine<T>::Totals step(const Config& config, const Ops<T>& ops) {
   for (int64_t i = 0; i < tokens; ++i)
     inputs.push_back(int32_t(7 * i % 64)), targets.push_back(int32_t(5 * i % 64));
   return engine.compute_gradients([&](int64_t) {
-    return TokenBatch{.B = 1, .T = tokens, .inputs = inputs.data(), .targets = targets.data()};
+    return TokenBatch{.inputs = mat<const int32_t>(inputs.data(), 1, tokens),
+                      .targets = mat<const int32_t>(targets.data(), 1, tokens)};
   });
 }
 
