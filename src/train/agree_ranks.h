@@ -1,4 +1,4 @@
-// What ranks agree on where each of them would otherwise go by what it measured or was told alone.
+// Agreements between ranks on values that each of them measured or was given by itself.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -10,9 +10,10 @@
 
 namespace saslm {
 
-// Products that were timed (runtime.matmul): every rank times for itself when it first computes a shape; what
-// the lowest rank chose counts from then on, so that all compute alike, and the checkpoint, which has the
-// first rank's table, is of all. `shared` is what all had; what they have now is returned. All ranks call it.
+// Agrees on timed matrix products (runtime.matmul = timed). A rank times the algorithms for a shape when it
+// first computes that shape; afterwards all ranks use the lowest rank's choice, so that all compute alike and
+// rank 0's table in a checkpoint is valid for all. `shared` is the table that all had; returns the one they
+// have now. All ranks call it.
 template <class T>
 std::string share_products(const Communicator& comm, const Config& config, const Engine<T>& engine,
                            const std::string& shared) {
@@ -31,7 +32,8 @@ std::string share_products(const Communicator& comm, const Config& config, const
   return engine.ops().product_table(engine.stream());
 }
 
-// How a run shares its work, with as many ranks near each other as every machine has at least.
+// How a run's ranks share their work. Sharing::near is the largest power of two that is at most the number of
+// ranks on every machine.
 inline Sharing sharing_among(const Communicator& comm, const RuntimeConfig& runtime, int local_ranks) {
   Sharing sharing = sharing_of(runtime);
   if (comm.size() == 1) return sharing;

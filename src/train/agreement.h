@@ -12,15 +12,15 @@ namespace saslm {
 // The config's keys that must have the same value on every rank (config/rule.h), by dotted path.
 nlohmann::json keys_alike_on_ranks(const Config& config);
 
-// Compares `mine`, an object by names, between ranks. ConfigError on the first rank, with the name, the rank
-// and both values, if anything differs; PeerError on the others. All ranks call it.
+// Compares the JSON object `mine` between ranks. If a value differs: ConfigError on rank 0, with the key, the
+// other rank and both values; PeerError on the other ranks. All ranks call it.
 void check_alike(const Communicator& comm, const nlohmann::json& mine);
 
-// On the first rank, a line for every field that is known there and is another on another rank; elsewhere
-// nothing. All ranks call it. `mine`: an object of texts.
+// On rank 0: one line for each field of the JSON object `mine` (of strings) that has another value on another
+// rank. Nothing on other ranks. All ranks call it.
 std::vector<std::string> not_as_first(const Communicator& comm, const nlohmann::ordered_json& mine);
 
-// The program's own: the XXH3 of its file; "" where that cannot be read.
+// XXH3 of the running program's file; "" if it cannot be read.
 std::string build_hash();
 
 }  // namespace saslm

@@ -1,6 +1,6 @@
-// Which steps must not touch the weights: a loss or gradient that is not finite, or too large to be squared,
-// or a loss far above the recent ones. A refused step leaves the detector's statistics as they were. All
-// state is plain data, kept in checkpoints.
+// Decides which steps are skipped, so that they do not change the weights: those whose loss or gradient norm
+// is not finite, whose gradient is too large to be squared in fp32, or whose loss is far above the recent
+// ones. A skipped step does not change the statistics. The state is plain data, saved in checkpoints.
 #pragma once
 #include <cmath>
 #include <deque>
@@ -25,7 +25,7 @@ class BadStepDetector {
   const State& state() const { return state_; }
   void restore(State state) { state_ = std::move(state); }
 
-  // Why the step is bad, or nothing. Records the outcome.
+  // Returns why the step is bad, or nothing if it is good, and records the outcome.
   std::optional<std::string> judge(double loss, double grad_norm) {
     std::optional<std::string> reason = find_fault(loss, grad_norm);
     if (reason) {

@@ -1,5 +1,5 @@
-// All that an engine declares, in the order in which it lies in memory, before there is any: what `saslm
-// plan` shows of a run is the run's own.
+// Everything that an engine declares, in the order of its memory, before memory is allocated. `saslm plan`
+// reads the same Blueprint as the run, so both have the same sizes.
 #pragma once
 #include <memory>
 
@@ -12,14 +12,14 @@ namespace saslm {
 
 template <class T>
 struct Blueprint {
-  // How it is trained; of no effect under Mode::infer.
+  // Ignored under Mode::infer.
   struct Training {
     int64_t ranks = 1;
     Sharing sharing = {};
     OptimConfig optim = {};
     OptimizerMaker<T> optimizer = make_optimizer<T>;
-    // With memory for a copy of all state (RunShape::snapshot). Of the first rank, where the backend's memory
-    // is the host's; elsewhere copies are made anyway.
+    // Whether to plan memory for a copy of all state (RunShape::snapshot). True on rank 0 of a backend that
+    // computes in host memory; other ranks need none, and other backends copy to the host anyway.
     bool snapshot = false;
   };
 

@@ -1,5 +1,5 @@
-// A model with its memory and its backend: what training, evaluation, generation and the benchmarks start
-// from.
+// A model with its memory and its backend. Training, evaluation, generation and the benchmarks each build
+// one.
 #pragma once
 #include <functional>
 #include <memory>
@@ -15,9 +15,9 @@ namespace saslm {
 template <class T>
 class Engine {
  public:
-  // run.micro_batches are one rank's; sharing, optim and the optimizer count for training alone. MachineError
-  // when the backend has not the memory. ConfigError when the ranks cannot share the work as they are asked
-  // to.
+  // run.micro_batches is the number per rank. sharing, optim and optimizer matter in Mode::train only.
+  // MachineError if the backend has too little memory, ConfigError if the ranks cannot share the work as
+  // `sharing` asks.
   Engine(const ModelConfig& config, const RunShape& run, Mode mode, const Ops<T>& ops,
          const Communicator& comm = single_rank(), const Sharing& sharing = {}, const OptimConfig& optim = {},
          const OptimizerMaker<T>& optimizer = make_optimizer<T>);
@@ -33,28 +33,28 @@ class Engine {
   Stream stream() const { return *stream_; }
   Backend<T> backend() const { return {ops_, arena_, *stream_}; }
 
-  // The losses and the gradients of one step: of this rank's micro-batches one after the other, then summed
-  // over all ranks and read once, which waits for it all. The sums' order depends on the step's micro-batches
-  // alone, not on who computed them (train/gradient_sum.h); over ranks they begin within the last of them.
-  // Every micro-batch is of the shape that the engine was made for; its tokens last until the next is asked
-  // for.
+  // Gradient accumulation over one step: runs this rank's micro-batches in turn, sums gradients and losses
+  // over all ranks, and waits for the result. The order of the sums depends on the step's micro-batches only,
+  // not on which rank computed them, so results are bit-identical on any number of ranks
+  // (train/gradient_sum.h). The all-reduce overlaps the last micro-batch's backward. Every micro-batch has
+  // the shape that the engine was made for; its tokens are read before the next one is requested.
   using MicroBatches = std::function<TokenBatch(int64_t micro)>;
   struct Totals {
-    double loss = 0;  // nats per target, the mean over the step
-    std::optional<double>
-        aux_loss;          // likewise, of what modules add to it; none in a model without such terms
-    double grad_norm = 0;  // Euclidean, of the mean's gradients, all together
+    double loss = 0;                 // cross-entropy in nats per target, the mean over the step
+    std::optional<double> aux_loss;  // of the modules' auxiliary terms, likewise; absent without them
+    double grad_norm = 0;            // Euclidean norm of all gradients of (loss + aux_loss) together
   };
   Totals compute_gradients(const MicroBatches& batches);
 
-  // Update number t (from 1) by these gradients, whose norm decides how they are clipped: of this rank's
-  // shares of the weights; then of all weights on all ranks, which goes on beside until something needs them.
+  // Applies update number t (from 1) to this rank's shares of the weights, with gradients clipped by
+  // grad_norm. Then the new weights are sent to all ranks, which overlaps other work until weights are
+  // needed.
   void update(double learning_rate, double grad_norm, int64_t t);
 
-  // Of one batch on this rank, without gradients, in nats, summed over its targets; waits for it.
+  // Cross-entropy of one batch on this rank: the sum over its targets, in nats. Blocking.
   double loss(const TokenBatch& batch);
 
-  // The weights, and what the optimizer keeps of them. All ranks call it.
+  // The weights and the optimizer's state. All ranks call it.
   ModelState<T>& state() {
     sum_.await_weights();
     return state_;

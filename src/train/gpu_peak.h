@@ -1,4 +1,4 @@
-// What MFU is measured against: dense bf16 products with fp32 sums, as the cards' data sheets have them.
+// The peak that MFU refers to: dense bf16 matrix products with fp32 sums, from the GPUs' data sheets.
 #pragma once
 #include <optional>
 #include <string>
@@ -8,19 +8,18 @@
 
 namespace saslm {
 
-// TFLOP/s of a card by the name that CUDA has for it; none where we know no figure for it, or for the part of
-// a card.
+// TFLOP/s of a GPU by its CUDA name; absent for a GPU without a known figure and for a partition of a GPU
+// (MIG).
 std::optional<double> dense_bf16_tflops(const std::string& gpu);
 
 struct Peak {
-  double tflops = 0;  // of one rank's device; 0: not known
-  std::string
-      from;  // where it is from or, in place of it, how to give it; "" on a CPU, whose peak is seldom known
+  double tflops = 0;  // of one rank's device; 0: unknown
+  std::string from;   // its source, or how to set it if unknown; "" on a CPU, whose peak is rarely known
 };
-// runtime.peak_tflops where it is given, else that of a GPU that computes in bf16.
+// runtime.peak_tflops if given, else the peak of a GPU that computes in bf16.
 Peak peak_of(const RuntimeConfig& runtime, const Platform& platform, bool bf16);
 
-// Of ranks that compute so many tokens a second together, as a fraction; none where no peak is known.
+// MFU, as a fraction, of ranks that together process tokens_per_s; absent if the peak is unknown.
 std::optional<double> mfu_of(double flops_per_token, double tokens_per_s, const Peak& peak, int ranks);
 
 }  // namespace saslm

@@ -1,4 +1,4 @@
-// What a self-check found (check/selfcheck.h), as the trainer takes it: kernels that a run does without.
+// Result of a self-check (check/selfcheck.h) for the trainer: the kernels that a run must not use.
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -15,24 +15,24 @@ struct KernelVerdict {
     std::string kernel, call, why;  // "attention_bwd.tile"; operation and shape
     bool operator==(const Wrong&) const = default;
   };
-  int64_t calls = 0;   // distinct ones of the run; 0: nothing was checked
-  double seconds = 0;  // that it took
-  bool kept = false;   // from an earlier check of the same
+  int64_t calls = 0;   // distinct kernel calls of the run that were checked; 0: nothing was checked
+  double seconds = 0;  // duration of the check
+  bool kept = false;   // the result of an earlier, identical check was reused
   std::vector<Wrong> wrong;
 
-  std::vector<std::string> kernels() const;  // the wrong ones' names, ascending
+  std::vector<std::string> kernels() const;  // names of the wrong kernels, ascending
   bool operator==(const KernelVerdict&) const = default;
 };
-// Throws where no kernel is left for some call, and says for which.
+// Throws if no correct kernel is left for some call, which the error names.
 using CheckKernels = std::function<KernelVerdict(const Config&)>;
 
-// null of one that checked nothing.
+// null for a verdict without calls.
 nlohmann::ordered_json to_json(const KernelVerdict& verdict);
 
-// What is wrong on any rank is so for all, so that they compute alike. All ranks call it.
+// A kernel that is wrong on any rank is avoided on all, so that all compute alike. All ranks call it.
 KernelVerdict agreed(const Communicator& comm, KernelVerdict mine);
 
-// What `check` finds of this run, if it is there and runtime.selfcheck is on. All ranks call it.
+// The agreed verdict of `check`, if it is given and runtime.selfcheck is on. All ranks call it.
 KernelVerdict checked_by_all(const Communicator& comm, const Config& config, const CheckKernels& check);
 
 // For the log: "self-check: 57 calls ..., 3.2 s".

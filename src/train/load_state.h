@@ -1,4 +1,4 @@
-// What files hold, into an engine, a tensor at a time: no rank holds it twice.
+// Loads files into an engine one tensor at a time, so that no rank holds the state twice.
 #pragma once
 #include <string>
 
@@ -7,7 +7,7 @@
 
 namespace saslm {
 
-// All of a checkpoint. Errors as load_checkpoint's.
+// Loads weights and optimizer state of a checkpoint. Errors as load_checkpoint's.
 template <class T>
 void load_state(ModelState<T>& state, const Checkpoint& checkpoint) {
   const StateTensors names = state.names();
@@ -15,8 +15,8 @@ void load_state(ModelState<T>& state, const Checkpoint& checkpoint) {
                   [&](const ConstNamedTensor& tensor) { state.store(tensor); });
 }
 
-// Weights alone, as checkpoint/checkpoint.h's load_weights reads them. Returns what is not finite: not_finite
-// of the first tensor with such a number, or "".
+// Loads only weights, as checkpoint/checkpoint.h's load_weights. Returns not_finite() of the first tensor
+// with a number that is not finite, or "".
 template <class T>
 std::string load_weights(ModelState<T>& state, const std::string& path) {
   std::string first;

@@ -1,9 +1,8 @@
-// The numbers that training changes: weights, and what the optimizer keeps of them; where each of them lies,
-// and their names in files. Everything that treats them alike reads this: update, checkpoints, snapshots,
-// initialisation, the plan.
+// The model's state: weights and the optimizer's slots, where each of them is in memory, and their names in
+// files. Update, checkpoints, snapshots, initialisation and the plan all read this one list.
 //
-// Where ranks share the optimizer's state, a rank has its shares' elements alone (train/shares.h). Files have
-// whole tensors, whatever a rank has.
+// When ranks shard the optimizer's state (ZeRO-1), a rank holds only the elements of its shares
+// (train/shares.h). Files always hold whole tensors.
 #pragma once
 #include <map>
 #include <memory>
@@ -20,32 +19,33 @@
 
 namespace saslm {
 
-// Whole tensors, by their names in files, in the files' order.
+// Whole tensors with their names in files, in the files' order.
 struct StateTensors {
   std::vector<ConstNamedTensor> weights, optimizer;
-  // Of those that do not lie where the engine computes with them. It moves and is never copied: the tensors
-  // above point into it.
+  // Storage of tensors that are not views of the engine's own memory. The tensors above point into it, so
+  // this struct can be moved and never copied.
   std::vector<std::unique_ptr<const std::vector<float>>> memory;
 };
 
 // One number per element of some tensors.
 template <class T>
 struct Kept {
-  std::string prefix;  // of the tensors' names in files
+  std::string prefix;  // before the tensors' names in files
   std::vector<const ParamSpec*> tensors;
-  Holding all;                      // memory that has every element
-  std::vector<Holding> of_rank;     // each rank's own memory; empty: every rank has every element
+  Holding all;                      // packing of memory that holds every element
+  std::vector<Holding> of_rank;     // each rank's packing; empty: every rank holds every element
   Slot<Vec<Accum<T>>> memory = {};  // one rank's; absent for weights, which have regions of their own
 
   const Holding& held_by(int rank) const { return of_rank.empty() ? all : of_rank[size_t(rank)]; }
-  int64_t most() const;  // elements that a rank has
+  int64_t most() const;  // elements of the rank that holds most
 };
 
-// What is declared before there is memory. Refers to the layout, which has all weights.
+// What the state declares before memory is allocated. Keeps a reference to the layout, in which all weights
+// were declared.
 template <class T>
 class StatePlan {
  public:
-  // `snapshot`: with memory for a copy of everything, on the first rank.
+  // snapshot: whether to declare memory for a copy of everything.
   StatePlan(Layout<T>& layout, const std::vector<StateSlot>& slots, const SumPlan<T>& sum, bool snapshot);
 
   const Kept<T>& weights() const { return weights_; }
@@ -54,7 +54,7 @@ class StatePlan {
   const Layout<T>& layout() const { return layout_; }
   Slot<Vec<float>> snapshot() const { return snapshot_; }
   int64_t elements() const;  // of everything
-  // Elements that ranks hand over at once when all values are gathered: a bucket's, in all.
+  // Elements that each rank sends at a time when rank 0 gathers sharded values: together one bucket.
   int64_t handed_over() const { return handed_over_; }
 
   StateTensors names() const;  // without values
@@ -68,38 +68,38 @@ class StatePlan {
   Slot<Vec<float>> snapshot_;
 };
 
-// Refers to what it is given. Files hold floats: what deals in StateTensors is not of doubles. Calls of all
-// ranks, where there are several: initialise, store, fetch, snapshot.
+// Keeps references to its arguments. Files hold floats, so StateTensors exist for T = float and bf16 only.
+// All ranks call initialise, store, fetch and snapshot.
 template <class T>
 class ModelState {
  public:
   ModelState(const StatePlan<T>& plan, const Backend<T>& backend, const Communicator& comm);
 
-  // What this rank updates, tensor by tensor.
+  // The elements that this rank updates, tensor by tensor.
   const std::vector<TensorPart<T>>& parts() const { return parts_; }
 
-  // What a seed makes of the parameter table: an element depends on (seed, tensor name, index) alone.
+  // Sets (=) all weights from the seed: an element depends on (seed, tensor name, index) only.
   void initialise(uint64_t seed);
 
-  // One tensor of names(), with values: put in place, of each rank what it keeps, and in every form that the
-  // backend computes with.
+  // Sets (=) one tensor of names() to the given values: on each rank the elements that it holds, in every
+  // format that the backend computes with. ShapeError for another name or size.
   void store(const ConstNamedTensor& tensor);
   StateTensors names() const { return plan_.names(); }
 
-  // With values, on the first rank; the others, which hand over their shares, get nothing. fetch: as they are
-  // until something is computed or stored. snapshot: in memory that only the next snapshot writes to.
+  // All tensors with values, on rank 0; the other ranks send their shares and get nothing. fetch: valid until
+  // something is computed or stored. snapshot: a copy in memory that only the next snapshot overwrites.
   StateTensors fetch() const;
   StateTensors snapshot();
-  // The gradients of the step, by the weights' names; where they are sharded, not the others' shares.
+  // The step's gradients, by the weights' names; when sharded, only this rank's shares are final.
   StateTensors gradients() const;
 
  private:
-  // This rank's memory of it.
+  // Where this rank's elements begin.
   Accum<T>* memory_of(const Kept<T>& kept) const;
-  Vec<Accum<T>> elements(const Kept<T>& kept, Range range) const;  // of this rank's
-  bool in_place(const Kept<T>& kept) const;                        // the host may read all of it where it is
+  Vec<Accum<T>> elements(const Kept<T>& kept, Range range) const;  // elements that this rank holds
+  bool in_place(const Kept<T>& kept) const;  // whether the host can read all of it without a copy
   std::vector<ConstNamedTensor> named(const Kept<T>& kept, const Accum<T>* all) const;
-  void copy_all(const Kept<T>& kept, float* all) const;  // = every value; all: the first rank's
+  void copy_all(const Kept<T>& kept, float* all) const;  // all (=) every value; used on rank 0 only
   void gather(const Kept<T>& kept, float* all) const;
   void put(const Kept<T>& kept, int64_t first, const Accum<T>* values, int64_t count);
 
@@ -108,7 +108,7 @@ class ModelState {
   const Communicator& comm_;
   std::vector<TensorPart<T>> parts_;
   std::map<std::string, std::pair<const Kept<T>*, const ParamSpec*>> by_name_;
-  std::vector<float> snapshot_;  // where the arena has no room for one
+  std::vector<float> snapshot_;  // if the arena has no memory for one
 };
 
 }  // namespace saslm

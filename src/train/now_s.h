@@ -1,4 +1,4 @@
-// Seconds of a clock that nobody sets: for differences alone.
+// Seconds of a monotonic clock; only differences have a meaning.
 #pragma once
 #include <chrono>
 

@@ -1,5 +1,5 @@
-// What a run will need and do, before anything is allocated: the numbers behind `saslm plan`. Of several
-// ranks, memory is that of each: they have blocks of one size.
+// What a run will need and do, computed before anything is allocated: the numbers behind `saslm plan`. Memory
+// is per rank; all ranks allocate the same amount.
 #pragma once
 #include <string>
 #include <utility>
@@ -22,38 +22,39 @@ struct Plan {
   double flops_recomputed = 0;  // per token, beside these: what runtime.recompute makes again
 
   int64_t arena_bytes = 0;     // the one allocation, exactly
-  int64_t headroom_bytes = 0;  // what a GPU keeps free beside it: see kGpuHeadroom
+  int64_t headroom_bytes = 0;  // GPU memory left free beside it: see kGpuHeadroom
   std::vector<std::pair<std::string, int64_t>> bytes_by_region;
-  // Of tables, optimizer and activations all layers' together, of scratch one layer's, as "activations
-  // layers.attn.q". What is never needed at once shares memory, so they may be more than their region.
+  // By name without the layer, such as "activations layers.attn.q": summed over layers in tables, optimizer
+  // and activations, the largest layer's in scratch. Buffers that are never alive together share memory, so
+  // the sum may exceed the region.
   std::vector<std::pair<std::string, int64_t>> bytes_by_buffer;
-  int64_t checkpoint_bytes = 0;  // of one, on disk, to within 64 KiB
+  int64_t checkpoint_bytes = 0;  // size of one checkpoint on disk, to within 64 KiB
 
   int64_t tokens_per_step = 0;
   int64_t tokens_total = 0;
 };
 
-// What CUDA takes of a GPU beside the arena, not measured yet: workspaces of the queues' matrix products (32
-// MiB each), kernels that are loaded when first used, and with ranks NCCL's buffers.
+// GPU memory that CUDA takes beside the arena, an estimate that was not measured: workspaces of the streams'
+// matrix products (32 MiB each), kernels that are loaded when first used, and NCCL's buffers with ranks.
 constexpr int64_t kGpuHeadroom = int64_t{768} << 20;
 constexpr int64_t kGpuHeadroomOfRanks = int64_t{1536} << 20;
 
-// host_memory: of the first rank on a backend whose memory is the host's.
+// host_memory: the backend computes in host memory, where rank 0 also plans memory for snapshots.
 template <class T>
 Plan make_plan(const Config& config, bool host_memory = std::is_same_v<T, float>,
                const OptimizerMaker<T>& optimizer = make_optimizer<T>);
 
-// What a step takes of so many samples, and all steps: a line for the log.
+// One line for the log: samples and tokens per step, and the epochs that all steps make over `samples`.
 std::string budget_of(const TrainConfig& train, int64_t samples);
 
-// Throws ConfigError when arena and headroom cannot fit into the available memory (0 = unknown), saying what
-// would. sharing: so many ranks on this machine, each of which has this much.
+// Throws ConfigError, naming settings that would fit, if arena and headroom exceed the available memory (0 =
+// unknown). sharing: number of ranks on this machine; each of them has available_bytes.
 template <class T>
 void check_plan_fits(const Config& config, const Plan& plan, int64_t available_bytes,
                      bool host_memory = std::is_same_v<T, float>, int sharing = 1,
                      const OptimizerMaker<T>& optimizer = make_optimizer<T>);
 
-// The plan of a run that is to begin here, beside so many ranks on this machine; it fits.
+// The plan of a run on this machine with this many local ranks; ConfigError if it does not fit.
 template <class T>
 Plan make_fitting_plan(const Config& config, const Ops<T>& ops, int local_ranks,
                        const OptimizerMaker<T>& optimizer) {

@@ -1,6 +1,5 @@
-// The data that a plan is for, looked at before anything is trained and at little cost however much there is:
-// every shard's header, size and .json, every token of up to 64M and a spread sample of more, the tokenizers'
-// files.
+// Checks a plan's data before training, at a bounded cost for any amount of data: every shard's header, size
+// and .json, every token of up to 64M (of more, a sample spread over all shards), and the tokenizers' files.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,9 +9,9 @@
 namespace saslm {
 
 struct PlanData {
-  std::string problem;             // why a first start of the run would be refused; "" where it would not
-  std::vector<std::string> notes;  // what could not be compared, and what a run would do without
-  int64_t tokenizer_bytes = 0;     // which every checkpoint has beside its tensors
+  std::string problem;             // why a new run would be refused; "" if it would not
+  std::vector<std::string> notes;  // what could not be compared, and what the run would lack
+  int64_t tokenizer_bytes = 0;     // part of every checkpoint
 };
 
 PlanData look_at_data(const Config& config);

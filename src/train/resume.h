@@ -1,5 +1,5 @@
-// Going on with a run: from which checkpoint, how what it says compares with what is asked for now, and what
-// the run's record, metrics.jsonl, lacks of it.
+// Resuming a run: which checkpoint, how it compares with the present config, data and machine, and which
+// steps metrics.jsonl lacks.
 #pragma once
 #include <optional>
 #include <string>
@@ -20,27 +20,28 @@ enum class ResumeMode {
 
 std::string checkpoints_dir(const std::string& run_dir);
 
-// The newest valid checkpoint. Damaged ones after it are renamed, so that none is found later, and what a
-// killed save left is removed; the observer is told of both. ConfigError where `mode` forbids to go on,
-// CheckpointError where it wants to and there is nothing to go on from, or where every checkpoint is damaged:
-// then nothing was renamed.
+// Returns the newest valid checkpoint. Renames damaged ones after it, so that they are never found later, and
+// removes the remains of killed saves; the observer gets a line for each. ConfigError if there are
+// checkpoints and `mode` is never. CheckpointError if `mode` is must and there is none, or if every
+// checkpoint is damaged; then nothing is renamed.
 std::optional<Checkpoint> find_checkpoint(const std::string& run_dir, ResumeMode mode,
                                           TrainObserver& observer);
 
-// Tells what is not as it was when the checkpoint was saved, beside `changes` of its config; what changes the
-// arithmetic is added to these. `saved` is the checkpoint's state, `now` has this start's data and machine.
-// DataError when data.train is other data.
+// Warns of `changes` of the config and of everything else that differs from when the checkpoint was saved;
+// adds to `changes` what changes the arithmetic. `saved` is the checkpoint's state, `now` has the present
+// data and machine. DataError if data.train has other tokens.
 void tell_changes(const Checkpoint& checkpoint, const RunState& saved, const RunState& now,
                   const std::string& init_from, std::vector<std::string>& changes, TrainObserver& observer);
 
-// Whether evaluations from here on cannot be compared with the checkpoint's and those before it, being of
-// other data or of other sequences; the observer is told. `saved` is the checkpoint's state, `now` has the
-// data's fingerprints, `sample` is what an evaluation reads now.
+// Whether evaluations now read other data or other sequences than before the checkpoint, so that their losses
+// cannot be compared; the observer gets a warning. `saved` is the checkpoint's state, `now` has the present
+// fingerprints, `sample` is what an evaluation reads now.
 bool other_evaluations(const Checkpoint& checkpoint, const RunState& saved, const RunState& now,
                        const EvalSample& sample, TrainObserver& observer);
 
-// What the record lacks of the checkpoint's `step` steps, or has too much, is told and marked in it; and a
-// save that was killed before it was on record is put there. `report` is MetricsLog::resume's.
+// Warns of steps up to the checkpoint's `step` that metrics.jsonl lacks or has twice, and logs missing ones
+// as an event. Logs the checkpoint itself if the process was killed before it could. `report` is
+// MetricsLog::resume's.
 void complete_record(const ResumeReport& report, const Checkpoint& checkpoint, int64_t step,
                      MetricsLog& metrics, TrainObserver& observer);
 

@@ -1,4 +1,4 @@
-// Which kernels a run computes by and on what platform: what it does without, and what its log says of them.
+// Which kernels and platform a run computes with: the kernels it must avoid, and lines for its log.
 #pragma once
 #include <string>
 #include <vector>
@@ -13,19 +13,20 @@
 
 namespace saslm {
 
-// The engine does without the kernels that the verdict found wrong, and without those in `avoided`, which the
-// run did without before; the former are added to the latter, and returned: "NAME: wrong here, and not used".
+// Makes the engine avoid the kernels that the verdict found wrong and those in `avoided`, which the run
+// avoided before. Adds the new ones to `avoided` and returns a line for each: "NAME: wrong here, and not
+// used".
 template <class T>
 std::vector<std::string> avoid_kernels(const Engine<T>& engine, const KernelVerdict& verdict,
                                        std::vector<std::string>& avoided, TrainObserver& observer);
 
-// The kernels of the run's calls on a GPU, told to the observer, slow ones as warnings. None on a CPU, nor
-// without `name`.
+// Returns the kernels of the run's calls on a GPU and tells them to the observer, slow ones as warnings.
+// Empty on a CPU or without `name`.
 template <class T>
 std::vector<KernelPath> named_kernels(const Engine<T>& engine, const Config& config, const NameKernels& name,
                                       TrainObserver& observer);
 
-// Tells on which other platforms ranks compute, and what MFU is measured against. All ranks call it.
+// Tells the observer which ranks have another platform, and which peak MFU refers to. All ranks call it.
 void tell_platform(const Communicator& comm, const Platform& platform, const Peak& peak,
                    TrainObserver& observer);
 

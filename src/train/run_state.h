@@ -1,5 +1,5 @@
-// Everything a run is besides its tensors: state.json in a checkpoint. With the tensors it decides every
-// later bit of the run.
+// The state of a run besides its tensors: state.json in a checkpoint. Tensors and this state together
+// determine every later bit of the run.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -15,10 +15,10 @@
 
 namespace saslm {
 
-// What a state was computed by. "": not known, as in checkpoints from before this was kept.
+// Hardware and software that computed a state. "": unknown, as in older checkpoints.
 struct ComputedBy {
   std::string device;     // Ops::device
-  std::string precision;  // "fp32", "bf16": of the weights that are multiplied
+  std::string precision;  // "fp32" or "bf16": type of the weights in matrix products
   std::string build;      // build_hash()
   Platform platform;
 };
@@ -28,45 +28,44 @@ ComputedBy computed_by(const Ops<T>& ops) {
   return {ops.device, std::is_same_v<T, bf16> ? "bf16" : "fp32", build_hash(), ops.platform()};
 }
 
-// One line each for a device, precision, GPU and library of matrix products that are known and were others
-// then.
+// One line for each of device, precision, GPU and matrix product library that is known on both sides and
+// differs.
 std::vector<std::string> other_arithmetic(const ComputedBy& then, const ComputedBy& now);
-// Likewise for the build, the driver and CUDA's runtime: the same bits are promised for the same ones only.
+// Likewise for the build, the driver and CUDA's runtime: only with the same ones are results bit-identical.
 std::vector<std::string> other_build(const ComputedBy& then, const ComputedBy& now);
 
 // For state.json and the event "start": the fields that are known.
 nlohmann::ordered_json to_json(const Platform& platform);
 
-// The tokenizer that a run was made with; both "" where that is not known.
+// The tokenizer that a run was made with; both "" if unknown.
 struct TokenizerIdentity {
   std::string name, fingerprint;
 };
 
 struct RunState {
-  int64_t step = 0;           // steps done, refused ones included: the next step's number
+  int64_t step = 0;           // steps done, skipped ones included: the number of the next step
   int64_t updates = 0;        // updates applied: AdamW's t
   int64_t tokens = 0;         // seen
-  uint64_t sample_index = 0;  // of the training stream, the next to read
+  uint64_t sample_index = 0;  // stream index of the next training sample
   BadStepDetector::State detector;
-  std::string product_table;  // Ops::product_table(); "" where products were not timed
+  std::string product_table;  // Ops::product_table(); "" if products were not timed
   ComputedBy computed_by;
-  std::vector<std::string> avoided;  // kernels that the run does without, by name (train/kernel_check.h)
-  int64_t ranks = 1;                 // that wrote it; for the reader, any number may go on
+  std::vector<std::string> avoided;  // names of kernels that the run must not use (train/kernel_check.h)
+  int64_t ranks = 1;                 // number of ranks that wrote it; any number may resume
   std::string train_fingerprint, val_fingerprint;  // TokenSet::fingerprint(); "" without a val set
-  std::string eval_sample;  // EvalSample::fingerprint; "" without, and in checkpoints from before it was kept
-  TokenizerIdentity tokenizer;  // its files, if they are to be had, lie beside this
+  std::string eval_sample;      // EvalSample::fingerprint; "" without one, and in older checkpoints
+  TokenizerIdentity tokenizer;  // its files, if available, are in the checkpoint too
   Origin origin;
 };
 
 std::string to_json(const RunState& state);
-// `where` names the checkpoint in the CheckpointError for anything but what to_json writes.
+// Parses what to_json wrote. CheckpointError, which names the checkpoint `where`, for any other text.
 RunState run_state_from_json(const std::string& text, const std::string& where);
 
-// Compares two resolved configs (JSON texts) field by field. What decides the model, the data order or the
-// batch must be the same: CheckpointError listing every difference. Returns one line per difference that is
-// allowed and changes the run from here on (learning rate, steps, ...); evaluation, checkpoint and runtime
-// settings and paths may change silently. Of device and precision a config says what is wished: what came of
-// that is ComputedBy.
+// Compares two resolved configs (JSON texts) key by key, as each key's Rule::on_resume says (config/rule.h).
+// CheckpointError that lists every difference in a key of OnResume::same. Returns one line for each
+// difference in a key of OnResume::reported; keys of OnResume::free are not compared. ComputedBy records
+// which device and precision were used; the config only has what was requested.
 std::vector<std::string> check_resumable(const std::string& saved_config, const std::string& current_config,
                                          const std::string& where);
 

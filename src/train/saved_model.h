@@ -13,25 +13,24 @@ namespace saslm {
 struct SavedModel {
   std::string path;  // the folder that holds model.safetensors
   ModelConfig config;
-  int64_t seq_len = 0;  // what it was trained at, as far as its config.json says; else max_seq_len
-  // Of its own tokenizer, as make_tokenizer takes it: "bytes", or the model's own copy; where it has none,
-  // the place in which that was; "" when not known. Beside it, what it was called in training, and the
-  // fingerprint of its content, "" when not known.
+  int64_t seq_len = 0;  // in training, if its config.json says so; else max_seq_len
+  // tokenizer: an argument for make_tokenizer: "bytes", the model's own copy, or without a copy the original
+  // path. tokenizer_name: its name in training. tokenizer_fingerprint: of its content. Each "" if unknown.
   std::string tokenizer, tokenizer_name, tokenizer_fingerprint;
-  std::vector<std::string> skipped;  // newer checkpoints that are damaged, and why
+  std::vector<std::string> skipped;  // damaged newer checkpoints, each with the reason
 };
 
-// Throws CheckpointError when there is no model at `path`, ConfigError for a bad config.json.
+// Finds the model at `path`. CheckpointError if there is none, ConfigError for a bad config.json.
 SavedModel find_saved_model(const std::string& path);
 
-// The tokenizer for the model: `given`, or its own where that is "". ConfigError when it is not known, not
-// there; DataError when it is another than the model was trained with. `notes` gets what could not be
+// The tokenizer for the model: `given`, or the model's own if that is "". ConfigError if it is unknown or
+// does not exist; DataError if the model was trained with another one. Adds to `notes` what could not be
 // compared.
 TokenizerCopy tokenizer_for(const SavedModel& model, const std::string& given,
                             std::vector<std::string>& notes);
 
-// DataError when the data was made with another tokenizer than the model was trained with. Returns what
-// could not be compared, where only one of the two is known; else "".
+// DataError if the data was made with another tokenizer than the model's. Returns a line if only one of the
+// two is known, so that they could not be compared; else "".
 std::string check_data_of(const SavedModel& model, const TokenSet& data);
 
 }  // namespace saslm

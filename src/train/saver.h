@@ -1,9 +1,10 @@
-// Checkpoints written beside training. All ranks have a saver, since all must know when a save has ended; the
-// first rank's writes, in a thread of its own: it syncs the metrics, saves, and prunes. A checkpoint that a
-// run ended with, before it was extended, is not pruned; each one that is goes on record before it goes.
+// Writes checkpoints while training continues. Every rank has a Saver, since all must know when a save has
+// ended; rank 0's writes, in its own thread: it syncs the metrics, saves, and prunes. A checkpoint with which
+// a run ended before it was extended is not pruned. A pruned checkpoint is logged before it is removed.
 //
-// A save that fails leaves older checkpoints as they were: it is told, training goes on, and it is tried
-// again a minute later or when the next is due. The third failure in a row ends the run, with its IoError.
+// A failed save leaves older checkpoints as they were. It causes a warning, training continues, and the save
+// is retried a minute later or when the next one is due. The third failure in a row ends the run with its
+// IoError.
 #pragma once
 #include <future>
 #include <map>
@@ -19,7 +20,7 @@
 
 namespace saslm {
 
-// All that a checkpoint is made of. The tensors' memory must stay as it is until the save has ended.
+// The content of a checkpoint. The tensors' memory must not change until the save has ended.
 struct Snapshot {
   int64_t step = 0;
   StateTensors tensors = {};
@@ -27,10 +28,10 @@ struct Snapshot {
 };
 
 struct SaverOptions {
-  std::string dir;  // of the run's checkpoints
+  std::string dir;  // the run's folder of checkpoints
   CheckpointConfig config;
-  std::map<std::string, std::string> carried = {};  // CheckpointContent::carried of every save
-  // The first rank's, which outlive the saver; null on others. No checkpoint is saved without the lock.
+  std::map<std::string, std::string> carried = {};  // files for every checkpoint: CheckpointContent::carried
+  // Rank 0's, which outlive the saver; null on other ranks. No checkpoint is saved without the lock.
   RunLock* lock = nullptr;
   MetricsLog* metrics = nullptr;
 };
@@ -39,15 +40,16 @@ class Saver {
  public:
   Saver(const Communicator& comm, TrainObserver& observer, SaverOptions options);
 
-  // By all ranks alike. begin: the save before it has ended. stall_ms: what the snapshot took. end: waits for
-  // a save that is under way, and deals with its result. has: whether the state of that step is saved.
+  // All ranks call these. begin: starts a save, after the previous one has ended; stall_ms is the time that
+  // the snapshot took. end: waits for the save that is under way and handles its result. has: whether the
+  // state of that step is saved.
   void begin(Snapshot snapshot, double stall_ms);
   void end();
   bool has(int64_t step) const;
-  void found(int64_t step) { step_ = step; }  // saved already, by an earlier run
+  void found(int64_t step) { step_ = step; }  // records that an earlier start saved this step
 
-  // What this rank has to tell the others after a step: a save has ended (all call end()); one that failed
-  // should be tried again (all begin() one).
+  // What this rank tells the others after a step. ended: a save has ended, and all ranks call end(). wanted:
+  // a failed save should be retried, and all ranks call begin().
   struct News {
     bool ended = false, wanted = false;
   };
@@ -61,12 +63,12 @@ class Saver {
   TrainObserver& observer_;
   SaverOptions options_;
   bool under_way_ = false;
-  int64_t step_ = -1;  // of the last one begun
+  int64_t step_ = -1;  // step of the last save that was begun
   double stall_ms_ = 0;
-  // The first rank's.
+  // Used on rank 0 only.
   int failed_ = 0;  // in a row
   double try_again_at_s_ = 0;
-  Snapshot snapshot_;  // before writing_, whose end waits for the thread that reads it
+  Snapshot snapshot_;  // declared before writing_, whose destructor waits for the thread that reads it
   std::future<CheckpointRecord> writing_;
 };
 

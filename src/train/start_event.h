@@ -1,4 +1,4 @@
-// What metrics.jsonl says of a run where it starts or goes on: the event "start" (docs/metrics.md).
+// The event "start", which metrics.jsonl gets when a run starts or resumes (docs/metrics.md).
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -17,9 +17,9 @@ struct StartFacts {
   const RunState& state;
   bool resumed = false;
   std::vector<std::string> changes;  // since the checkpoint
-  std::vector<KernelPath> kernels;   // none on a CPU
+  std::vector<KernelPath> kernels;   // empty on a CPU
   const KernelVerdict& verdict;
-  double peak_tflops = 0;  // 0: not known
+  double peak_tflops = 0;  // 0: unknown
   int64_t arena_bytes = 0, train_samples = 0, eval_sequences = 0;
 };
 nlohmann::ordered_json start_event(const StartFacts& facts);

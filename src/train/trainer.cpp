@@ -1,7 +1,7 @@
-// One loop for one rank or many. What all ranks must do alike (evaluate, save, stop, end) follows from what
-// all of them know: the step, the losses that compute_gradients gathers, and stop_agreed, which asks
-// everybody. Rank 0 alone holds the directory's lock, looks for the checkpoint to go on from, and writes,
-// with what the others hand it; they are told which it is and read it themselves.
+// One loop for any number of ranks. Ranks must evaluate, save, stop and end together, so these follow from
+// what all of them know: the step, the losses that compute_gradients gathers, and stop_agreed, which asks
+// all. Only rank 0 holds the directory's lock, chooses the checkpoint to resume, and writes; the others read
+// that checkpoint themselves and send rank 0 their shares of the state to save.
 #include "train/trainer.h"
 
 #include <fcntl.h>

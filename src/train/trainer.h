@@ -1,5 +1,5 @@
-// The run: restore, step, evaluate, save, until the last step or a stop. It knows every room; it prints
-// nothing.
+// Runs the training: restores, steps, evaluates and saves until the last step or a stop. It uses every other
+// folder of src/ and prints nothing.
 #pragma once
 #include <functional>
 #include <map>
@@ -31,12 +31,12 @@ struct TrainOptions {
   std::string run_dir;
   ResumeMode resume = ResumeMode::automatic;
   std::string init_from;  // weights to start from, as find_saved_model takes them; "" = the config's seed
-  std::optional<TokenizerCopy> tokenizer = {};  // of a run that is done once more: its own; else left out
+  std::optional<TokenizerCopy> tokenizer = {};  // the original's, for a run that is repeated (verify)
   double max_minutes = 0;                       // stop and save after this long; 0 = no limit
-  std::function<bool()> stop;                   // asked after every step: save and return?
-  int local_ranks = 1;              // on this machine, this one among them: they divide its memory
-  NameKernels name_kernels = {};    // asked on a GPU, for the record; absent: not recorded
-  CheckKernels check_kernels = {};  // asked before memory is taken, if runtime.selfcheck is; absent: not
+  std::function<bool()> stop;                   // called after every step; true: save and return
+  int local_ranks = 1;              // ranks on this machine, this one included; they divide its memory
+  NameKernels name_kernels = {};    // names the kernels in the log, on a GPU; absent: they are not logged
+  CheckKernels check_kernels = {};  // run before memory is taken if runtime.selfcheck is on; absent: no check
 };
 
 enum class TrainEnd { finished, stopped };
@@ -44,36 +44,35 @@ enum class TrainEnd { finished, stopped };
 template <class T>
 class Trainer {
  public:
-  // With several ranks every one makes its own; the first alone touches the directory and has something to
-  // say. Ranks that were given different things to do are refused: ConfigError, on all but the first
-  // PeerError.
-  //
-  // Checks config, data, directory and checkpoint, allocates, restores: everything that can be refused is
+  // Checks config, data, directory and checkpoint, allocates, and restores: whatever can be refused is
   // refused here, before any training. Errors as in core/error.h.
+  //
+  // Every rank makes a Trainer; only rank 0 touches the directory and calls the observer with records. Ranks
+  // that were started differently are refused: ConfigError on rank 0, PeerError on the others.
   Trainer(const Config& config, const TrainOptions& options, const Ops<T>& ops, TrainObserver& observer,
           const Communicator& comm = single_rank(), const OptimizerMaker<T>& optimizer = make_optimizer<T>);
 
-  // Runs to the last step, or until told to stop; either way the state is saved. DivergedError after too many
-  // bad steps in a row, with a checkpoint of the last good weights.
+  // Trains to the last step, or until a stop is requested; the state is saved in both cases. DivergedError
+  // after train.max_bad_steps bad steps in a row, with a checkpoint of the last good weights.
   TrainEnd run();
 
   const RunState& state() const { return state_; }
   std::optional<double> last_val_loss() const { return last_val_loss_; }
 
  private:
-  // That all ranks are about to do the same; the first rank's.
+  // Checks that all ranks were started alike. Returns the directory's lock on rank 0, null on the others.
   std::unique_ptr<RunLock> agree_and_lock(const Ops<T>& ops) const;
   void restore();
-  void follow_first();  // the others' restore
+  void follow_first();  // restore() on ranks other than 0: from what rank 0 restored from
   void start_anew(const std::string& init_from);
   void resume_from(const Checkpoint& checkpoint);
   void take_tokenizer(const TokenizerCopy& carried, const std::string& where);  // as run_tokenizer
   void log_start();
   void train_step();
   void compute_gradients(StepRecord& record);  // fills in losses and grad_norm
-  bool run_evaluation();                       // false: told to stop on the way
+  bool run_evaluation();                       // false: stopped before its end
   void save();
-  void save_for_good();  // the state as it is now, before this returns
+  void save_for_good();  // returns when the present state is on disk
   void share_products() { products_ = saslm::share_products(comm_, config_, engine_, products_); }
   // Whether a rank wants the run to stop. Asks all ranks, so it also ends a save that ended on one of them,
   // and starts one that one of them wants.
@@ -99,17 +98,18 @@ class Trainer {
   BadStepDetector detector_;
 
   RunState state_;
-  std::string products_;                        // the table of timed products that all ranks have
-  std::unique_ptr<Tokenizer> tokenizer_;        // null where it is not to be had
-  std::map<std::string, std::string> carried_;  // its files, in every checkpoint
-  std::vector<std::string> changes_;            // since the checkpoint it went on from
-  int64_t evaluated_at_ = -1, saved_at_ = -1;   // steps; saved: or on its way to be
-  int64_t resumed_at_ = -1;                     // likewise; -1: not
-  bool other_evaluations_ = false;  // than the checkpoint's: of other data or other sequences of it
+  std::string products_;                        // timed matrix products, the same on all ranks
+  std::unique_ptr<Tokenizer> tokenizer_;        // null if it is not available
+  std::map<std::string, std::string> carried_;  // its files, stored in every checkpoint
+  std::vector<std::string> changes_;            // since the checkpoint that was resumed
+  int64_t evaluated_at_ = -1;                   // step of the last evaluation
+  int64_t saved_at_ = -1;                       // step of the last save, which may not have ended
+  int64_t resumed_at_ = -1;                     // step of the checkpoint; -1: a new run
+  bool other_evaluations_ = false;              // evaluations read other sequences than the checkpoint's did
   std::optional<double> last_val_loss_;
   double started_at_s_ = 0;  // monotonic
   Peak peak_;
-  std::optional<Saver> saver_;  // last, so that it goes first, and waits for what it is writing
+  std::optional<Saver> saver_;  // the last member: its destructor waits for the save that is being written
 };
 
 }  // namespace saslm
