@@ -159,7 +159,6 @@ const std::vector<Row> kRunRows = {
     {in("train", R"("seed":-1)"), "train.seed: wanted an integer from 0 to 18446744073709551615, got -1"},
     {in("train", R"("seed":1.5)"), "train.seed"},
     {in("train", R"("z_loss":-0.1)"), "train.z_loss: wanted a number from 0 to 1000, got -0.1"},
-    {in("train", R"("z_loss":1e999)"), "train.z_loss: number overflow"},
     {in("train", R"("z_loss":"1e-4")"), "train.z_loss: wanted a number from 0 to 1000, got \"1e-4\""},
     {in("model", R"("logit_softcap":-1)"), "model.logit_softcap: wanted a number from 0 to 1000000, got -1"},
     {in("model", R"("logit_softcap":true)"), "model.logit_softcap: wanted a number"},
