@@ -3,7 +3,8 @@
 //   angle(t, i) = t * base^(-2i/E)                                       0 <= i < E/2
 //   y_i       = x_i cos - x_{i+E/2} sin        y_{i+E/2} = x_i sin + x_{i+E/2} cos
 //
-// Shapes   x (B, T, H, E), E even; table rows (positions, E/2).
+// Shapes   x (B, T, H, E), E even; table rows (positions, E/2). E is what is rotated: x may be a view of the
+//          first features of wider heads, whose others stay as they are.
 // Writes   x in place (=). The backward rotates a gradient by the opposite angle, in place.
 // Errors   ShapeError before any work.
 #pragma once

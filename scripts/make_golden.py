@@ -38,14 +38,14 @@ import torch.nn.functional as F
 # ---------------------------------------------------------------------------------------------------- configuration
 
 DEFAULTS = {
-    "model": {"tie_embeddings": True, "bias": False},
+    "model": {"tie_embeddings": True, "bias": False, "logit_softcap": 0},
     "attention": {"position": "rope", "rope_base": 10000.0, "n_kv_head": None, "sas": None, "moh": None,
                   "window": None},
     "sas": {"n_sim_head": None, "sim_head_dim": None, "kernel_size": 5, "simulate": ["heads", "features", "values"]},
     "norm": {"kind": "rmsnorm", "eps": 1e-5},
     "optim": {"lr": 6e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1, "grad_clip": 1.0},
     "schedule": {"kind": "cosine", "warmup_steps": 0, "min_lr_ratio": 0.1, "decay_fraction": 0.2},
-    "train": {"steps": 1000, "micro_batch": 8, "grad_accum": None, "global_batch": None},
+    "train": {"steps": 1000, "micro_batch": 8, "grad_accum": None, "global_batch": None, "z_loss": 0},
     "eval": {"every_steps": 250, "max_sequences": 0},
 }
 
@@ -273,6 +273,7 @@ class Grouped:
 
 # Every other kind is a file golden/KIND.py with streams, project and CASES (make_case's arguments), and without biases.
 # A stage after the core is one with shapes, after_core and CASES; it is named after its key in the attention block.
+# golden/logits.py: what follows the head.
 VARIANTS = {path.stem: vars(importlib.import_module(f"golden.{path.stem}"))
             for path in sorted((Path(__file__).parent / "golden").glob("*.py"))}
 PROJECTIONS = {"mha": Grouped, "mqa": Grouped, "gqa": Grouped, "sas": Grouped, "moh": Grouped,
@@ -323,7 +324,7 @@ def attention(p, m, i, x, aux_losses):
     return linear(p, at + "o", out.flatten(2))
 
 
-def loss_of(p, m, samples):
+def loss_of(p, m, samples, z_loss=0):
     """Mean cross-entropy in nats over all targets of samples [B, T + 1], and what training adds to it (None: nothing)."""
     inputs, targets = samples[:, :-1], samples[:, 1:]
     x, aux_losses = p["embed.weight"][inputs], []
@@ -333,8 +334,10 @@ def loss_of(p, m, samples):
         x = x + attention(p, m, i, norm(p, m, f"layers.{i}.attn_norm", x), aux_losses)
         x = x + mlp(p, m, i, norm(p, m, f"layers.{i}.mlp_norm", x))
     logits = norm(p, m, "final_norm", x) @ p["embed.weight" if m.tie_embeddings else "head.weight"].T
-    picked = logits.gather(-1, targets[..., None])[..., 0]
-    return (torch.logsumexp(logits, -1) - picked).mean(), sum(aux_losses) / m.n_layer if aux_losses else None
+    logits = VARIANTS["logits"]["capped"](m, logits)
+    picked, lse = logits.gather(-1, targets[..., None])[..., 0], torch.logsumexp(logits, -1)
+    terms = ([sum(aux_losses) / m.n_layer] if aux_losses else []) + VARIANTS["logits"]["z_term"](z_loss, lse)
+    return (lse - picked).mean(), sum(terms) if terms else None
 
 
 # --------------------------------------------------------------------------------------------------------- training
@@ -371,10 +374,10 @@ def adamw(optim, lr, t, params, grads, m, v):
         params[name] = p - lr * (step + decay * p)
 
 
-def gradient(model, params, micro_batches):
+def gradient(model, params, micro_batches, z_loss):
     """Loss, auxiliary loss and the gradient of their sum, all means over the micro-batches."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    losses, aux_losses = zip(*(loss_of(leaves, model, batch) for batch in micro_batches))
+    losses, aux_losses = zip(*(loss_of(leaves, model, batch, z_loss) for batch in micro_batches))
     loss = sum(losses) / len(losses)
     aux = None if aux_losses[0] is None else sum(aux_losses) / len(losses)
     (loss if aux is None else loss + aux).backward()
@@ -400,7 +403,7 @@ def run(config, params, dtype):
     for s in range(train.steps):
         per_step = train.micro_batch * train.grad_accum
         batch = samples[torch.arange(s * per_step, (s + 1) * per_step) % len(samples)]
-        loss, aux, grads = gradient(model, params, batch.split(train.micro_batch))
+        loss, aux, grads = gradient(model, params, batch.split(train.micro_batch), train.z_loss)
         grad_norm = global_norm(grads.values())
         if s == 0:
             result["first_grad_norms"] = {name: global_norm([g]) for name, g in grads.items()}
@@ -438,18 +441,19 @@ def sas_block(n_sim_head, sim_head_dim, kernel_size, *simulate):
 
 def make_case(kind, n_head, head_dim=None, position="rope", *, n_layer=2, d=24, vocab=61, T=17, max_seq_len=None, mlp="swiglu", hidden=40,
               norm="rmsnorm", norm_eps=1e-5, bias=False, tie=True, schedule="cosine", warmup=3, low=0.1, decay=None, clip=1.0,
-              lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, **attention):
+              lr=4e-3, betas=(0.9, 0.95), adam_eps=1e-8, batch=4, accum=1, every=5, softcap=None, z_loss=None, **attention):
     wsd = {} if decay is None else {"decay_fraction": decay}
     return {
         "model": {"vocab_size": vocab, "n_layer": n_layer, "d_model": d, "max_seq_len": max_seq_len or T,
                   "attention": {"kind": kind, "n_head": n_head, **({"head_dim": head_dim} if head_dim else {}),
                                 "position": position, **attention},
                   "mlp": {"kind": mlp, "hidden": hidden}, "norm": {"kind": norm, "eps": norm_eps},
-                  "tie_embeddings": tie, "bias": bias},
+                  "tie_embeddings": tie, "bias": bias, **({"logit_softcap": softcap} if softcap else {})},
         "data": {"train": "../data/train.bin", "val": "../data/val.bin", "shuffle": False},
         "optim": {"kind": "adamw", "lr": lr, "betas": list(betas), "eps": adam_eps, "weight_decay": 0.1, "grad_clip": clip,
                   "schedule": {"kind": schedule, "warmup_steps": warmup, "min_lr_ratio": low, **wsd}},
-        "train": {"steps": 12, "seq_len": T, "micro_batch": batch, "grad_accum": accum, "seed": 1},
+        "train": {"steps": 12, "seq_len": T, "micro_batch": batch, "grad_accum": accum, "seed": 1,
+                  **({"z_loss": z_loss} if z_loss else {})},
         "eval": {"every_steps": every, "max_sequences": 0},
         "checkpoint": {"every_steps": 0, "keep_last": 1, "keep_every": 0},
         "runtime": {"device": "cpu", "precision": "fp32"},

@@ -1,5 +1,7 @@
 #include "kernels/cross_entropy.h"
 
+#include <cmath>
+
 #include "core/bf16.h"
 #include "kernels/shape_check.h"
 
@@ -15,6 +17,13 @@ void CrossEntropy<T>::check() const {
            "leave columns of the logits' " + std::to_string(logits.cols) + ", is " + std::to_string(pad));
   c.vec("targets", targets, logits.rows);
   c.vec("loss", loss, logits.rows);
+  const auto check_number = [&](const char* name, double value) {
+    if (!(value >= 0) || std::isinf(value))
+      c.fail(name, "be finite and at least 0, is " + std::to_string(value));
+  };
+  check_number("softcap", softcap);
+  check_number("z_weight", z_weight);
+  if (z_weight != 0) c.vec("aux_loss", aux_loss, logits.rows);
 }
 
 template struct CrossEntropy<float>;

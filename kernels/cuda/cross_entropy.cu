@@ -10,7 +10,9 @@
 // Floor on an H200: 4 bytes a bf16 logit at 4.3 TB/s, 47 ns a row of 50,304. Two blocks a multiprocessor, so
 // that one computes while the other waits; at 1.76 GHz two exponentials a logit take 62 % of that time in
 // their unit, all instructions half of it in theirs. The exponential is not kept: as bf16 it would be rounded
-// twice.
+// twice. A soft cap is a kernel of its own, and takes tanhf twice a logit, with two more of that unit's
+// results each; tanh.approx, good to 2^-11, would move a logit of 20 by 0.01. The z-loss is the row's: it
+// scales the probabilities.
 #include "kernels/cross_entropy.h"
 #include "kernels/cuda/device.cuh"
 
@@ -25,6 +27,26 @@ constexpr int kTotalsBytes = kWarps * 8;
 constexpr int kHeldBytes = (99 << 10) - kTotalsBytes;
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 
+// What a logit counts as; and its slope in the logit, where there is a cap.
+struct Uncapped {
+  static constexpr bool kCaps = false;
+  __device__ __forceinline__ explicit Uncapped(double) {}
+  __device__ __forceinline__ float operator()(float z) const { return z; }
+  __device__ __forceinline__ float operator()(float z, float&) const { return z; }
+};
+struct SoftCapped {
+  static constexpr bool kCaps = true;
+  float cap, inverse;
+
+  __device__ __forceinline__ explicit SoftCapped(double c) : cap(float(c)), inverse(1 / cap) {}
+  __device__ __forceinline__ float operator()(float z) const { return cap * tanhf(z * inverse); }
+  __device__ __forceinline__ float operator()(float z, float& slope) const {
+    const float share = tanhf(z * inverse);
+    slope = fmaf(-share, share, 1.0f);
+    return cap * share;
+  }
+};
+
 // sum of e^z over what was added, as 2^top * sum. A logit that is not finite makes the sum NaN.
 struct alignas(8) ExpSum {
   float top = -3e38f;  // finite: nothing added to nothing is nothing
@@ -37,14 +59,26 @@ struct alignas(8) ExpSum {
     sum *= simt::exp2_approx(top - to);
     top = to;
   }
+  // Logits z that count as s. Of z is what makes the sum NaN: a cap makes infinity finite.
   template <int n>
-  __device__ __forceinline__ void add(const float (&z)[n]) {
-    float largest = z[0];
+  __device__ __forceinline__ void add(const float (&z)[n], const float (&s)[n]) {
+    float largest = s[0];
     SIMT_UNROLL
-    for (int i = 1; i < n; ++i) largest = fmaxf(largest, z[i]);
+    for (int i = 1; i < n; ++i) largest = fmaxf(largest, s[i]);
     raise(fmaxf(top, largest * kLog2e));
     SIMT_UNROLL
-    for (int i = 0; i < n; ++i) sum += fmaf(z[i], 0.0f, share(z[i]));
+    for (int i = 0; i < n; ++i) sum += fmaf(z[i], 0.0f, share(s[i]));
+  }
+  template <int n>
+  __device__ __forceinline__ void add(const float (&z)[n], const Uncapped&) {
+    add(z, z);
+  }
+  template <int n>
+  __device__ __forceinline__ void add(const float (&z)[n], const SoftCapped& cap) {
+    float s[n];
+    SIMT_UNROLL
+    for (int i = 0; i < n; ++i) s[i] = cap(z[i]);
+    add(z, s);
   }
 };
 
@@ -90,8 +124,9 @@ __device__ __forceinline__ void each_streamed(const PackedRow<T>& row, int held,
 }
 
 // This thread's packs before `held`, brought to shared memory and added while others come.
-template <class T>
-__device__ __forceinline__ void hold_and_add(ExpSum& sum, T* kept, const PackedRow<T>& row, int held) {
+template <class T, class Cap>
+__device__ __forceinline__ void hold_and_add(ExpSum& sum, T* kept, const PackedRow<T>& row, int held,
+                                             const Cap& cap) {
   constexpr int n = kPack<T>;
   const int me = int(threadIdx.x);
   for (int first = 0; first < held + kAhead * kThreads; first += kThreads) {
@@ -102,11 +137,28 @@ __device__ __forceinline__ void hold_and_add(ExpSum& sum, T* kept, const PackedR
     if (here < 0 || here >= held) continue;
     float z[n];
     load(z, kept + here * n);
-    sum.add(z);
+    sum.add(z, cap);
   }
 }
 
-template <class T>
+// The gradients of a pack whose logits are z: = from them; target: the target's place in the pack, if it is.
+template <int n, class Cap>
+__device__ __forceinline__ void make_gradients(float (&z)[n], const ExpSum& sum, const Cap& cap, float factor,
+                                               int target, float scale) {
+  float slope[n];
+  SIMT_UNROLL
+  for (int i = 0; i < n; ++i) z[i] = factor * sum.share(cap(z[i], slope[i]));
+  if (unsigned(target) < unsigned(n)) {
+    SIMT_UNROLL
+    for (int i = 0; i < n; ++i) z[i] -= i == target ? scale : 0.0f;
+  }
+  if constexpr (Cap::kCaps) {
+    SIMT_UNROLL
+    for (int i = 0; i < n; ++i) z[i] *= slope[i];
+  }
+}
+
+template <class T, class Cap>
 __global__ void __launch_bounds__(kThreads, 2) cross_entropy_kernel(CrossEntropy<T> a, int capacity) {
   constexpr int n = kPack<T>;
   ExpSum* const warps = simt::dyn_smem<ExpSum>();
@@ -116,31 +168,34 @@ __global__ void __launch_bounds__(kThreads, 2) cross_entropy_kernel(CrossEntropy
   const PackedRow<T> row(logits, V);
   const int me = int(threadIdx.x), held = min(row.packs, capacity);
   const int target = a.targets[blockIdx.x];  // used when the packs have come: nothing waits before them
+  const Cap cap(a.softcap);
   T edge_logit{};
   if (me < row.edges) edge_logit = logits[row.edge(me)];
 
   ExpSum sum;
-  hold_and_add(sum, kept, row, held);
-  const float at_target = float(logits[target]), edge[1] = {float(edge_logit)};
-  if (me < row.edges) sum.add(edge);
-  each_streamed(row, held, [&](int, const float(&z)[n]) { sum.add(z); });
+  hold_and_add(sum, kept, row, held, cap);
+  const float at_target = cap(float(logits[target]));
+  float edge[1] = {float(edge_logit)};
+  if (me < row.edges) sum.add(edge, cap);
+  each_streamed(row, held, [&](int, const float(&z)[n]) { sum.add(z, cap); });
 
   sum = warp_total(sum);
   if (simt::lane_id() == 0) warps[simt::warp_id()] = sum;
   simt::block_sync();  // also: no logit is overwritten before every thread has read the target's
   sum = warp_total(simt::lane_id() < kWarps ? warps[simt::lane_id()] : ExpSum{});
   if (me == 0) a.loss[blockIdx.x] = logf(sum.sum) + fmaf(sum.top, kLn2, -at_target);
+  float probabilities = float(a.scale);
+  if (a.z_weight != 0) {
+    const float lse = fmaf(sum.top, kLn2, logf(sum.sum)), weighted = float(a.z_weight) * lse;
+    if (me == 0) a.aux_loss[blockIdx.x] += weighted * lse;
+    probabilities *= fmaf(2.0f, weighted, 1.0f);
+  }
   if (a.scale == 0) return;
 
-  const float scale = float(a.scale), factor = scale / sum.sum;
+  const float scale = float(a.scale), factor = probabilities / sum.sum;
   const int in_body = target - row.head;
   const auto write = [&](int p, float(&z)[n]) {
-    SIMT_UNROLL
-    for (int i = 0; i < n; ++i) z[i] = factor * sum.share(z[i]);
-    if (unsigned(in_body - p * n) < unsigned(n)) {
-      SIMT_UNROLL
-      for (int i = 0; i < n; ++i) z[i] -= i == in_body - p * n ? scale : 0.0f;
-    }
+    make_gradients(z, sum, cap, factor, in_body - p * n, scale);
     store(row.body + p * n, z);
   };
   for (int p = me; p < held; p += kThreads) {
@@ -149,8 +204,10 @@ __global__ void __launch_bounds__(kThreads, 2) cross_entropy_kernel(CrossEntropy
     write(p, z);
   }
   each_streamed(row, held, write);
-  if (me < row.edges)
-    logits[row.edge(me)] = T(factor * sum.share(edge[0]) - (row.edge(me) == target ? scale : 0.0f));
+  if (me < row.edges) {
+    make_gradients(edge, sum, cap, factor, target - row.edge(me), scale);
+    logits[row.edge(me)] = T(edge[0]);
+  }
   for (int v = V + me; v < int(a.logits.cols); v += kThreads) logits[v] = T(0.0f);
 }
 
@@ -161,8 +218,10 @@ void cross_entropy(Stream stream, const CrossEntropy<T>& a) {
   a.check();
   if (a.logits.rows == 0) return;
   const int capacity = int(min(a.vocab() / kPack<T>, int64_t{kHeldBytes / 16}));
-  simt::launch(cross_entropy_kernel<T>, a.logits.rows, kThreads, kTotalsBytes + size_t(capacity) * 16, stream,
-               a, capacity);
+  const auto launch = [&](auto kernel) {
+    simt::launch(kernel, a.logits.rows, kThreads, kTotalsBytes + size_t(capacity) * 16, stream, a, capacity);
+  };
+  a.softcap == 0 ? launch(cross_entropy_kernel<T, Uncapped>) : launch(cross_entropy_kernel<T, SoftCapped>);
 }
 
 template void cross_entropy(Stream, const CrossEntropy<float>&);

@@ -180,7 +180,8 @@ class Model:
             x = x + self.attention(p, at + "attn.", self.norm(p, at + "attn_norm", x))
             x = x + self.mlp(p, at + "mlp.", self.norm(p, at + "mlp_norm", x))
         logits = F.linear(self.norm(p, "final_norm", x), p["embed.weight" if self.m.tie_embeddings else "head.weight"])
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        logits = golden.VARIANTS["logits"]["capped"](self.m, logits.float())
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def flops_per_token(m, T):
@@ -329,6 +330,8 @@ def has_groups(m):
 def read(path, args):
     config = golden.read_config(path)
     train = config.train
+    if train.z_loss:
+        sys.exit(f"{path}: train.z_loss: the reference's loss is the cross-entropy alone; set it to 0")
     train.seq_len = args.seq_len or train.seq_len
     config.model.max_seq_len = max(config.model.max_seq_len, train.seq_len)
     train.tokens_per_step = train.micro_batch * train.grad_accum * train.seq_len

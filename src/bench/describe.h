@@ -289,8 +289,11 @@ Work describe(CrossEntropy<T>& a, View view) {
   view(kOut.of_token(), a.loss);
   view((a.scale != 0 ? kInOut : kIn).of_token(), a.logits);
   view(indices(a.vocab()).of_token(), a.targets);
+  view(kInOut.of_token(), a.aux_loss);
   const std::string pad = a.pad > 0 ? " pad " + std::to_string(a.pad) : "";
-  return {.shape = dims(a.logits) + pad + (a.scale == 0 ? " loss alone" : "")};
+  const std::string terms =
+      std::string(a.softcap != 0 ? " softcap" : "") + (a.z_weight != 0 ? " z-loss" : "");
+  return {.shape = dims(a.logits) + pad + terms + (a.scale == 0 ? " loss alone" : "")};
 }
 
 template <class T, class View>

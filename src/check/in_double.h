@@ -86,7 +86,7 @@ HeadGatesBwd<double> in_double(const HeadGatesBwd<T>& a) {
 }
 template <class T>
 CrossEntropy<double> in_double(const CrossEntropy<T>& a) {
-  return {.scale = a.scale, .pad = a.pad};
+  return {.scale = a.scale, .pad = a.pad, .softcap = a.softcap, .z_weight = a.z_weight};
 }
 template <class T>
 AdamW<double> in_double(const AdamW<T>& a) {

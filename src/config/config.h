@@ -159,6 +159,7 @@ struct ModelConfig {
   NormConfig norm;
   bool tie_embeddings = true;
   bool bias = false;
+  double logit_softcap = 0;  // c of c tanh(logit / c); 0: none
   bool operator==(const ModelConfig&) const = default;
 };
 
@@ -196,6 +197,7 @@ struct TrainConfig {
   int64_t global_batch = 0;  // micro_batch * grad_accum * ranks
   int64_t ranks = 1;         // not a key: the launcher decides
   uint64_t seed = 1;
+  double z_loss = 0;          // weight of the mean of (log sum e^logits)^2 in what is minimised
   int64_t max_bad_steps = 5;  // then exit status 3
   double spike_threshold = 0;
   int64_t spike_window = 128;

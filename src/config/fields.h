@@ -228,6 +228,12 @@ void visit_fields(V& v, ModelConfig& c) {
   v.field("tie_embeddings", c.tie_embeddings,
           {.help = "whether the output head shares the token embedding's weights"});
   v.field("bias", c.bias, {.help = "whether the q, k, v, o and mlp layers have biases"});
+  v.field(
+      "logit_softcap", c.logit_softcap,
+      {.help = "soft cap c of the logits, which become c tanh(logit / c), in training and use alike; 0 = off",
+       .min = 0,
+       .max = 1e6,
+       .written = c.logit_softcap != 0});
 }
 
 template <class V>
@@ -304,6 +310,13 @@ void visit_fields(V& v, TrainConfig& c) {
   v.field(
       "seed", c.seed,
       {.help = "seed of the initial weights and of the data order", .min = 0, .on_resume = OnResume::same});
+  v.field(
+      "z_loss", c.z_loss,
+      {.help = "weight of the z-loss, the mean of (log sum of e^logits)^2, in the training loss; reported "
+               "as aux_loss; 0 = off",
+       .min = 0,
+       .max = 1000,
+       .written = c.z_loss != 0});
   v.field("max_bad_steps", c.max_bad_steps,
           {.help = "consecutive skipped steps after which the run ends (exit code 3)",
            .min = 1,

@@ -201,8 +201,13 @@ std::optional<int64_t> AttentionConfig::window_of(int64_t layer) const {
   return window->size;
 }
 
+constexpr double kLeastSoftcap = 1e-3;  // its inverse, and what it divides, stay far from fp32's limits
+
 void resolve(ModelConfig& model) {
   resolve(model.attention);
+  if (model.logit_softcap > 0 && model.logit_softcap < kLeastSoftcap)
+    fail("model.logit_softcap: wanted 0 (off) or a cap of at least 0.001, got " +
+         describe(nlohmann::json(model.logit_softcap)));
   if (parameter_bound(model) > kMaxParameters)
     fail(
         "model: these sizes give more than 2^40 parameters; lower vocab_size, d_model, n_layer, mlp.hidden "

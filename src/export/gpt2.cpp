@@ -12,7 +12,7 @@ bool fits_gpt2(const ModelConfig& model) {
   const AttentionConfig& a = model.attention;
   return a.kind == AttentionKind::mha && is_plain(a) && a.position == PositionKind::learned &&
          model.norm.kind == NormKind::layernorm && model.mlp.kind == MlpKind::gelu &&
-         a.n_head * a.head_dim == model.d_model;
+         model.logit_softcap == 0 && a.n_head * a.head_dim == model.d_model;
 }
 
 class Writer {

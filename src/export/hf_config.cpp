@@ -38,7 +38,7 @@ constexpr std::pair<std::string_view, std::string_view> kNotComputed[] = {
     {"auto_map", "a class that comes with the model"},
     {"clip_qkv", "clipped queries, keys and values"},
     {"embedding_multiplier", "scaled embeddings"},
-    {"final_logit_softcapping", "a soft cap on the logits"},
+    {"final_logit_softcapping", "a soft cap on the logits of this class"},
     {"is_encoder_decoder", "an encoder"},
     {"layer_types", "layers with different kinds of attention"},
     {"logit_scale", "scaled logits"},

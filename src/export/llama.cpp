@@ -30,7 +30,7 @@ bool fits_llama(const ModelConfig& model) {
   const bool kind =
       a.kind == AttentionKind::mha || a.kind == AttentionKind::mqa || a.kind == AttentionKind::gqa;
   return kind && is_plain(a) && a.position == PositionKind::rope && model.norm.kind == NormKind::rmsnorm &&
-         model.mlp.kind == MlpKind::swiglu &&
+         model.logit_softcap == 0 && model.mlp.kind == MlpKind::swiglu &&
          model.d_model % a.n_head == 0;  // required by that class, although it knows head_dim
 }
 

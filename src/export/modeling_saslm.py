@@ -412,6 +412,7 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         self.layers = nn.ModuleList([Block(model, i) for i in range(model["n_layer"])])
         self.final_norm = make_norm(model)
         self.head = None if model["tie_embeddings"] else linear(model["d_model"], model["vocab_size"])
+        self.softcap = model.get("logit_softcap", 0)  # 0: none
         self.gradient_checkpointing = False  # set by transformers
         self.post_init()
 
@@ -512,6 +513,8 @@ class SaslmForCausalLM(PreTrainedModel, GenerationMixin):
         states.append(x)
         kept = x[:, -logits_to_keep if logits_to_keep else 0:] if isinstance(logits_to_keep, int) else x[:, logits_to_keep]
         logits = F.linear(kept, self.embed.weight) if self.head is None else self.head(kept)
+        if self.softcap:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
 
         out = CausalLMOutputWithPast(loss=None if labels is None else loss_of(logits, labels, num_items_in_batch), logits=logits,
                                      hidden_states=tuple(states) if output_hidden_states else None,

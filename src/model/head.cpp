@@ -22,7 +22,7 @@ int64_t chunk_rows(int64_t rows, int64_t vocab) {
 
 template <class T>
 Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, const Param& tied)
-    : weight_(tied) {
+    : softcap_(model.logit_softcap), z_loss_(run.z_loss), weight_(tied) {
   const int64_t V = model.vocab_size, C = model.d_model, N = run.rows();
   const typename Layout<T>::Scope backward(layout, Region::scratch, &backward_);
   if (layout.training()) dh_ = layout.mat(Region::scratch, "final_norm.dy", N, C);
@@ -36,7 +36,8 @@ Head<T>::Head(Layout<T>& layout, const ModelConfig& model, const RunShape& run, 
 
 template <class T>
 Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
-                      double scale) const {
+                      double scale, double z_weight) const {
+  const Vec<Accum<T>> aux = z_weight != 0 ? Vec<Accum<T>>{e.aux_loss.data + first, count} : Vec<Accum<T>>{};
   const Mat<T> logits = e.arena.at(logits_).row_range(0, count);
   e.ops.matmul_fwd(
       e.stream,
@@ -45,7 +46,10 @@ Mat<T> Head<T>::chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const 
                                  .logits = logits,
                                  .targets = {targets.data + first, count},
                                  .scale = scale,
-                                 .pad = weight_.pad});
+                                 .pad = weight_.pad,
+                                 .softcap = softcap_,
+                                 .z_weight = z_weight,
+                                 .aux_loss = aux});
   return logits;
 }
 
@@ -55,7 +59,7 @@ void Head<T>::add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<cons
   norm_.fwd(e, e.rows_of(h_), x);
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
     const auto alive = e.alive(of_chunk_);
-    chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0);
+    chunk(e, first, std::min(logits_.shape.rows, e.rows() - first), targets, 0, 0);
   }
   e.ops.add_sum(e.stream, total, e.rows_of(loss_));
 }
@@ -70,7 +74,7 @@ void Head<T>::add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat
   for (int64_t first = 0; first < e.rows(); first += logits_.shape.rows) {
     const auto chunk_alive = e.alive(of_chunk_);
     const int64_t count = std::min(logits_.shape.rows, e.rows() - first);
-    const Mat<T> dlogits = chunk(e, first, count, targets, e.scale);
+    const Mat<T> dlogits = chunk(e, first, count, targets, e.scale, z_loss_);
     e.ops.matmul_bwd(e.stream, {.dx = dh.row_range(first, count),
                                 .dw = e.arena.padded_weight_grad(weight_),
                                 .dy = dlogits,

@@ -21,20 +21,22 @@ class Head {
 
   int64_t macs() const { return weight_.rows * weight_.cols; }  // per token, forward
 
-  // *total += the sum of the targets' losses in nats.
+  // *total += the sum of the targets' losses in nats, of logits under the model's soft cap.
   void add_loss(const Exec<T>& e, double* total, Mat<const T> x, Vec<const int32_t> targets) const;
-  // The same, with gradients of e.scale * loss: dx = ; the weights' gradients +=
+  // The same, with gradients of e.scale * (loss + z-loss): dx = ; the weights' gradients +=; the z-loss goes
+  // to e.aux_loss, +=
   void add_loss_and_grads(const Exec<T>& e, double* total, Mat<T> dx, Mat<const T> x,
                           Vec<const int32_t> targets) const;
-  // logits (1, V) = of the call's last row
+  // logits (1, V) = of the call's last row, without a soft cap
   void last_logits(const Exec<T>& e, Mat<T> logits, Mat<const T> x) const;
 
  private:
-  // logits of `count` rows from `first` on, pad columns too, and their losses; scale as in
+  // logits of `count` rows from `first` on, pad columns too, and their losses; scale and z_weight as in
   // kernels/cross_entropy.h.
-  Mat<T> chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets,
-               double scale) const;
+  Mat<T> chunk(const Exec<T>& e, int64_t first, int64_t count, Vec<const int32_t> targets, double scale,
+               double z_weight) const;
 
+  double softcap_, z_loss_;
   Norm<T> norm_;
   Param weight_;              // (V, C), pad rows behind
   Slot<Mat<T>> h_;            // (N, C)

@@ -26,11 +26,12 @@ struct RunShape {
   Recompute recompute = Recompute::none;  // training only: what is not kept for backward
   int64_t micro_batches = 1;              // of a training step, each with totals of its own
   bool snapshot = false;  // training only, in the host's memory: room for weights and moments being saved
+  double z_loss = 0;      // training only: weight of the head's auxiliary loss
   int64_t rows() const { return batch * seq_len; }
 };
 inline RunShape training_shape(const Config& config) {
-  return {config.train.micro_batch, config.train.seq_len, config.runtime.recompute, config.train.grad_accum,
-          config.checkpoint.background};
+  return {config.train.micro_batch, config.train.seq_len,         config.runtime.recompute,
+          config.train.grad_accum,  config.checkpoint.background, config.train.z_loss};
 }
 
 // Angles of rotary embedding, one table for all layers; without slots there is no rotation.

@@ -80,7 +80,8 @@ Transformer<T>::Transformer(Layout<T>& layout, const ModelConfig& model, const R
   x_.push_back(layout.mat(Region::activations, "embed.x", N, C));
   if (training) {
     dx_ = layout.mat(Region::scratch, "dx", N, C);
-    if (adds_loss(model.attention)) aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
+    if (adds_loss(model.attention) || run.z_loss > 0)
+      aux_loss_ = layout.template vec<Accum<T>>(Region::scratch, "aux_loss", N);
   } else {
     next_logits_ = layout.mat(Region::activations, "next_logits", 1, V);
   }
@@ -208,7 +209,11 @@ void Transformer<T>::next_logits(const Backend<T>& backend, const TokenBatch& ba
   std::vector<T> stored(size_t(row.cols));
   e.ops.copy_out(e.stream, stored.data(), row.data, stored.size() * sizeof(T));
   logits.resize(stored.size());
-  std::transform(stored.begin(), stored.end(), logits.begin(), [](T z) { return Accum<T>(z); });
+  const double cap = model_.logit_softcap;
+  std::transform(stored.begin(), stored.end(), logits.begin(), [cap](T z) {
+    const Accum<T> logit(z);
+    return cap == 0 ? logit : Accum<T>(cap * std::tanh(double(logit) / cap));
+  });
 }
 
 template <class T>

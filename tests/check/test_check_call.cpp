@@ -176,6 +176,27 @@ const Fault kFaults[] = {
      "block"},
 };
 
+Config with_terms_after_the_head() {
+  Config config = shipped("debug_cpu_mha");
+  config.model.logit_softcap = 2, config.train.z_loss = 0.1;
+  return config;
+}
+TEST(CheckCall, KnowsSoftCapAndZLoss) {
+  EXPECT_EQ(wrong(with_terms_after_the_head(), cpu_ops<float>()), "");
+  const std::vector<void (*)(Ops<float>&)> faults = {
+      plant<&O::cross_entropy, [](CrossEntropy<float>& a) { a.softcap = 0; }>,
+      plant<&O::cross_entropy, [](CrossEntropy<float>& a) { a.softcap *= 1.01; }>,
+      plant<&O::cross_entropy, [](CrossEntropy<float>& a) { a.z_weight *= 1.01; }>,
+      plant<&O::cross_entropy, [](const CrossEntropy<float>& a, int) {
+        if (a.aux_loss) a.aux_loss[0] *= 1.01f;
+      }>};
+  for (size_t i = 0; i < faults.size(); ++i) {
+    Ops<float> ops = cpu_ops<float>();
+    faults[i](ops);
+    EXPECT_THAT(wrong(with_terms_after_the_head(), ops, "cross_entropy"), HasSubstr("wanted")) << i;
+  }
+}
+
 class EveryFault : public testing::TestWithParam<Fault> {};
 TEST_P(EveryFault, IsFound) {
   const Fault& fault = GetParam();

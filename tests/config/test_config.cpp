@@ -35,7 +35,8 @@ Config unusual() {
              .mlp = {MlpKind::relu2, 77},
              .norm = {NormKind::layernorm, 1e-6},
              .tie_embeddings = false,
-             .bias = true};
+             .bias = true,
+             .logit_softcap = 30.5};
   c.data = {{"/a/*.bin", "/b.bin"}, {"/v.bin"}, false, "/t.json"};
   c.optim = {.lr = 0.1 + 0.2,
              .beta1 = 0.8,
@@ -46,7 +47,7 @@ Config unusual() {
              .schedule = {ScheduleKind::wsd, 7, 0.25, 1.0 / 3}};
   c.train = {
       .steps = 11, .seq_len = 19, .micro_batch = 2, .grad_accum = 3, .global_batch = 6, .seed = ~uint64_t{0}};
-  c.train.max_bad_steps = 9, c.train.spike_threshold = 6.5, c.train.spike_window = 64;
+  c.train.max_bad_steps = 9, c.train.spike_threshold = 6.5, c.train.spike_window = 64, c.train.z_loss = 1e-4;
   c.eval = {3, 4};
   c.checkpoint = {5, 6, 7};
   c.runtime = {DeviceKind::cuda, Precision::bf16, 8, 989.5, Recompute::block};

@@ -147,6 +147,7 @@ TEST(Llama, IsNotChosenWhereItWouldComputeAnythingElse) {
   EXPECT_TRUE(refuses([](ModelConfig& c) { c.attention.sas = SasConfig{}; }));
   EXPECT_TRUE(refuses([](ModelConfig& c) { c.attention.moh = MohConfig{}; }));
   EXPECT_TRUE(refuses([](ModelConfig& c) { c.attention.window = WindowConfig{4}; }));
+  EXPECT_TRUE(refuses([](ModelConfig& c) { c.logit_softcap = 30; }));
   EXPECT_TRUE(refuses([](ModelConfig& c) { c.attention.n_head = 3; }));  // which does not divide d_model
   for (const AttentionKind kind :
        {AttentionKind::sas, AttentionKind::mla, AttentionKind::tpa, AttentionKind::mhe, AttentionKind::moh})

@@ -68,6 +68,25 @@ TEST(Rope, EqualsTheFormulaInBothLayoutsAndDirections) {
       }
 }
 
+TEST(Rope, OfTheFirstFeaturesOfWiderHeadsTurnsTheseAlone) {
+  constexpr int64_t kT = 7, H = 2, kWidth = 11, kRotated = 6;
+  Table<double> table(kT, kRotated / 2);
+  Buffer<double> x(kT * H, kWidth), before(kT * H, kWidth);
+  x.fill_normal("x"), before.fill_normal("x");
+  Heads<double> heads = heads_BTHD(x.data(), 1, kT, H, kWidth);
+  heads.D = kRotated;
+  cpu::rope<double>({}, {.x = heads, .table = table.view()});
+  for (int64_t row = 0; row < kT * H; ++row) {
+    for (int64_t i = 0; i < kRotated / 2; ++i) {
+      const double angle = double(row / H) * std::pow(10000, -2.0 * double(i) / double(kRotated));
+      const double low = before(row, i), high = before(row, i + kRotated / 2);
+      EXPECT_NEAR(x(row, i), low * std::cos(angle) - high * std::sin(angle), 1e-14);
+      EXPECT_NEAR(x(row, i + kRotated / 2), low * std::sin(angle) + high * std::cos(angle), 1e-14);
+    }
+    for (int64_t i = kRotated; i < kWidth; ++i) EXPECT_EQ(x(row, i), before(row, i));
+  }
+}
+
 TEST(Rope, BackwardIsTheSlopeOfForward) {
   constexpr int64_t kT = 3, E = 6;
   Table<double> table(kT, E / 2);

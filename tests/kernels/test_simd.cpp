@@ -31,6 +31,26 @@ TEST(Simd, ExpAtTheEdges) {
   EXPECT_TRUE(std::isnan(exp1(std::nanf(""))));
 }
 
+float tanh1(float x) {
+  return cpu::tanh(splat(x))[0];
+}
+
+TEST(Simd, TanhIsWithinThreeUlpWhateverTheSize) {
+  for (double size = 1e-30; size < 100; size *= 1.003)
+    for (const float x : {float(size), -float(size)}) {
+      const double wanted = std::tanh(double(x));
+      ASSERT_NEAR(tanh1(x), wanted, 3 * kEps<float> * std::abs(wanted)) << x;
+    }
+  for (const double x : {-1.5, 0.0, 0.25}) EXPECT_EQ(cpu::tanh(splat(x))[0], std::tanh(x));
+}
+
+TEST(Simd, TanhAtTheEdges) {
+  EXPECT_EQ(tanh1(0), 0);
+  EXPECT_EQ(tanh1(kInf), 1);
+  EXPECT_EQ(tanh1(-kInf), -1);
+  EXPECT_TRUE(std::isnan(tanh1(std::nanf(""))));
+}
+
 template <class T>
 void reductions() {
   T x[kLanes<T>];

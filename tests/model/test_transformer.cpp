@@ -49,6 +49,10 @@ std::vector<ModelCase> cases() {
   identity.model.attention.sas->kernel_size = 1;
   all.push_back(identity);
 
+  ModelCase capped{"mha_softcap", tiny(AttentionKind::mha)};
+  capped.model.logit_softcap = 0.8;
+  all.push_back(capped);
+
   all.push_back({"gqa_sas", grouped({.n_sim_head = 8, .sim_head_dim = 6, .kernel_size = 3})});
   all.push_back({"gqa_sas_without_values",
                  grouped({.n_sim_head = 8, .sim_head_dim = 6, .kernel_size = 3, .values = false})});

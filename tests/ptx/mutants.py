@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 ATTENTION = "SimtAttentionTiles.IsItsTwinOverManyTiles"
 SAS = "SimtSas.Forward:SimtSas.Backward"
+CAPPED = "SimtCrossEntropy.*WithSoftCapAndZLossEqualsTwin"
 
 
 class Mutant(NamedTuple):
@@ -32,6 +33,9 @@ MUTANTS = [
     Mutant("norm: bf16 pairs become f16 pairs", "SimtNorm*", "cvt.rn.bf16x2.f32=>cvt.rn.f16x2.f32", quick=True),
     Mutant("norm: butterfly shuffles go up", "SimtNorm*", "shfl.sync.bfly=>shfl.sync.up", quick=True),
     Mutant("norm: all blocks do the same rows", "SimtNorm*", "%ctaid.x=>%ctaid.z"),
+    Mutant("cross_entropy: tanh without its cubic term", CAPPED, "0fBEAAA9ED=>0f00000000", quick=True),
+    Mutant("cross_entropy: tanh above 0.6 loses its sign", CAPPED, "copysign.f32=>max.f32"),
+    Mutant("cross_entropy: half the gradient of the z-loss", CAPPED, "0f40000000=>0f3F800000"),
     Mutant("bounds of 64 bits off by one", "SimtActivation*:SimtNorm*:SimtAdamW*", "setp.ge.s64=>setp.gt.s64"),
     Mutant("attention: ldmatrix.x4.trans without trans", ATTENTION, "m8n8.x4.trans=>m8n8.x4", quick=True),
     Mutant("attention: ldmatrix.x4 with trans", ATTENTION, "m8n8.x4.shared=>m8n8.x4.trans.shared"),

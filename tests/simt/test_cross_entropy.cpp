@@ -13,8 +13,9 @@ template <class T>
 struct Case {
   int64_t N, V, stride, pad;
   Twin<T> logits, drawn;
-  Twin<float> loss;
+  Twin<float> loss, aux_loss;
   Twin<int32_t> targets;
+  double softcap = 0, z_weight = 0;
 
   Case(int64_t n, int64_t v, int64_t gap, int64_t pad_columns = 0)
       : N(n),
@@ -24,6 +25,7 @@ struct Case {
         logits(n * stride),
         drawn(n * stride),
         loss(n),
+        aux_loss(n),
         targets(n) {
     drawn.draw(1, 3);
     for (int64_t r = 0; r < N; ++r)
@@ -34,19 +36,21 @@ struct Case {
   void reset() {
     for (int64_t i = 0; i < logits.size(); ++i) logits[i] = drawn[i], logits.twin(i) = drawn.twin(i);
     loss.poison();
+    aux_loss.fill(kStart);
   }
+  static constexpr double kStart = 0.25;  // what aux_loss was before
   template <class S>
   CrossEntropy<S> args(double scale) {
-    Vec<Accum<S>> losses;
-    if constexpr (std::is_same_v<S, double>)
-      losses = loss.vec<double>();
-    else
-      losses = loss.vec<float>();
+    using A = Accum<S>;
+    const Vec<A> losses = loss.vec<A>(), aux = z_weight != 0 ? aux_loss.vec<A>() : Vec<A>{};
     return {.loss = losses,
             .logits = logits.template mat<S>(N, V + pad, stride),
             .targets = targets.vec<int32_t>(),
             .scale = scale,
-            .pad = pad};
+            .pad = pad,
+            .softcap = softcap,
+            .z_weight = z_weight,
+            .aux_loss = aux};
   }
 };
 
@@ -56,20 +60,25 @@ struct Case {
 constexpr double kSum = 0x1p-17;
 constexpr double kLogit = 16 * 0x1p-23;  // of a loss near 0: what the largest logit loses in units of log 2
 
+// A cap c costs a logit 4 c 2^-24, and what follows as much; its slope is a difference from 1.
 template <class T>
-void equals_twin(int64_t N, int64_t V, int64_t gap, double scale, int64_t pad = 0) {
-  SCOPED_TRACE(testing::Message() << N << " x " << V << " gap " << gap << " scale " << scale << " pad "
-                                  << pad);
+void equals_twin(int64_t N, int64_t V, int64_t gap, double scale, int64_t pad = 0, double softcap = 0,
+                 double z_weight = 0) {
+  SCOPED_TRACE(testing::Message() << N << " x " << V << " gap " << gap << " scale " << scale << " pad " << pad
+                                  << " softcap " << softcap << " z " << z_weight);
   Case<T> k(N, V, gap, pad);
+  k.softcap = softcap, k.z_weight = z_weight;
+  const double sum = kSum + 8 * softcap * 0x1p-24, share = softcap != 0 ? scale * 0x1p-22 : 0;
   cpu::cross_entropy<double>({}, k.template args<double>(scale));
   SameBits<T> same;
   simt::for_every_schedule([&](Stream stream) {
     for (int64_t i = 0; i < k.logits.size(); ++i) k.logits[i] = k.drawn[i];
-    k.loss.poison();
+    k.loss.poison(), k.aux_loss.restart(Case<T>::kStart);
     cuda::cross_entropy<T>(stream, k.template args<T>(scale));
+    k.aux_loss.expect_near(4 * sum, "aux_loss");
     TwinLog loss("loss", Twin<T>::kTypeName), logits("logits", Twin<T>::kTypeName);
     for (int64_t i = 0; i < N; ++i) {
-      const double bound = kSum * k.loss.twin(i) + kLogit;
+      const double bound = sum * (softcap + k.loss.twin(i)) + kLogit;
       loss.add(std::abs(k.loss[i] - k.loss.twin(i)), bound);
       ASSERT_NEAR(k.loss[i], k.loss.twin(i), bound);
     }
@@ -82,7 +91,7 @@ void equals_twin(int64_t N, int64_t V, int64_t gap, double scale, int64_t pad = 
         continue;
       }
       const double bound =
-          scale == 0 ? 0 : (kEpsilon<T> + kSum) * std::abs(w) + (is_target ? kSum * scale : 0);
+          scale == 0 ? 0 : (kEpsilon<T> + sum) * std::abs(w) + (is_target ? sum * scale : 0) + share;
       logits.add(std::abs(got - w), bound);
       ASSERT_LE(std::abs(got - w), bound) << "logits[" << i << "]: got " << got << ", want " << w;
     }
@@ -109,6 +118,22 @@ void equals_twin_on_all_shapes() {
   equals_twin<T>(2, 512 * 10 * width + 3, 1, 0.5);
   equals_twin<T>(1, 512 * 17 * width + 5, 0, 0.5);
   equals_twin<T>(1, 512 * 17 * width + 5, 0, 0);
+}
+template <class T>
+void equals_twin_with_terms() {
+  for (const auto& [softcap, z_weight] : {std::pair{0.0, 0.5}, {2.0, 0.0}, {30.0, 1e-3}, {1.0, 0.5}}) {
+    for (const int64_t V : {1, 7, 17, 515}) equals_twin<T>(3, V, 5, 0.25, 0, softcap, z_weight);
+    equals_twin<T>(3, 250, 6, 1, 6, softcap, z_weight);
+    equals_twin<T>(3, 250, 6, 0, 6, softcap, z_weight);
+  }
+  const int64_t width = 16 / int64_t(sizeof(T));
+  equals_twin<T>(1, 512 * 17 * width + 5, 0, 0.5, 0, 4, 0.1);
+}
+TEST(SimtCrossEntropy, FloatWithSoftCapAndZLossEqualsTwin) {
+  equals_twin_with_terms<float>();
+}
+TEST(SimtCrossEntropy, Bf16WithSoftCapAndZLossEqualsTwin) {
+  equals_twin_with_terms<bf16>();
 }
 TEST(SimtCrossEntropy, FloatEqualsTwin) {
   equals_twin_on_all_shapes<float>();
@@ -140,8 +165,9 @@ TEST(SimtCrossEntropy, NonFiniteLogitGivesNonFiniteLoss) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   for (const float bad : {kInf, -kInf, std::numeric_limits<float>::quiet_NaN()})
     for (const int64_t at : {0, 20, 42, -1})
-      for (const double scale : {0.0, 1.0}) {
+      for (const auto& [scale, softcap] : {std::pair{0.0, 0.0}, {1.0, 0.0}, {0.0, 5.0}, {1.0, 5.0}}) {
         Case<bf16> k(1, 43, 0);
+        k.softcap = softcap;
         for (int64_t i = 0; i < 43; ++i)
           if (i == at || at < 0) k.logits[i] = bf16(bad);
         cuda::cross_entropy<bf16>({}, k.args<bf16>(scale));

@@ -198,6 +198,7 @@ TEST(Resume, EveryFieldOfAConfigIsRefusedOrToldOrKnownToBeFree) {
                                                     {"train.grad_accum", refused},
                                                     {"train.global_batch", refused},
                                                     {"train.seed", refused},
+                                                    {"train.z_loss", told},
                                                     {"train.max_bad_steps", told},
                                                     {"train.spike_threshold", told},
                                                     {"train.spike_window", told},

@@ -1,6 +1,6 @@
-// add, sub, mul, mad, fma, div, rem, min, max, neg, abs (PTX ISA, "Integer Arithmetic Instructions",
-// "Floating Point Instructions"). Floating point rounds to the nearest even and keeps subnormals, as .rn
-// without .ftz; div.approx and div.full give the rounded quotient.
+// add, sub, mul, mad, fma, div, rem, min, max, neg, abs, copysign (PTX ISA, "Integer Arithmetic
+// Instructions", "Floating Point Instructions"). Floating point rounds to the nearest even and keeps
+// subnormals, as .rn without .ftz; div.approx and div.full give the rounded quotient.
 #include <cfenv>
 
 #include "ptx/machine/instructions/decoding.h"
@@ -49,6 +49,13 @@ struct Absolute {
     } else {
       return std::fabs(a);
     }
+  }
+};
+
+struct CopySign {  // a's sign to b's size
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::copysign(b, a);
   }
 };
 
@@ -212,6 +219,14 @@ void decode_extreme(Decoding& d) {
   }));
 }
 
+void decode_copysign(Decoding& d) {
+  d.refuse_unless(d.is_float() && d.with_number([&](auto t) {
+    using T = decltype(t);
+    d.operands(d.width, 2);
+    if constexpr (std::is_floating_point_v<T>) d.in.execute = run_binary<T, CopySign>;
+  }));
+}
+
 void decode_sign(Decoding& d) {
   d.refuse_unless(d.with_number([&](auto t) {
     using T = decltype(t);
@@ -237,6 +252,7 @@ void add_arithmetic(Decoders& all) {
   all["rem"] = decode_remainder;
   all["min"] = all["max"] = decode_extreme;
   all["neg"] = all["abs"] = decode_sign;
+  all["copysign"] = decode_copysign;
 }
 
 }  // namespace ptx

@@ -50,6 +50,12 @@ TEST(PtxFloats, MinAndMaxOfNanAndOfZeros) {
   EXPECT_FALSE(std::signbit(float_of(two(-0.0f, 0.0f) + "max.f32 %f15, %f1, %f2;")));
 }
 
+TEST(PtxFloats, CopysignGivesTheSecondTheSignOfTheFirst) {
+  EXPECT_EQ(float_of(two(-1, 2) + "copysign.f32 %f15, %f1, %f2;"), -2.0f);
+  EXPECT_EQ(float_of(two(1, -2) + "copysign.f32 %f15, %f1, %f2;"), 2.0f);
+  EXPECT_TRUE(std::signbit(float_of(two(-0.0f, 0.0f) + "copysign.f32 %f15, %f1, %f2;")));
+}
+
 TEST(PtxFloats, ApproximationsOfExactValues) {
   EXPECT_EQ(float_of(f32("%f1", 3) + "ex2.approx.ftz.f32 %f15, %f1;"), 8.0f);
   EXPECT_EQ(float_of(f32("%f1", 8) + "lg2.approx.f32 %f15, %f1;"), 3.0f);
