@@ -42,7 +42,8 @@ struct Shape {
   }
 };
 
-// One per path and border: a vector is 16 (8) lanes, a block 64, up to 3 queries go without blocks.
+// One for each path and border: a vector has 16 (8) lanes, a block 64 rows; up to 3 queries take the path
+// without blocks.
 inline const std::vector<Shape> kShapes = {
     {},
     {.B = 2, .T = 3, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 16, .D = 16},
@@ -80,7 +81,7 @@ inline const std::vector<Shape> kCachedShapes = {
     {.B = 1, .T = 90, .start = 70, .H = 4, .Hp = 4, .Gk = 2, .Gv = 2, .E = 8, .D = 8, .gap = 5},
 };
 
-// A strip of queries is 16 (8) wide, so windows end within one, at its border, and tiles away; documents end
+// A strip is 16 (8) queries wide: windows end within a strip, at its border, and tiles away; documents end
 // anywhere.
 inline const std::vector<Shape> kMaskedShapes = {
     {.B = 2, .T = 3, .H = 2, .Hp = 2, .Gk = 2, .Gv = 2, .E = 4, .D = 4, .window = 2},
@@ -158,7 +159,7 @@ struct AttentionCase {
   Heads<T> DQ() { return heads(dq, s.T, s.H, s.E); }
   Heads<T> DK() { return heads(dk, s.keys(), s.Gk, s.E); }
   Heads<T> DV() { return heads(dv, s.keys(), s.Gv, s.D); }
-  // What the model goes on with.
+  // What the model reads of the result.
   Heads<T> result() { return s.Hp < s.H ? Y() : O(); }
 
   AttentionFwd<T> fwd() {
@@ -191,7 +192,7 @@ struct AttentionCase {
   void run_bwd() { cpu::attention_bwd<T>({}, bwd()); }
 };
 
-// A double-precision result and how far rounding in T may stray from it, element by element.
+// A double-precision result and how far a result rounded in T may be off, element by element.
 struct Expected {
   Buffer<double> value, bound;
 

@@ -149,7 +149,7 @@ TYPED_TEST(Attention, BitsDoNotDependOnThreads) {
   }
 }
 
-// Inference with a cache: the last queries alone, against all keys.
+// Inference with a cache: only the last queries, against all keys.
 TYPED_TEST(Attention, LateQueriesAloneEqualTheirRowsOfTheWhole) {
   const Shape whole_shape{
       .B = 2, .T = 150, .H = 6, .Hp = 3, .Gk = 3, .Gv = 3, .v_modulo = 3, .E = 18, .D = 20};
@@ -194,8 +194,9 @@ TYPED_TEST(Attention, TheFutureDoesNotReachThePast) {
   }
 }
 
-// Scores from -1e4 to 1e4, at least 150 apart, whose exponentials overflow: the largest takes it all. Keys
-// rise, so that is the query's own key under a positive query and key 0 under a negative one.
+// Scores from -1e4 to 1e4, at least 150 apart, whose exponentials overflow: the largest score has
+// probability 1. Keys rise, so that is the query's own key under a positive query and key 0 under a negative
+// one.
 TYPED_TEST(Attention, HugeScoresStayFinite) {
   for (int64_t T : {3, 130}) {
     AttentionCase<TypeParam> c({.T = T});

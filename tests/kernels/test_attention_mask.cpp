@@ -17,7 +17,7 @@ class AttentionMasks : public testing::Test {};
 using MaskTypes = testing::Types<float, double>;
 TYPED_TEST_SUITE(AttentionMasks, MaskTypes);
 
-// As wide as the sequence, or given as positions, it is another spelling of the same mask.
+// A window as wide as the sequence is no window, and a window given by positions is the same window.
 TYPED_TEST(AttentionMasks, EverySpellingOfAMaskHasTheSameBits) {
   const Shape plain{.B = 2, .T = 150, .H = 2, .Hp = 1, .Gk = 2, .Gv = 2, .E = 8, .D = 8};
   Shape wide = plain, narrow = plain, spelled = plain;
@@ -32,7 +32,7 @@ TYPED_TEST(AttentionMasks, EverySpellingOfAMaskHasTheSameBits) {
   }
 }
 
-// What lies beyond the window is not even read: numbers that are none would show.
+// Keys beyond the window are not even read: a NaN there would show.
 TYPED_TEST(AttentionMasks, KeysBeyondTheWindowAreNotRead) {
   const int64_t T = 300, W = 20;
   AttentionCase<TypeParam> c({.T = T, .E = 8, .D = 8, .window = W});

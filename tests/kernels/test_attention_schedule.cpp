@@ -26,7 +26,7 @@ TEST(AttentionFwdSchedule, TakesEveryTileOnceLongestFirst) {
       }
 }
 
-// Which heads a query head reads, by the words of attention_heads.h.
+// Which heads a query head reads, by the formulas of attention_heads.h.
 int64_t k_head(const AttentionShape& s, int64_t h) {
   return h / (s.H / s.Gk);
 }
@@ -53,7 +53,7 @@ void each_shape(F f) {
                   .B = B, .T = 1, .H = H, .Gk = Gk, .Gv = Gv, .v_modulo = modulo, .E = 8, .D = 8});
 }
 
-// A chunk has none but heads whose sums it may add up.
+// A chunk has only heads whose gradients are one sum.
 TEST(AttentionBwdSchedule, EveryHeadIsInOneChunk) {
   each_shape([](const AttentionShape& s) {
     SCOPED_TRACE(name(s));
@@ -70,7 +70,7 @@ TEST(AttentionBwdSchedule, EveryHeadIsInOneChunk) {
   });
 }
 
-// Every chunk's partial is added to one of `groups` heads, that which it read, in ascending order.
+// Every chunk's partial is added once: to the one of `groups` heads that the chunk reads, in ascending order.
 template <class GroupOf>
 void expect_added_once(const AttentionBwdSchedule& schedule, const AttentionBwdSchedule::Partials& partials,
                        int64_t groups, GroupOf group_of) {

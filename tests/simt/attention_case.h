@@ -187,7 +187,7 @@ struct Case {
     for (Twin<T>* x : {&dq.twin, &dk.twin, &dv.twin, &o.twin, &y.twin}) x->poison();
     lse.twin.poison(), scratch.poison();
   }
-  // The bounds, from sums of the sizes of all terms.
+  // Sets the bounds, from sums of the absolute values of all terms.
   void bound();
 };
 
@@ -245,7 +245,7 @@ void Case<T>::bound() {
       }
 }
 
-// bits of everything a kernel wrote, to compare schedules
+// Adds the bits of a kernel's result, to compare schedules.
 template <class T>
 void append_bits(std::vector<uint32_t>& bits, Twin<T>& x) {
   for (int64_t i = 0; i < x.size(); ++i)

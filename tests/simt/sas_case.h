@@ -1,12 +1,11 @@
 // For tests of the SAS simulation's kernels: a call with all its tensors, on the kernel's side and on that of
 // its twin in double, and how far the two may differ.
 //
-// Tolerances are counted in roundings: a value passes that many on its way (relu(Z1), Z2, relu(Z3), y;
-// backward also dy turned, dZ3, dZ2, dZ1, dx), each of them kEpsilon of a typical term. A float takes its
-// sums' roundings instead: of n terms, sqrt(n) of them on average. A relu's slope jumps at 0, so no Z3 may
-// come so near to 0 that rounding Z2 to bf16 moves it across: Z2 is about +2 or -2 by head, a row of proj1
-// about +4/D or -4/D, so that every Z3 is about +8 or -8 by (head, feature). Z1 comes from what both sides
-// have exactly.
+// Tolerances count roundings: a value is rounded that many times (relu(Z1), Z2, relu(Z3), y; in backward
+// also dY, dZ3, dZ2, dZ1, dx), each time by kEpsilon of a typical term. A float takes its sums' roundings
+// instead: of n terms, sqrt(n) of them on average. A relu's slope jumps at 0, so no Z3 may come so near to 0
+// that rounding Z2 to bf16 moves it across: Z2 is about +2 or -2 by head, a row of proj1 about +4/D or -4/D,
+// so that every Z3 is about +8 or -8 by (head, feature). Z1 comes from what both sides have exactly.
 #pragma once
 #include <cstring>
 #include <random>

@@ -21,7 +21,7 @@ class SimtAttention : public ::testing::Test {};
 using Types = ::testing::Types<float, bf16>;
 TYPED_TEST_SUITE(SimtAttention, Types);
 
-// Where shapes are large, one will do: the race detector sees what another order would bring.
+// Large shapes run under one schedule: the race detector finds what depends on another order.
 constexpr auto every_schedule = simt::Schedules::every, one_schedule = simt::Schedules::one;
 enum Directions { both, backward };
 
@@ -31,7 +31,7 @@ void expect_twin(const Shape& s, simt::Schedules schedules = every_schedule, Dir
   SCOPED_TRACE(s.name() + ", " + std::to_string(shared_bytes) + " bytes of shared memory");
   Case<T> c(s);
   cpu::attention_fwd<double>({}, c.template fwd<double>());
-  // Backward starts from what forward left, rounded, on both sides.
+  // On both sides backward starts from forward's results, rounded to T.
   std::vector<double> o, lse;
   for (int64_t i = 0; i < c.o.twin.size(); ++i) o.push_back(c.o.twin.twin(i)), c.o.twin.set(i, o.back());
   for (int64_t i = 0; i < c.lse.twin.size(); ++i)
@@ -85,7 +85,7 @@ TYPED_TEST(SimtAttention, IsItsTwin) {
     expect_twin<TypeParam>(s, s.H == 4 ? one_schedule : every_schedule);
 }
 
-// Longer than two blocks of anything, no multiple of one.
+// Longer than two tiles of every kind, no multiple of one.
 TEST(SimtAttentionTiles, IsItsTwinOverManyTiles) {
   expect_twin<bf16>({.T = 300, .E = 96, .D = 64, .layout = Shape::BHTD}, one_schedule);
   expect_twin<bf16>({.T = 261, .H = 2, .Hp = 1, .Gk = 1, .Gv = 1, .E = 64, .D = 64}, one_schedule);
@@ -104,7 +104,7 @@ TEST(SimtAttentionTiles, TakesAnyWidth) {
   expect_twin<float>({.T = 35, .H = 2, .Hp = 2, .Gk = 1, .Gv = 2, .E = 33, .D = 70}, one_schedule);
 }
 
-// Splits of a unit, whose dq are added up, at the widths that IsItsTwinOverManyTiles leaves.
+// Splits of a chunk, whose dq are added up, at the widths that IsItsTwinOverManyTiles does not have.
 TEST(SimtAttentionTiles, AddsUpTheSplitsOfEveryWidth) {
   const int64_t pairs[][2] = {{96, 64}, {96, 96}, {128, 128}, {192, 128}};
   for (const auto& [E, D] : pairs) expect_twin<bf16>({.T = 389, .E = E, .D = D}, one_schedule, backward);
@@ -120,7 +120,7 @@ TEST(SimtAttentionTiles, TakesEvenWidths) {
                     one_schedule);
 }
 
-// Backward where the widest tiles do not fit: half the keys, over several of their blocks, in two splits.
+// Backward where the whole tile does not fit: the narrow tile, over several key blocks, in two splits.
 TEST(SimtAttentionTiles, FitsCardsOfLessSharedMemory) {
   constexpr size_t k99 = 99 * 1024, k163 = 163 * 1024;
   const int64_t pairs[][2] = {{64, 64}, {96, 64}, {96, 96}, {128, 128}, {192, 128}};
@@ -151,7 +151,7 @@ TEST(SimtAttentionTiles, SharesHeadsAmongBlocks) {
 }
 
 // Windows and documents: the mask's left edge within a tile, at its border, and tiles away from the diagonal;
-// on every kernel, over shared heads, splits whose dq are added up, half the keys, and the cache.
+// in every kernel, over shared heads, splits whose dq are added up, the narrow tile, and the cache.
 TYPED_TEST(SimtAttention, SeesWhatTheMaskShows) {
   using S = Shape;
   for (const Shape& s : std::vector<Shape>{
@@ -176,7 +176,7 @@ TEST(SimtAttentionTiles, SeesWhatTheMaskShowsOverManyTiles) {
   expect_twin<float>({.T = 101, .E = 8, .D = 8, .window = 50}, one_schedule);
 }
 
-// Splits that the window keeps from a dq; half the keys a block; the widest tiles.
+// Splits that have no part of some dq because of the window; the narrow tile; the widest tiles.
 TEST(SimtAttentionTiles, WindowsReachEveryTile) {
   constexpr size_t k99 = 99 * 1024;
   expect_twin<bf16>({.T = 600, .E = 64, .D = 64, .window = 70}, one_schedule, backward);
@@ -190,7 +190,7 @@ TEST(SimtAttentionTiles, WindowsReachEveryTile) {
   expect_twin<bf16>({.T = 70, .E = 7, .D = 5, .window = 30}, one_schedule);
 }
 
-// As models have them: sas at 12 channels of 36 heads, and sequences of 1024 and 2048.
+// Shapes of models: sas at 12 channels of 36 heads, and sequences of 1024 and 2048.
 TEST(SimtAttentionTiles, DISABLED_LargeShapesAreTheirTwins) {
   expect_twin<bf16>({.B = 2, .T = 300, .H = 36, .Hp = 12, .Gk = 36, .Gv = 36, .E = 96, .D = 64});
   expect_twin<bf16>({.T = 1024, .H = 4, .Hp = 2, .Gk = 4, .Gv = 2, .v_modulo = 2, .E = 96, .D = 64});

@@ -15,8 +15,8 @@ namespace {
 
 using namespace sas_tests;
 
-// The kernel to take where the call could be computed by several; on a GPU with less shared memory than it
-// wants, the general one.
+// The kernel to be tested where several could compute the call; on a GPU with less shared memory than it
+// needs, the general one.
 using By = std::optional<cuda::Variant>;
 Stream by(Stream stream, const By& variant) {
   if (variant)
@@ -120,7 +120,7 @@ TEST(SimtSas, ForwardOfUnalignedViews) {
       with(kQuickstart, [](Sizes& s) { s.x = Order::BHTD, s.y = Order::BTHD, s.start = 3; }));
 }
 
-// Several partitions, several groups of a partition, a last group that is not full.
+// Several partitions, several steps of a partition, a last step of fewer tokens.
 TEST(SimtSas, Backward) {
   expect_backward<bf16>(every_schedule(kFewer));
 }
@@ -166,8 +166,8 @@ TEST(SimtSas, BackwardOfUnalignedViews) {
   expect_backward<bf16>(with(few, [](Sizes& s) { s.x = Order::BHTD, s.y = Order::BTHD, s.rope = false; }));
 }
 
-// Sizes that no tile is compiled for: on tensor cores all the same, from 99 KiB to 227. Several tokens at a
-// time and one; heads, positions and features that fill no fragment.
+// Sizes that no tile is compiled for: the wide kernels, on tensor cores, from 99 KiB to 227. Several tokens
+// at a time and one; heads, positions and features that fill no fragment.
 void expect_wide(const Sizes& s, size_t shared_bytes = simt::kMaxSharedBytes) {
   expect_forward<bf16>(s, shared_bytes, cuda::Variant::sas_fwd_wide);
   expect_backward<bf16>(s, shared_bytes, cuda::Variant::sas_bwd_wide);
@@ -207,7 +207,7 @@ TEST(SimtSas, WideOfHeadsAlone) {
       expect_wide(values({.B = 2, .T = 3, .H = 5, .D = D, .Hs = 20, .K = 3}, rope));
 }
 
-// As models have them: more tokens than blocks of any GPU take at once.
+// Shapes of models: more tokens than all blocks of any GPU take at once.
 TEST(SimtSas, DISABLED_LargeShapes) {
   for (const Sizes& s : {with(kSmall, [](Sizes& many) { many.B = 2, many.T = 1027; }),
                          with(values(kSmall), [](Sizes& many) { many.T = 2048; })}) {
