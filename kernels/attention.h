@@ -4,8 +4,8 @@
 //   o[h,i] = sum_j p[i,j] v[v(h),j]       p = softmax_j(s)           lse[h,i] = log sum_j e^s[i,j]
 //   y[c,i] = (1/P) sum_g o[g*Hp + c, i]   PEAA: the mean of the P = H/Hp head groups, channel c of Hp
 //
-// q has H heads. k has Gk heads, v has Gv; which one head h reads, k(h) and v(h): attention_heads.h. Which
-// keys a query sees: attention_mask.h.
+// q has H heads, k has Gk, v has Gv. Which of them query head h reads, k(h) and v(h): attention_heads.h.
+// Which keys a query sees: attention_mask.h.
 //
 // Shapes   q, o (B, Tq, H, E|Dv); k, v (B, Tk, Gk|Gv, E|Dv); Tk = start + Tq; lse (B, H, Tq).
 //          E != Dv is fine.
@@ -53,7 +53,7 @@ struct AttentionBwd {
   void check() const;
 };
 
-// The sizes a backward pass is planned from.
+// The sizes that the schedule and the scratch of a backward pass follow from.
 struct AttentionShape {
   int64_t B = 0, T = 0, H = 0, Gk = 0, Gv = 0, v_modulo = 0, E = 0, D = 0;
 };

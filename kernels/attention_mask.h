@@ -1,12 +1,12 @@
-// Which keys a query of causal attention sees: one run of positions, of which its own is the last.
+// Which keys a query of causal attention sees: a contiguous range of positions that ends with its own.
 //
 //   query i sees keys       first(i) .. i        window W: first(i) = max(0, i - W + 1)
 //   key j is seen by        queries j .. last(j)
 //
 // Kernels ask nothing else of a mask; a window and documents (first(i) = the later of the window's first key
-// and the document's) differ in these two functions alone. Neither may fall from one position to the next:
-// so what a block of queries sees is the run from the first key of its first query to its last query, and a
-// tile between a block of queries and a block of keys is judged from the ends of both.
+// and the document's) differ in these two functions alone. Both are non-decreasing: so a block of queries
+// sees the range from the first key of its first query to its last query, and whether a tile of queries and
+// keys is visible follows from the ends of both.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -17,9 +17,9 @@ namespace saslm {
 
 enum class TileMask { skipped, partial, full };  // no pair of a tile is visible, some are, all are
 
-// The mask of one sequence of so many positions. Positions beyond them are answered as the last one.
+// The mask of one sequence. A position past the end is treated as the last one.
 struct SequenceMask {
-  const int32_t *first_of = nullptr, *last_of = nullptr;  // (positions); absent: the window says it
+  const int32_t *first_of = nullptr, *last_of = nullptr;  // (positions); absent: the window decides
   int positions = 0, window = 0;
 
   constexpr int first(int i) const {
@@ -28,7 +28,7 @@ struct SequenceMask {
   constexpr int last(int j) const {
     return last_of ? last_of[std::min(j, positions - 1)] : std::min(positions - 1, j + window - 1);
   }
-  // Of queries from the first to the last one, and keys likewise.
+  // The tile of queries first_query .. last_query and keys first_key .. last_key.
   constexpr TileMask tile(int first_query, int last_query, int first_key, int last_key) const {
     if (first_key > last_query || last_key < first(first_query)) return TileMask::skipped;
     return last_key <= first_query && first_key >= first(last_query) ? TileMask::full : TileMask::partial;
@@ -39,8 +39,8 @@ struct AttentionMask {
   static constexpr int kUnlimited = 1 << 30;
 
   int window = kUnlimited;  // a query sees so many keys at most, its own among them; at least 1
-  // Beside it, per sequence: first(i) and last(j) of every position, in the memory of the call's other views.
-  // They hold the window, too, which is then not read. Both or neither.
+  // Per sequence, first(i) and last(j) of every position, in the memory of the call's other views. They
+  // include the window, which is then not read. Both are given or neither.
   Mat<const int32_t> first_of, last_of;  // (B, Tk)
 
   constexpr SequenceMask of(int64_t b, int64_t positions) const {
@@ -48,9 +48,9 @@ struct AttentionMask {
     return {first_of[b], last_of[b], int(positions), window};
   }
 
-  // Pairs of a query and a key that it sees, of one head and B sequences, for queries start .. start + T - 1,
-  // as FLOPs count them: a query's own key by half, so that without a window they are T^2 / 2 (start = 0).
-  // Reads first_of, which then must lie in the host's memory.
+  // The number of visible (query, key) pairs of one head in B sequences, for queries start .. start + T - 1,
+  // as FLOPs count them: a query's own key counts one half, so that without a window they are T^2 / 2 (start
+  // = 0). Reads first_of, which must then lie in the host's memory.
   double pairs(int64_t B, int64_t start, int64_t T) const {
     double sum = 0;
     for (int64_t b = 0; b < (first_of ? B : 1); ++b) {
@@ -61,7 +61,7 @@ struct AttentionMask {
   }
 };
 
-// Multiply-adds of so many pairs: scores and sums forward; backward the scores once more, and dp, dv, dq, dk.
+// Multiply-adds of that many pairs. Forward: scores and o. Backward: the scores again, dp, dv, dq and dk.
 constexpr double attention_fwd_macs(double pairs, int64_t E, int64_t D) {
   return pairs * double(E + D);
 }

@@ -1,4 +1,5 @@
-// Sums of squares by blocks of a long vector: the parts of a norm, which many can compute and one adds up.
+// Sums of squares by blocks of a long vector: the parts of a norm, computed in parallel (or by several
+// ranks) and then added up.
 //
 //   out[i] = sum of x[j]^2,   j = i kBlock .. min((i+1) kBlock, size) - 1
 //

@@ -5,7 +5,7 @@
 // Shapes   N rows of C channels; tokens (N), each in [0, V); embed (V, C); pos (max_seq_len, C) or absent.
 // Writes   x is set (=). dembed and dpos are accumulated (+=).
 // Repeats  Bit for bit: rows that share a token are added in an order that follows from the tokens alone.
-// Errors   ShapeError before any work. Tokens are checked by the data room, not here.
+// Errors   ShapeError before any work. Tokens are checked by src/data, not here.
 #pragma once
 #include "core/stream.h"
 #include "core/types.h"
@@ -35,7 +35,7 @@ struct EmbeddingBwd {
   void check() const;
 };
 
-// Tokens and rows, as a pass of the sort finds them and as it leaves them.
+// Tokens and rows: the input and the output of one pass of the sort.
 constexpr int64_t embedding_bwd_scratch(int64_t rows) {
   return 4 * rows;
 }

@@ -1,4 +1,4 @@
-// Heads told apart by an embedding each: H of them from one that all share (Xue & Aletras, "Pit One Against
+// H heads made of one shared head, each with an embedding of its own (Xue & Aletras, "Pit One Against
 // Many", arXiv 2310.07911).
 //
 //   add   y[h] = x + e[h]           dx = sum_h dy[h]                 de[h] += sum over tokens of dy[h]

@@ -1,5 +1,6 @@
-// Heads as experts: every token weighs its heads, some of them always, of the others the k it scores highest
-// (Jin et al., "MoH: Multi-Head Attention as Mixture-of-Head Attention", arXiv 2410.11842, section 3).
+// Heads as experts: every token weights its heads: the shared heads always, of the routed heads the k of
+// highest score (Jin et al., "MoH: Multi-Head Attention as Mixture-of-Head Attention", arXiv 2410.11842,
+// section 3).
 //
 //   s = softmax(z_0 .. z_S-1)   p = softmax(z_S .. z_H-1)   [a1, a2] = softmax(z_H, z_H+1); a2 = 1 if S = 0
 //   w_i = p_i if head i is among the token's k of greatest z, else 0; of equals the first is chosen
@@ -11,8 +12,8 @@
 //         b_n = sum_i f_i p_ni, with the load f_i = share of the tokens that chose i, a constant. The mean of
 //         b over tokens is the paper's load-balance loss sum_i P_i f_i.
 //
-// Shapes   y, x, dy (B, T, H, D), any strides with contiguous features; N = B*T rows in the same order:
-//          z, dz (N, H + 2), or (N, H) if S = 0; chosen (N*k), indices among the routed heads; load (H - S).
+// Shapes   y, x, dy (B, T, H, D), any strides with contiguous features; N = B*T rows in the same order: z,
+//          dz (N, H + 2), or (N, H) if S = 0; chosen (N*k), indices among the routed heads; load (H - S).
 // Types    Softmaxes, gates and sums are Accum<T>.
 // Writes   y, chosen, load, dy and z (now dx and dz) are set (=); aux_loss is accumulated (+=).
 // Repeats  Bit for bit: a token's sums do not depend on the others, and loads are counts.

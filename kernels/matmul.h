@@ -4,7 +4,7 @@
 //   bwd   dx (= | +=) dy w          dw += dy^T x          dbias += column sums of dy
 //
 // Shapes   x (N, in), y (N, out), w (out, in), bias (out). Rows may be strided; y may be residual's buffer.
-// Writes   as above. dx is absent when nobody wants it; so are dw and dbias.
+// Writes   as above. dx, dw and dbias are absent where they are not needed.
 // Repeats  Bit for bit for one shape, whatever the number of threads: the tiling is a function of the shape.
 // Errors   ShapeError before any work.
 #pragma once

@@ -12,7 +12,7 @@
 // Shapes   x (B, T, H, D), y (B, T, Hs, E), any strides with contiguous features.
 // Types    T storage; parameters' gradients in Accum<T>.
 // Writes   y and dx are set (=). Parameter gradients are accumulated (+=).
-// Repeats  Bit for bit: tokens are dealt to a fixed number of partitions, summed in order.
+// Repeats  Bit for bit: tokens are split into a fixed number of partitions, summed in order.
 // Memory   Z1..Z3 are recomputed in backward, never stored beyond a few tokens.
 // Errors   ShapeError before any work.
 #pragma once
@@ -60,7 +60,7 @@ struct SasBwd {
   void check() const;
 };
 
-// The sizes a simulation is planned from.
+// The sizes that kernels, partitions and scratch follow from.
 struct SasShape {
   int64_t tokens = 0;  // B*T
   int64_t H = 0, D = 0, Hs = 0, E = 0, K = 0;

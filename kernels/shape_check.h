@@ -1,4 +1,4 @@
-// What the check() methods of the kernels' arguments share. A message names operation, view, and the sizes
+// Helpers of the check() methods of the kernels' arguments. A message names operation, view, and the sizes
 // wanted and got: "norm_fwd: y must be (4, 8), is (4, 7)".
 #pragma once
 #include <algorithm>
@@ -46,7 +46,7 @@ class ShapeCheck {
   void present(const char* name, bool is_present) const {
     if (!is_present) fail(name, "be given, is absent");
   }
-  // "<op>: <name> must <what>". Callers test first, so that no message is built for nothing.
+  // "<op>: <name> must <what>". The caller tests first, so that a message is built only for an error.
   [[noreturn]] void fail(const char* name, const std::string& what) const {
     throw ShapeError(std::string(op_) + ": " + name + " must " + what);
   }

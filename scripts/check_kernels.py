@@ -5,9 +5,10 @@
 
 Every kernels/cuda/X*.cu must have a tests/simt/test_X.cpp, which makes its plain, sanitized and race tests; in every
 file of that folder that synchronises, dropping that must be tried by a saslm_simt_mutations(); and each must keep the
-rules of kernels/simt/README.md that a text search can see. In every kernels/X.h the labels of the contract (Shapes, Types,
-Writes ...) must begin their lines, where clang-format leaves them only if no line is too long; one that declares a
-check() has at least Shapes, Writes and Errors.
+rules of kernels/simt/README.md that a text search can see. In every kernels/X.h and kernels/cuda/X.* the labels of the
+contract (Shapes, Types, Writes, Grid ...) must begin their lines, where clang-format leaves them only if no line is too
+long; a header that declares a check() has at least Shapes, Writes and Errors, a .cu of attention or SAS with a kernel on
+shared memory at least Grid, Block, Shared and Writes.
 """
 import pathlib
 import re
@@ -27,10 +28,13 @@ RULES = [
     (re.compile(r"\btemplate\s*<[^>]*>\s*using\s+\w+\s*=[^;]*\]\s*;"),
      "no alias template for arrays: nvcc 12.0 ends in an internal error"),
 ]
-LABELS = ("Shapes", "Types", "Writes", "Repeats", "Memory", "Errors", "Cost")
+OPERATION = ("Shapes", "Types", "Writes", "Repeats", "Memory", "Errors", "Cost")
+LABELS = OPERATION + ("Grid", "Block", "Load", "Compute", "Store", "Shared", "Lines", "Rows", "Weights")
 WANTED = ("Shapes", "Writes", "Errors")  # of every operation
-LABEL_LINE = re.compile(rf"// ({'|'.join(LABELS)})( +)\S")
-LABEL_WITHIN = re.compile(rf"// .*(?:[.;:]\s+({'|'.join(LABELS)})\s|\s({'|'.join(LABELS)})\s\s)")
+WANTED_OF_KERNELS = ("Grid", "Block", "Shared", "Writes")
+BIG_KERNELS = re.compile(r"(?:attention|sas)_\w+\.cu")
+LABEL_LINE = re.compile(rf"// (?=(?:{'|'.join(OPERATION)}) |\w+  )({'|'.join(LABELS)})( +)\S")  # others may begin a sentence
+LABEL_WITHIN = re.compile(rf"// .*(?:[.;:]\s+({'|'.join(OPERATION)})\s|\s({'|'.join(LABELS)})\s\s)")
 LABEL_WIDTH = 9  # the text of all of them begins in one column
 
 
@@ -53,7 +57,7 @@ def broken_rules(name, text):
 
 def broken_contract(name, text):
     """What clang-format, or an author, has done to the block of labels at the head of a header."""
-    head = text.split("#pragma once")[0].splitlines()
+    head = re.match(r"(?://[^\n]*\n|\s)*", text)[0].splitlines()
     found = set()
     for number, line in enumerate(head, 1):
         label = LABEL_LINE.match(line)
@@ -64,10 +68,12 @@ def broken_contract(name, text):
         within = LABEL_WITHIN.match(line)
         if within:
             yield f"{name}:{number}: {within[1] or within[2]} does not begin its line: shorten the line before it"
-    if "void check() const" in text:
-        for label in WANTED:
-            if label not in found:
-                yield f"{name}: its contract has no line that begins with {label}"
+    wanted = WANTED if "void check() const" in text else ()
+    if BIG_KERNELS.fullmatch(pathlib.PurePath(name).name):
+        wanted = WANTED_OF_KERNELS
+    for label in wanted:
+        if label not in found:
+            yield f"{name}: its contract has no line that begins with {label}"
 
 
 def self_test():
@@ -85,6 +91,9 @@ def self_test():
     assert len(contract(sound[:4] + ["// y. Errors ShapeError."])) == 2  # within its line, so not found
     assert len(contract(sound[:4] + ["// Errors  ShapeError."])) == 1  # another column
     assert len(contract(sound[:4])) == 1  # missing
+    kernel = "// y = x\n//\n// Grid     One.\n// Block    One.\n// Shared   None.\n"
+    assert not list(broken_contract("cuda/sas_fwd.cu", kernel + "// Writes   y.\n#include <x>\n"))
+    assert len(list(broken_contract("cuda/sas_fwd.cu", kernel + "#include <x>\n// Writes   y.\n"))) == 1
 
 
 def main():
@@ -97,6 +106,8 @@ def main():
     gaps = [line for p in files for line in broken_rules(f"kernels/cuda/{p.name}", p.read_text())]
     for p in sorted((root / "kernels").glob("*.h")):
         gaps += broken_contract(f"kernels/{p.name}", p.read_text())
+    for p in files:
+        gaps += broken_contract(f"kernels/cuda/{p.name}", p.read_text())
     for p in files:
         tests, mutations = tests_of(p.stem, names), mutations_of(cmake, p.name)
         synchronises = bool(mutate_kernels.switched(p.read_text())[1])

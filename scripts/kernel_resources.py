@@ -23,7 +23,7 @@ ENTRY = re.compile(
 BUDGETS = {10: 16, 12: 16}  # bytes stored, and bytes loaded, by major version; elsewhere none
 # Compiled, since all machine code is made of one PTX, and never launched there: it takes 131,808 bytes of shared memory a
 # block, and cards of that major version have 101,376.
-NEVER_LAUNCHED = {("attention_bwd_kernel<Tiles<192, 128, 128> >", "sm_120")}
+NEVER_LAUNCHED = {("attention_bwd_kernel<BwdTile<192, 128, 128> >", "sm_120")}
 MUST_NOT_SPILL = ("attention", "attention_fwd", "attention_bwd", "sas_fwd", "sas_bwd",
                   "sas_wide_fwd", "sas_wide_bwd")
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/bf16.h"
-#include "kernels/attention_plan.h"
+#include "kernels/cuda/attention_bwd_schedule.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {
@@ -67,11 +67,11 @@ void AttentionBwd<T>::check() const {
 
 template <class T>
 int64_t attention_bwd_scratch(const AttentionShape& shape) {
-  const AttentionBwdPlan plan(shape);
+  const AttentionBwdSchedule schedule(shape);
   if constexpr (std::is_same_v<T, bf16>)
-    return plan.scratch();
+    return schedule.scratch_floats();
   else if constexpr (std::is_same_v<T, float>)
-    return plan.statistics();
+    return schedule.statistics_floats();
   else
     return 0;
 }

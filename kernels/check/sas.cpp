@@ -4,8 +4,8 @@
 #include <string>
 
 #include "core/bf16.h"
-#include "kernels/cpu/sas_plan.h"
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cpu/sas_partitions.h"
+#include "kernels/cuda/sas_partitions.h"
 #include "kernels/shape_check.h"
 
 namespace saslm {

@@ -12,7 +12,7 @@ namespace saslm::cpu {
 namespace {
 
 constexpr int64_t kRowsPerTask = 16;
-constexpr int64_t kTokenClasses = 64;  // tokens are dealt to tasks by their remainder; a power of two
+constexpr int64_t kTokenClasses = 64;  // a task takes the tokens of one remainder; a power of two
 
 template <class A, class T>
 void add_row(A* sum, const T* row, int64_t C) {

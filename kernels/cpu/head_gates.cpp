@@ -20,7 +20,7 @@ void softmax(A* share, const T* z, int64_t n) {
   for (int64_t i = 0; i < n; ++i) share[i] /= sum;
 }
 
-// The indices of the k greatest of z[0 .. n), greatest first, of equals the first.
+// The indices of the k greatest of z[0 .. n), greatest first, the first of equals first.
 template <class T>
 void choose(int32_t* chosen, const T* z, int64_t n, int64_t k) {
   bool* const taken = thread_scratch<bool>(n);
@@ -34,7 +34,7 @@ void choose(int32_t* chosen, const T* z, int64_t n, int64_t k) {
   }
 }
 
-// What one token makes of its logits; arrays are over all heads, the shared ones first.
+// The gates of one token, from its logits; arrays are over all heads, the shared ones first.
 template <class T>
 struct Token {
   using A = Accum<T>;
@@ -77,7 +77,7 @@ void scale_to(T* y, const T* x, int64_t size, T factor) {
   each_vector<T>(size, [&](int64_t d, auto n) { store(y + d, load(x + d, n) * factor, n); });
 }
 
-// dz = of a token whose gates have the gradients dg.
+// Sets dz of a token from the gradients dg of its gates.
 template <class T>
 void logit_gradients(T* dz, const Token<T>& token, const Accum<T>* dg, const HeadGatesBwd<T>& a,
                      Accum<T>& aux_loss) {

@@ -34,8 +34,8 @@ struct Product {
   bool accumulate = false;  // false: C is set (=)
 };
 
-// Inside a team of several threads the library works alone, but in a team of one it would plan for
-// omp_get_max_threads(), and give a wrong result where OMP_THREAD_LIMIT then denies it those threads. The
+// Inside a team of several threads the library runs on one thread, but in a team of one it would plan for
+// omp_get_max_threads() threads, and give a wrong result where OMP_THREAD_LIMIT then denies it those. The
 // setting here is this task's own and ends with the parallel region.
 void multiply(const Product<float>& p) {
   omp_set_num_threads(1);
@@ -97,7 +97,7 @@ class Tiling {
   int64_t rows_, cols_, tile_rows_ = 128, tile_cols_ = 384;
 };
 
-// What the product is added to: y = residual + bias. Nothing to do when y is the residual already.
+// Initialises y, which the product is added to: y = residual + bias. Nothing is done if y is the residual.
 template <class T>
 void start_tile(const MatmulFwd<T>& a, const Tile& t) {
   if (!a.bias && a.residual.data == a.y.data) return;

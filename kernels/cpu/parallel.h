@@ -1,5 +1,5 @@
-// The CPU backend's only way to use threads: tasks 0 .. count-1, dealt to whoever is free. What a task
-// computes must depend on its index alone, so that results do not depend on the number of threads.
+// The CPU backend's only way to use threads: tasks 0 .. count-1, each run by the next free thread. What a
+// task computes must depend on its index alone, so that results do not depend on the number of threads.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -7,7 +7,8 @@
 
 namespace saslm::cpu {
 
-// A task's exception is thrown again here once all have ended; those not begun by then are left out.
+// An exception of a task is rethrown here after all running tasks have ended; tasks not yet begun are
+// skipped.
 template <class F>
 void parallel_for(int64_t count, F&& task) {
   std::atomic<bool> failed = false;

@@ -57,7 +57,7 @@ void convolve_back(const SasTile<T>& tile, const Mat<const T>& w, const T* d_out
 // sums[r][c] += dz_r * in_c lane by lane, for kRows outputs and kColumns (input, tap) pairs, in registers.
 template <class T, int kRows>
 void add_lane_products(int64_t size, const T* dz, const T* const* in, T* sums, int64_t sums_stride) {
-  constexpr int kColumns = SasSums::kColumns;
+  constexpr int kColumns = SasGradientLayout::kColumns;
   static_assert(kColumns == 4);
   const T *const in0 = in[0], *const in1 = in[1], *const in2 = in[2], *const in3 = in[3];
   Simd<T> sum[kRows][kColumns] = {};
@@ -88,14 +88,14 @@ void add_conv_sums(const SasTile<T>& tile, const T* dz, const T* in, int64_t in_
       add_lane_products<T, 4>, add_lane_products<T, 5>, add_lane_products<T, 6>};
   constexpr int64_t kRows = std::size(add_products);  // 6x4 sums, 4 columns and a row: 29 of 32 registers
   const int64_t K = tile.s.K, columns = in_channels * K;
-  const int64_t sums_stride = (round_up(columns, SasSums::kColumns) + 1) * kLanes<T>;
+  const int64_t sums_stride = (round_up(columns, SasGradientLayout::kColumns) + 1) * kLanes<T>;
   for (int64_t o = 0; o < tile.s.Hs; o += kRows) {
     const T* const dz_o = dz + o * tile.channel;
     T* const sums_o = sums + o * sums_stride;
     const int64_t rows = std::min(kRows, tile.s.Hs - o);
-    for (int64_t column = 0; column < columns; column += SasSums::kColumns) {
-      const T* shifted[SasSums::kColumns];
-      for (int64_t k = 0; k < SasSums::kColumns; ++k) {
+    for (int64_t column = 0; column < columns; column += SasGradientLayout::kColumns) {
+      const T* shifted[SasGradientLayout::kColumns];
+      for (int64_t k = 0; k < SasGradientLayout::kColumns; ++k) {
         const int64_t c = std::min(column + k, columns - 1);
         shifted[k] = in + c / K * tile.channel + c % K - tile.halo;
       }
@@ -173,7 +173,7 @@ void projections_back(const SasBwd<T>& a, const SasTile<T>& tile, const PackedLi
 template <class T>
 void backward_group(const SasBwd<T>& a, const SasTile<T>& tile, const PackedLinears<T>& w, T* sums) {
   const SasShape& s = tile.s;
-  const SasSums at(s, kLanes<T>);
+  const SasGradientLayout at(s, kLanes<T>);
   SasPieces<T> pieces(tile, tile.lines_size(s.H) + 3 * tile.lines_size(s.Hs) + 3 * tile.rows_size());
   T* const x = pieces.lines(s.H);
   sas_load(tile, a.x, x, tile.pitch);
@@ -246,7 +246,7 @@ template <class T>
 void sas_bwd(Stream, const SasBwd<T>& a) {
   a.check();
   const SasShape s = sas_shape(a.x, a.dy, a.w);
-  const SasSums at(s, kLanes<T>);
+  const SasGradientLayout at(s, kLanes<T>);
   const int64_t partitions = sas_partitions(s.tokens), tokens = sas_partition_tokens(s.tokens);
   const PackedLinears<T> w = pack(a.w, s);
   parallel_for(partitions, [&](int64_t p) {

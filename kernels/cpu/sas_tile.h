@@ -16,7 +16,7 @@
 #include <numeric>
 #include <utility>
 
-#include "kernels/cpu/sas_plan.h"
+#include "kernels/cpu/sas_partitions.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tile_gemm.h"
@@ -53,7 +53,7 @@ struct SasTile {
   }
 };
 
-// The pieces of a thread's scratch, handed out one after the other.
+// A thread's scratch, allocated piece by piece.
 template <class T>
 class SasPieces {
  public:

@@ -7,9 +7,9 @@
 
 namespace saslm::cpu {
 
-// n elements on a cache line, contents unspecified. One buffer per thread and (T, Tag): the next call with
-// the same pair on the same thread hands out the same memory, so name a tag for each buffer that lives beside
-// another: thread_scratch<float, struct PackedKeys>(n).
+// n elements, aligned to a cache line, contents unspecified. One buffer per thread and (T, Tag): the next
+// call with the same pair on the same thread returns the same memory, so give each buffer that is in use
+// together with another a tag of its own: thread_scratch<float, struct PackedKeys>(n).
 template <class T, class Tag = void>
 T* thread_scratch(int64_t n) {
   struct alignas(64) Line {

@@ -20,7 +20,7 @@ Mat<T> rows_of(const Heads<T>& x, int64_t b, int64_t t) {
   return {x.at(b, t, 0), x.H, x.D, x.h_stride};
 }
 
-// Room for one token's copies; a factor of a head is scaled by 1/R on its way in.
+// Buffers for one token's padded copies; the factor of a head is scaled by 1/R as it is copied.
 template <class T>
 class Token {
  public:
@@ -44,7 +44,7 @@ class Token {
   Mat<const T> few(Mat<const T> rows) const { return padded(rows, few_); }
   Mat<const T> many(Mat<const T> rows) const { return padded(rows, many_); }
 
-  // Where a product of `rows` is to be written, and then brought where it belongs.
+  // Where a product of `rows` is written before it is copied to its place.
   Mat<T> target(Mat<T> rows) const { return whole(rows) ? rows : mat(result_, rows.rows, width_); }
   void finish(Mat<T> rows, Mat<T> written) const {
     if (rows.data == written.data) return;

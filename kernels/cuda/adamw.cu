@@ -3,9 +3,9 @@
 // adamw: 16 bytes of each fp32 tensor and 8 of the bf16 parameters a thread; the constants come from the host
 // in double and are rounded once. Floor: 30 bytes an element, 0.87 ms for 124M at 4.3 TB/s.
 //
-// sum: up to 1024 blocks, one wave on an H200, walk the vector side by side and leave a sum
-// each; one block adds those. Thread, warp, block and partial sums are double and in an order that follows
-// from the size alone. Floor: one read, 0.15 ms for 124M at 3.3 TB/s.
+// sum: up to 1024 blocks, one wave on an H200, sum interleaved parts of the vector; one block adds the
+// partial sums. Thread, warp, block and partial sums are double and in an order that follows from the size
+// alone. Floor: one read, 0.15 ms for 124M at 3.3 TB/s.
 #include <cmath>
 
 #include "kernels/adamw.h"

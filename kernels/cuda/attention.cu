@@ -1,13 +1,14 @@
-// Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
+// Contract: kernels/attention.h. Meaning: kernels/cpu/attention_fwd.cpp, attention_bwd.cpp.
 //
-// Attention put together from its parts: attention_fwd.cu and attention_bwd.cu on the tensor cores, for bf16
-// whose rows all begin and end on 4 bytes (on 16 they are loaded faster) and whose widths a pair of
-// kAttentionWidths holds; attention_fp32.cu for float and for the rest. Which: paths.h.
+// The choice between attention's kernels: attention_fwd.cu and attention_bwd.cu on the tensor cores, for
+// bf16 whose rows all begin and end on 4 bytes (on 16 they are loaded faster) and whose widths a pair of
+// kAttentionWidths holds; attention_fp32.cu for float and for the rest. paths.h chooses.
 //
-// Here are the two passes over rows that all of them share, bound by memory: the mean over head groups reads
-// o and writes y once, 1.4 ns a token at 36 heads of 64 in 12 channels (H200, 4.3 TB/s); the statistics of
-// backward read o and dy, 1.5 ns.
+// This file also has the two passes over rows that all of them share, bound by memory: the mean over head
+// groups reads o and writes y once, 1.4 ns a token at 36 heads of 64 in 12 channels (H200, 4.3 TB/s); the
+// statistics of backward read o and dy, 1.5 ns.
 #include "core/dims.h"
+#include "kernels/cuda/attention_bwd_schedule.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
 
@@ -57,8 +58,9 @@ void mean_over_groups(Stream stream, const Heads<T>& y, const Heads<const T>& o)
     run.template operator()<1>();
 }
 
-// {lse log2 e, dy . o} of every query, where backward starts. Queries beyond the last one get {inf, 0}, which
-// makes their probabilities and gradients 0. Sums: a lane's features in order, then the lanes pairwise.
+// The first step of backward: {lse log2 e, delta = dy . o} of every query. Queries past the last one get
+// {inf, 0}, which makes their probabilities and gradients 0. Sums: a lane's features in order, then the
+// lanes pairwise.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     statistics_kernel(float2* statistics, AttentionBwd<T> a, int64_t padded) {
@@ -85,7 +87,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 void prepare_statistics(Stream stream, const AttentionBwd<T>& a) {
-  const int64_t padded = round_up(a.q.T, AttentionBwdPlan::kQueries);
+  const int64_t padded = round_up(a.q.T, AttentionBwdSchedule::kQueryPadding);
   const auto kernel = in_vectors(a.o) && in_vectors(a.dy)         ? statistics_kernel<T, 16 / int(sizeof(T))>
                       : in_vectors<4>(a.o) && in_vectors<4>(a.dy) ? statistics_kernel<T, 4 / int(sizeof(T))>
                                                                   : statistics_kernel<T, 1>;

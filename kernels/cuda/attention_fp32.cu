@@ -1,14 +1,18 @@
-// Contract: kernels/attention.h. Meaning: kernels/cpu/attention.cpp.
+// Attention of any width, float and bf16, all arithmetic in float: the float instantiation, which the bf16
+// kernels and whole models are verified with, and heads wider than kAttentionWidths. Contract:
+// kernels/attention.h. Simple rather than fast.
 //
-// Attention in float arithmetic, any width: the float instantiation, which the bf16 kernels and whole models
-// are verified with, and heads wider than kAttentionWidths. Simple rather than fast: a warp takes one query
-// (forward, dq) or one key of one k or v head (dk, dv), a lane one of 32 opposite rows to weigh and then
-// every 32nd feature to sum. Sums run over keys, queries and heads in ascending order. No more than 1 % of
-// the card's float rate: the lanes of a warp read 32 rows at once, from L1.
+// Grid     A warp for each query (forward: o, lse; backward: dq) or each key of a k or v head (dk, dv).
+// Block    4 warps that know nothing of each other. A warp goes over the opposite rows, 32 at a time: a
+//          lane weighs one of them, then sums every 32nd feature over all of them.
+// Shared   Of each warp: struct Row.
+// Writes   o, lse (=); dq, dk, dv (=). Sums run over keys, queries and heads in ascending order.
+// Cost     No more than 1 % of the card's float rate: the lanes of a warp read 32 rows at once, from L1.
 #include <algorithm>
 #include <string>
 
 #include "core/dims.h"
+#include "kernels/cuda/attention_bwd_schedule.h"
 #include "kernels/cuda/attention_parts.h"
 #include "kernels/cuda/attention_tile.cuh"
 
@@ -185,11 +189,11 @@ void attention_fwd_any_width(Stream stream, const AttentionFwd<T>& a) {
 
 template <class T>
 void attention_bwd_any_width(Stream stream, const AttentionBwd<T>& a) {
-  const AttentionBwdPlan plan(shape_of(a));
+  const AttentionBwdSchedule schedule(shape_of(a));
   const size_t shared = shared_bytes(stream, "attention_bwd", a.q.D, a.v.D);
   const auto run = [&](auto kernel, const Heads<T>& out) {
     simt::launch(kernel, ceil_div(out.B * out.H * out.T, kWarps), kThreads, shared, stream, a, heads_of(a),
-                 reinterpret_cast<const float2*>(a.scratch.data), plan.padded_queries());
+                 reinterpret_cast<const float2*>(a.scratch.data), schedule.padded_queries());
   };
   run(any_width_dq_kernel<T>, a.dq);
   run(any_width_dkv_kernel<T, true>, a.dk);

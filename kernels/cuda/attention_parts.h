@@ -1,9 +1,10 @@
-// The parts of attention on a GPU. attention.cu puts them together.
+// The kernels of attention on a GPU, which attention.cu puts together, and what their launches share.
 #pragma once
 #include <utility>
 
 #include "core/bf16.h"
-#include "kernels/attention_plan.h"
+#include "kernels/attention.h"
+#include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/paths.h"
 
 namespace saslm::cuda {
@@ -18,7 +19,7 @@ void attention_fwd_any_width(Stream, const AttentionFwd<T>&);
 template <class T>
 void attention_bwd_any_width(Stream, const AttentionBwd<T>&);
 
-// Which k and v head a query head reads, and how: not all rows begin on 16 bytes.
+// Which k and v head a query head reads; by_words: rows that do not all begin on 16 bytes, loaded by 4.
 struct HeadReads : AttentionHeads {
   bool by_words = false;
 };

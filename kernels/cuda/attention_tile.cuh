@@ -1,5 +1,5 @@
-// The nouns of attention on the tensor cores: rows of one head, tiles of them in shared memory, fragments,
-// what the mask hides of a tile, the softmax of a tile.
+// The parts that attention's forward and backward on tensor cores share: rows of one head, tiles of them in
+// shared memory, fragments and their products, masking of a tile, the softmax of a tile.
 //
 // A tile has rows of W elements. Their 16-byte chunks are permuted within a row, so that the same chunk of 8
 // neighbouring rows, which is what ldmatrix reads at once, lies in 8 different groups of banks:
@@ -17,7 +17,7 @@ using simt::kWarp;
 
 constexpr float kLog2e = 1.44269504088896341f;
 
-// Of blocks in one direction; unsigned, so that / and % are shifts.
+// For blocks of one dimension; computed unsigned, so that / and % are shifts.
 __device__ __forceinline__ int lane_of_warp() {
   return int(threadIdx.x % kWarp);
 }
@@ -48,7 +48,7 @@ struct Rows {
 template <int W>
 constexpr int kGroup = W % 64 == 0   ? 8
                        : W % 32 == 0 ? 4
-                                     : 2;  // chunks that change places among each other
+                                     : 2;  // chunks that are permuted among each other
 
 template <int W>
 __device__ __forceinline__ int place(int row, int chunk) {
@@ -56,8 +56,9 @@ __device__ __forceinline__ int place(int row, int chunk) {
   return row * W + (chunk ^ row / (8 / kGroup<W>) % kGroup<W>)*8;
 }
 
-// A lane's place in a tile, and others a multiple of 8 rows and a constant number of chunks further on, one
-// that shares no bit with the first chunk. (Left to itself the compiler keeps each address in a register.)
+// A lane's address in a tile, (row, chunk). operator()(r, c): the address r rows, a multiple of 8, and c
+// chunks further on; c is a constant that shares no bit with `chunk`. (Left to itself the compiler keeps
+// each address in a register.)
 template <int W>
 struct Place {
   int origin;
@@ -69,7 +70,7 @@ struct Place {
   }
 };
 
-// Rows that begin on 4 bytes alone: 4 bytes a copy, 16 lanes a row.
+// load_tile for rows that begin on 4 bytes but not on 16: copies of 4 bytes, 16 lanes a row.
 template <int kRows, int W, int kThreads>
 __device__ __forceinline__ void load_tile_by_words(bf16* tile, const Rows<const bf16>& rows, int first) {
   constexpr int kLanes = 16, kStep = kThreads / kLanes;
@@ -88,9 +89,9 @@ __device__ __forceinline__ void load_tile_by_words(bf16* tile, const Rows<const 
   }
 }
 
-// Rows first .. first + kRows - 1 into a tile, zeros where there are none: columns past the head's width,
-// rows past its end. A thread's chunks lie whole groups and multiples of 8 rows apart, so that all its places
-// differ by constants.
+// Loads rows first .. first + kRows - 1 into a tile by cp.async, zeros for columns past the head's width and
+// rows past its end. A thread's chunks lie whole groups and multiples of 8 rows apart, so that all its
+// addresses differ by constants.
 template <int kRows, int W, int kThreads>
 __device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& rows, int first,
                                           bool by_words) {
@@ -115,9 +116,11 @@ __device__ __forceinline__ void load_tile(bf16* tile, const Rows<const bf16>& ro
 // simt/cpu_mma.h). Operand a of a product is a function of (m, k) that fills one fragment, from shared memory
 // or from registers.
 
-// A lane's places for ldmatrix_x4. Of a fragment of a, from row `row` of its tile on (columns 16 k at (0, 2
-// k)); of the same where the rows of the tile are k (at (16 k, 0)); of two fragments of b where the rows of
-// the tile are columns of the product, and where they are k.
+// A lane's addresses for ldmatrix_x4:
+//   place_a        one fragment of a, from row `row` of its tile on; columns 16 k at (0, 2 k)
+//   place_a_trans  the same where the rows of the tile are k; columns 16 k at (16 k, 0)
+//   place_b        two fragments of b where the rows of the tile are columns of the product
+//   place_b_trans  the same where the rows of the tile are k
 template <int W>
 __device__ __forceinline__ Place<W> place_a(int row) {
   const int lane = lane_of_warp();
@@ -139,7 +142,7 @@ __device__ __forceinline__ Place<W> place_b_trans(int chunk = 0) {
   return {lane % 16, chunk + lane / 16};
 }
 
-// Columns 16 k .. of what a product has left in registers, rounded.
+// A fragment of a from a product's result in registers: its columns 16 k .. 16 k + 15, rounded to bf16.
 template <int N>
 __device__ __forceinline__ void round_a(uint32_t (&a)[4], const float (&x)[N][4], int k) {
   a[0] = simt::pack_bf16(x[2 * k][0], x[2 * k][1]);
@@ -171,8 +174,8 @@ __device__ __forceinline__ void multiply_rows(float (&d)[M][N][4], const A& a, c
   }
 }
 
-// d += a b over 16 rows of the tile b, from row 16 k on; every kSpread-th pair of columns of fragments, from
-// `at` on.
+// d += a b over the 16 rows of the tile b from row 16 k on, for every kSpread-th pair of columns of
+// fragments from `at` on.
 template <int W, int kSpread = 1, int M, int N, class A>
 __device__ __forceinline__ void multiply_step(float (&d)[M][N][4], const A& a, const bf16* b, int k,
                                               const Place<W>& at) {
@@ -198,7 +201,7 @@ __device__ __forceinline__ void multiply(float (&d)[M][N][4], const A& a, const 
   for (int k = 0; k < K; ++k) multiply_step<W>(d, a, b, k, at);
 }
 
-// Where element e of fragment (m, n) stands in the warp's tile.
+// The row and column of element e of fragment (m, n) in the warp's tile.
 __device__ __forceinline__ int row_of(int m, int e) {
   return m * 16 + lane_of_warp() / 4 + e / 2 * 8;
 }
@@ -206,11 +209,11 @@ __device__ __forceinline__ int column_of(int n, int e) {
   return n * 8 + lane_of_warp() % 4 * 2 + e % 2;
 }
 
-// A lane's share of row `row`: the upper or lower half of fragments that stand every kSpread pairs of
-// fragments, from column `column` on. Widths are even.
+// Stores a lane's share of row `row`, times `factor`: the upper (half = 0) or lower half of fragments, which
+// lie kSpread pairs of fragments apart, from column `column` on. Widths are even.
 template <int kSpread = 1, int N>
-__device__ __forceinline__ void put_row(const Rows<bf16>& to, int row, int column, const float (&x)[N][4],
-                                        int half, float factor) {
+__device__ __forceinline__ void store_row(const Rows<bf16>& to, int row, int column, const float (&x)[N][4],
+                                          int half, float factor) {
   if (row >= to.count) return;
   bf16* const at = to[row] + (column + column_of(0, 0));
   const int width = to.width - (column + column_of(0, 0));
@@ -222,8 +225,8 @@ __device__ __forceinline__ void put_row(const Rows<bf16>& to, int row, int colum
   }
 }
 
-// Scores of queries (rows) against keys (columns) that lie ahead of them. `ahead` is the first key's position
-// less the first query's.
+// Masking: hidden scores become -infinity. Rows are queries, columns are keys.
+// Keys after the query. `ahead` is the first key's position less the first query's.
 template <int M, int N>
 __device__ __forceinline__ void hide_future_keys(float (&s)[M][N][4], int ahead) {
   const int behind = row_of(0, 0) - column_of(0, 0) - ahead;
@@ -233,8 +236,7 @@ __device__ __forceinline__ void hide_future_keys(float (&s)[M][N][4], int ahead)
   for (int e = 0; e < 4; ++e)
     if (behind < n * 8 + e % 2 - m * 16 - e / 2 * 8) s[m][n][e] = -INFINITY;
 }
-// Scores against keys that the mask no longer shows. `query` and `key` are the positions of the tile's first
-// ones.
+// Keys before the first that the query sees. `query` and `key` are the positions of the tile's first ones.
 template <int M, int N>
 __device__ __forceinline__ void hide_past_keys(float (&s)[M][N][4], const SequenceMask& mask, int query,
                                                int key) {
@@ -248,7 +250,7 @@ __device__ __forceinline__ void hide_past_keys(float (&s)[M][N][4], const Sequen
       if (n * 8 + e < first) s[m][n][2 * half + e] = -INFINITY;
   }
 }
-// Both with keys as rows and queries as columns.
+// The same two where rows are keys and columns are queries.
 template <int N>
 __device__ __forceinline__ void hide_earlier_queries(float (&s)[1][N][4], int ahead) {
   const int behind = column_of(0, 0) - row_of(0, 0) - ahead;
@@ -271,7 +273,7 @@ __device__ __forceinline__ void hide_later_queries(float (&s)[1][N][4], const Se
   }
 }
 
-// Over the four lanes that share a row.
+// The maximum and the sum over the four lanes that share a row.
 __device__ __forceinline__ float row_max(float x) {
   x = fmaxf(x, simt::shuffle_xor(x, 1));
   return fmaxf(x, simt::shuffle_xor(x, 2));
@@ -281,7 +283,8 @@ __device__ __forceinline__ float row_sum(float x) {
   return x + simt::shuffle_xor(x, 2);
 }
 
-// Running maximum and sum of a lane's 2 M rows; the sum is of this lane's columns alone until the end.
+// The running maximum and sum of a lane's 2 M rows; until the end the sum is that of this lane's columns
+// alone.
 template <int M>
 struct Softmax {
   float top[M][2], sum[M][2];
@@ -291,11 +294,11 @@ struct Softmax {
     for (int m = 0; m < M; ++m) SIMT_UNROLL
     for (int half = 0; half < 2; ++half) top[m][half] = -kMost, sum[m][half] = 0;
   }
-  // No key yet. Not -infinity, since a row may meet hidden keys alone at first, and -infinity less itself is
-  // no number; so 2^(hidden - top) is 0.
+  // The maximum before any key is -kMost, not -infinity: a row's first keys may all be hidden, and -infinity
+  // less itself is no number; so 2^(hidden - top) is 0.
   static constexpr float kMost = 3.402823466e38f;
 
-  // Scores become 2^(scale s - top); what was summed so far, here and in o, is scaled to the new maximum.
+  // Scores become 2^(scale_log2 s - top); the sums so far, here and in o, are scaled to the new maximum.
   template <int N, int D>
   __device__ __forceinline__ void step(float (&s)[M][N][4], float (&o)[M][D][4], float scale_log2) {
     SIMT_UNROLL

@@ -1,5 +1,5 @@
-// What the kernels share: packs of neighbours moved by one access, and sums over a warp, a block and the rows
-// of a matrix. Every order of summation is fixed by the shape alone.
+// Helpers of many kernels: packs of neighbouring elements moved by one access, and sums over a warp, a block
+// and the rows of a matrix. Every order of summation is fixed by the shape alone.
 #pragma once
 #include "core/dims.h"
 #include "core/view.h"
@@ -68,7 +68,7 @@ __device__ __forceinline__ void add(float* total, const float (&v)[n]) {
   store(total, sum);
 }
 
-// Host: whether the view falls into aligned packs of n. An absent view does not stand in the way.
+// Host: whether the view falls into aligned packs of n. An absent view counts as one that does.
 template <int n, class T>
 bool in_packs(const T* data) {
   return reinterpret_cast<uintptr_t>(data) % (n * sizeof(T)) == 0;

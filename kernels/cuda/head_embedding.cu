@@ -2,12 +2,12 @@
 //
 // Forward: a block takes 8 tokens, a thread a pack of 16 bytes of y; x and e come from L1. Floor: y once.
 //
-// Backward: a block a chunk of tokens, one row of scratch each; the chunk goes by in tiles of 16 tokens. Of a
-// tile every warp first makes dx of one token, its lanes along the features and, as many as are left, over
-// the heads; then every thread adds the tokens to its own pack of de, in registers from the chunk's first
-// token to its last, reading from L1 what the warps have just read (92 KB at 45 heads of 64). No barrier, no
-// shared memory. Where H*D > 4096 the threads go round again, reading dy a second time. Floor: dy once; two
-// blocks an SM keep 64 KB on their way.
+// Backward: a block a chunk of tokens, one row of scratch each; it walks the chunk in tiles of 16 tokens. Of
+// a tile every warp first computes dx of one token, its lanes along the features and, as many as are left,
+// over the heads; then every thread adds the tokens to its own pack of de, in registers from the chunk's
+// first token to its last, reading from L1 what the warps have just read (92 KB at 45 heads of 64). No
+// barrier, no shared memory. Where H*D > 4096 the threads go round again, reading dy a second time. Floor:
+// dy once; two blocks an SM keep 64 KB on their way.
 #include "kernels/cuda/heads.cuh"
 #include "kernels/head_embedding.h"
 

@@ -1,8 +1,8 @@
 // Contract: kernels/head_gates.h. Meaning: kernels/cpu/head_gates.cpp.
 //
 // A warp a token. Its lanes share the heads' logits, whose softmaxes and weights lie in shared memory: a few
-// hundred instructions beside the H*D features that the lanes then pass in packs of 16 bytes. Of the routed
-// heads each counts those that beat it, and so knows its place among the chosen. Backward reads a pack of x
+// hundred instructions beside the H*D features that the lanes then pass in packs of 16 bytes. Each routed
+// head counts those of greater score, which is its rank among them. Backward reads a pack of x
 // and dy once: dy times its gate goes back at once, the product is summed by the lanes of its head. Floors: x
 // and y once; x once and dy in and out.
 //
@@ -23,7 +23,7 @@ __device__ __forceinline__ uint32_t sortable(float z) {
   return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-// The indices of the k greatest of z[0 .. count), greatest first, of equals the first.
+// The indices of the k greatest of z[0 .. count), greatest first, the first of equals first.
 template <class T>
 __device__ __forceinline__ void choose(int32_t* chosen, const T* z, int count, int k) {
   for (int i = simt::lane_id(); i < count; i += kWarp) {
@@ -47,7 +47,7 @@ __device__ __forceinline__ void softmax(float* share, const T* z, int count) {
   for (int i = simt::lane_id(); i < count; i += kWarp) share[i] /= sum;
 }
 
-// What a warp makes of its token's logits. Arrays, in shared memory, are over all heads, the shared ones
+// The gates of a warp's token, from its logits. Arrays, in shared memory, are over all heads, the shared ones
 // first.
 struct Weights {
   int H, S;
@@ -150,7 +150,7 @@ __device__ __forceinline__ void gate_features(float* dg, const Weights& w, const
   }
 }
 
-// dz = of a token whose gates have the gradients dg.
+// Sets dz of a token from the gradients dg of its gates.
 template <class T>
 __device__ __forceinline__ void logit_gradients(T* dz, const Weights& w, const float* dg,
                                                 const HeadGatesBwd<T>& a, float& aux_loss, float pull) {

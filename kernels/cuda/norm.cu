@@ -4,11 +4,11 @@
 // from the L1 cache when it is read again: for the variance, which needs the mean, and for y. Floor: x and y
 // once, 2 N C elements; at 32 warps an SM more than the 26 KB are on their way that 4.3 TB/s take.
 //
-// Backward: a block a chunk of rows, one row of scratch each; the chunk goes by in tiles of 16 rows. dw and
-// db need nothing but the inputs, so within a tile the warps first do dx, each of its rows, reading x and dy
-// from memory, then every thread adds its own two channels of dw and db over the tile's rows, reading x and
-// dy from L1 (48 KB at C = 768). No barrier, no shared memory, any C. Three blocks an SM fill an H200 once.
-// Floor: x, dy, dx in, dx out, 4 N C elements: 94 us for bf16 (65536, 768); the scratch stays in L2.
+// Backward: a block a chunk of rows, one row of scratch each; it walks the chunk in tiles of 16 rows. dw and
+// db need nothing but the inputs, so within a tile the warps first compute dx, each of its rows, reading x
+// and dy from memory, then every thread adds its own two channels of dw and db over the tile's rows, reading
+// x and dy from L1 (48 KB at C = 768). No barrier, no shared memory, any C. Three blocks an SM fill an H200
+// once. Floor: x, dy, dx in, dx out, 4 N C elements: 94 us for bf16 (65536, 768); the scratch stays in L2.
 #include "kernels/cuda/device.cuh"
 #include "kernels/norm.h"
 

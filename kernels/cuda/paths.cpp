@@ -4,8 +4,10 @@
 
 #include "core/bf16.h"
 #include "core/error.h"
-#include "kernels/attention_plan.h"
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cuda/attention_tiles.h"
+#include "kernels/cuda/sas_general.h"
+#include "kernels/cuda/sas_tiles.h"
+#include "kernels/cuda/sas_wide.h"
 
 namespace saslm::cuda {
 namespace {
@@ -75,7 +77,7 @@ template <class T, class A>
 std::string why_attention(const simt::DeviceLimits& card, const A& a, size_t wanted) {
   if constexpr (std::is_same_v<T, bf16>) {
     const std::string is = "widths " + words(AttentionWidths{int(a.q.D), int(a.v.D)}) + ": ";
-    if (attention_widths_for(a.q.D, a.v.D) == kAttentionWidths.size())
+    if (attention_widths_index(a.q.D, a.v.D) == kAttentionWidths.size())
       return is + "no tile is wider than " + words(kAttentionWidths.back()) + "; take narrower heads";
     if (!can_be_tiles(a)) return is + "tiles want even widths";
     return is + type_or_memory(card, true, wanted) + "; take narrower heads";
@@ -165,7 +167,7 @@ template <class T>
 Paths paths_of(const simt::DeviceLimits& card, const AttentionFwd<T>& a) {
   Paths paths;
   if constexpr (std::is_same_v<T, bf16>) {
-    const size_t size = attention_widths_for(a.q.D, a.v.D);
+    const size_t size = attention_widths_index(a.q.D, a.v.D);
     if (size < kAttentionWidths.size() && can_be_tiles(a)) {
       const size_t wanted = attention_fwd_shared_bytes(kAttentionWidths[size].E, kAttentionWidths[size].D);
       if (wanted <= card.shared_bytes) paths.add({Variant::attention_fwd_tile, int(size), wanted});
@@ -179,7 +181,7 @@ template <class T>
 Paths paths_of(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
   Paths paths;
   if constexpr (std::is_same_v<T, bf16>) {
-    const size_t size = attention_widths_for(a.q.D, a.v.D);
+    const size_t size = attention_widths_index(a.q.D, a.v.D);
     if (size < kAttentionWidths.size() && can_be_tiles(a)) {
       const auto add = [&](Variant variant, int64_t keys) {
         const AttentionWidths w = kAttentionWidths[size];
@@ -187,9 +189,9 @@ Paths paths_of(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
         const bool loads = attention_bwd_takes_words(w, keys) || aligned<16>(a.q, a.k, a.v, a.dy);
         if (loads && wanted <= card.shared_bytes) paths.add({variant, int(size), wanted});
       };
-      add(Variant::attention_bwd_tile, AttentionBwdPlan::kKeys);
+      add(Variant::attention_bwd_tile, kAttentionBwdKeys);
       if (attention_bwd_has_narrow(kAttentionWidths[size]))
-        add(Variant::attention_bwd_narrow_tile, AttentionBwdPlan::kKeys / 2);
+        add(Variant::attention_bwd_narrow_tile, kAttentionBwdNarrowKeys);
     }
   }
   paths.add({Variant::attention_bwd_any_width, -1, any_width_bytes(a)});
@@ -229,15 +231,15 @@ template <class T>
 std::string why_slow(const simt::DeviceLimits& card, const AttentionFwd<T>& a) {
   if (!paths_of(card, a)[0].slow()) return "";
   const AttentionWidths w =
-      kAttentionWidths[std::min(attention_widths_for(a.q.D, a.v.D), kAttentionWidths.size() - 1)];
+      kAttentionWidths[std::min(attention_widths_index(a.q.D, a.v.D), kAttentionWidths.size() - 1)];
   return why_attention<T>(card, a, attention_fwd_shared_bytes(w.E, w.D));
 }
 template <class T>
 std::string why_slow(const simt::DeviceLimits& card, const AttentionBwd<T>& a) {
   if (!paths_of(card, a)[0].slow()) return "";
   const AttentionWidths w =
-      kAttentionWidths[std::min(attention_widths_for(a.q.D, a.v.D), kAttentionWidths.size() - 1)];
-  const int64_t keys = AttentionBwdPlan::kKeys / (attention_bwd_has_narrow(w) ? 2 : 1);
+      kAttentionWidths[std::min(attention_widths_index(a.q.D, a.v.D), kAttentionWidths.size() - 1)];
+  const int64_t keys = attention_bwd_has_narrow(w) ? kAttentionBwdNarrowKeys : kAttentionBwdKeys;
   return why_attention<T>(card, a, attention_bwd_shared_bytes(w.E, w.D, keys));
 }
 template <class T>

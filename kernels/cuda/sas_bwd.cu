@@ -1,28 +1,34 @@
-// Contract: kernels/sas.h. Meaning: kernels/cpu/sas_bwd.cpp.
+// Backward of the SAS simulation on tensor cores, in bf16, at the sizes of sas_tiles.h. Contract:
+// kernels/sas.h. Per token, with w for the convolutions' weights and W for the projections':
 //
-// A block sums one partition (sas_plan.h), G tokens at a time, and is alone on its multiprocessor. All
-// weights and G tokens' lines and rows lie in shared memory; the weights' gradients of the whole partition
-// lie in the registers of its 8 warps, in float, and leave them once, for a.partial; a second kernel adds the
-// partitions in order.
+//   again      Z1 = conv1(x)   Z2 = Z1 + conv2(relu(Z1))   Z3 = Z2 W1^T + b1
+//   gradients  dY  = dy, the rope taken back
+//              dZ3 = dY + [Z3>0] (dY W2)          dW2 += dY^T relu(Z3)   db2 += sum of dY    over heads
+//              dZ2 = dZ3 W1                       dW1 += dZ3^T Z2        db1 += sum of dZ3
+//              dZ1 = dZ2 + [Z1>0] conv2^T(dZ2)    dw2, db2 of dZ2 and relu(Z1)               over positions
+//              dx  = conv1^T(dZ1)                 dw1, db1 of dZ1 and x
 //
-// The stages (formulas: kernels/sas.h; W for proj, w for conv). The first two are in sas_bwd_tile.cuh, the
-// next two have a file each:
-//   load          x and dy of G tokens, copied ahead; dy turned back; x to lines
-//   recompute     8/G warps a token: Z1 = conv1(x), Z2 = Z1 + conv2(relu(Z1)); it never leaves the block
-//   projections   all rows dealt to all warps: Z3 = Z2 W1^T + b1 again, dW2 += dy^T relu(Z3),
-//                 dZ3 = dy + [Z3>0] (dy W2), dW1 += dZ3^T Z2; then dZ2 = dZ3 W1 per token
-//   convolutions  dZ1 = dZ2 + [Z1>0] conv2^T(dZ2), dx = conv1^T(dZ1) per token, the transposes by reading
-//                 the same weights transposed; dw2 and dw1 over all tokens
-//   store         the partition's sums to a.partial, once
+// Grid     A thread block a partition (sas_partitions.h), one a multiprocessor.
+// Block    8 warps. It computes 4 (or 2) tokens at a time. The sums of the partition lie in registers, in
+//          float: a warp has the same tiles of the weights' gradients throughout.
+// Load     load_x_and_dy: x and dy of the next tokens by cp.async, as soon as their places are free. All
+//          weights once. Then unrotate_dy, and rows_to_lines: x (and dy without projections) to
+//          [position][channel].
+// Compute  recompute_z1_z2: a token by its own 8/4 (8/2) warps; Z1 stays in registers, in float.
+//          projections_bwd: the heads of all tokens as rows, shared among all warps
+//          (sas_bwd_projections.cuh). compute_dz1: a token by its warps. add_convolution_gradients: all
+//          tokens by all warps. The transposed convolutions read the same weights transposed
+//          (sas_bwd_convolutions.cuh).
+// Store    store_dx: from registers, per token. The partition's sums, once, at the end.
+// Shared   SasBwdBlock::Shared (sas_bwd_tile.cuh): weights and, of the tokens, x, relu(Z1), Z2, dY,
+//          relu(Z3). dZ2 takes Z2's place, dZ3 that of relu(Z3), and dZ1's lines that of dZ3.
+// Writes   dx (=), a.partial (=); a second kernel adds the partitions to dw (+=), in order.
+// Cost     Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 28 KB (6.4
+//          ns), 4492 products of 16x8x16 (31 ns at mma.sync's rate), and 46 ns of shared memory's bandwidth
+//          (56 with two tokens at a time), which binds: a warp has two or three tiles for every fragment of
+//          the other side, since the partition's sums take the registers for more. Computed, not measured.
 //
-// Biases of the convolutions are one more "tap" whose inputs are ones. The next x and dy are copied ahead by
-// cp.async as soon as their places are free. Z2's lines become dZ2's, relu(Z3)'s rows dZ3's and then dZ1's
-// lines.
-//
-// Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 28 KB (6.4 ns), 4492
-// products of 16x8x16 (31 ns at mma.sync's rate), and 46 ns of shared memory's bandwidth (56 with two tokens
-// at a time), which binds: a warp has two or three tiles for every fragment of the other side, since the
-// partition's sums take the registers for more. Computed, not measured.
+// The biases of the convolutions are one more "tap" whose inputs are ones.
 #include "kernels/cuda/sas_bwd_convolutions.cuh"
 #include "kernels/cuda/sas_bwd_projections.cuh"
 #include "kernels/cuda/sas_general.h"
@@ -31,16 +37,16 @@
 namespace saslm::cuda {
 namespace {
 
-struct BackwardLaunch {
+struct BwdLaunch {
   SasShape shape;
   int partition_tokens;
   bool x_vectors, dy_vectors, dx_vectors;
 };
 
-// Stage "load", after the copies: x and, where nothing follows the convolutions, dy from [head][position] to
-// lines, [position][channel]; then dZ2 = dy. A token by its warps.
+// Load, after the copies: x and, where nothing follows the convolutions, dY from [head][position] to lines,
+// [position][channel]; then dZ2 = dY. A token by its warps.
 template <class Dims, class B>
-__device__ __forceinline__ void rows_to_lines(typename B::Shared& s, const Place<B>& at) {
+__device__ __forceinline__ void rows_to_lines(typename B::Shared& s, const WarpPlace<B>& at) {
   transpose<Dims::kIn, Dims::kD>(s.x[at.token()] + B::In::kFirst, B::In::kPitch, s.raw[at.token()],
                                  B::kRawPitch, at.part(), B::kTokenWarps, at.lane);
   if constexpr (!Dims::kProjections) {
@@ -52,31 +58,31 @@ __device__ __forceinline__ void rows_to_lines(typename B::Shared& s, const Place
   simt::bar_sync(at.barrier(), B::kTokenThreads);
 }
 
-// Stage "projections" (sas_bwd_projections.cuh): from dy to dZ2, which takes Z2's place; dW2, db2, dW1, db1.
+// Compute, projections: from dY to dZ2, which takes Z2's place; dW2, db2, dW1, db1.
 template <class Dims, class B, class LoadNext>
-__device__ __forceinline__ void projections_back(typename B::Shared& s, Place<B>& at, Partial<Dims, B>& sums,
-                                                 LoadNext load_next) {
+__device__ __forceinline__ void projections_bwd(typename B::Shared& s, WarpPlace<B>& at,
+                                                PartitionSums<Dims, B>& sums, LoadNext load_next) {
   simt::block_sync();  // Z2 and dy of all tokens
   uint32_t positive[B::kRowTiles] = {}, dz3[B::kRowTiles][B::kColumns][2] = {};
-  at.renew();
+  at.recompute_addresses();
   recompute_z3<Dims, B>(s, at, positive);
   simt::block_sync();  // relu(Z3)
-  at.renew();
+  at.recompute_addresses();
   add_linear_gradient<Dims, B>(sums.proj2, s.dy, at, [&](auto& b, int k) {
     b.load_transposed(s.z3 + k * 16 * B::kRowPitch + at.column(), B::kRowPitch, at.lane);
   });
-  at.renew();
+  at.recompute_addresses();
   compute_dz3<Dims, B>(s, at, positive, dz3, sums);
   simt::block_sync();  // relu(Z3) and dy have been read
   load_next();
   store_dz3<B>(s, at, dz3);
   simt::block_sync();  // dZ3
-  at.renew();
+  at.recompute_addresses();
   add_linear_gradient<Dims, B>(sums.proj1, s.z3, at, [&](auto& b, int k) {
     const int line = at.input_column() * B::Mid::kPitch;
     b.load(block_lines<B>(s, 2 * k) + line, block_lines<B>(s, 2 * k + 1) + line, B::Mid::kPitch, at.lane);
   });
-  at.renew();
+  at.recompute_addresses();
   float dz2[B::kPositionTiles][B::kHeadBlocks][4] = {};
   compute_dz2<Dims, B>(s, at, dz2);
   simt::block_sync();  // Z2 and dZ3 have been read
@@ -85,12 +91,12 @@ __device__ __forceinline__ void projections_back(typename B::Shared& s, Place<B>
   simt::bar_sync(at.barrier(), B::kTokenThreads);
 }
 
-// The stages in their order, for the tokens of a partition, Group at a time.
-template <class Dims, int Group>
-__global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16> a, BackwardLaunch launch) {
-  using B = Backward<Dims, Group>;
+// One partition, Tokens tokens at a time.
+template <class Dims, int Tokens>
+__global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16> a, BwdLaunch launch) {
+  using B = SasBwdBlock<Dims, Tokens>;
   auto& s = *simt::dyn_smem<typename B::Shared>();
-  Place<B> at;
+  WarpPlace<B> at;
   load_weights(s.w, a.w);
   fill_zeros(s.raw[0], int((sizeof(s) - sizeof(s.w)) / sizeof(bf16)), int(threadIdx.x), kSasBwdThreads);
   simt::block_sync();
@@ -100,31 +106,30 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
   const auto load = [&](int token) {
     if (token < end) load_x_and_dy<Dims, B>(s, a, token, end, at, launch.x_vectors, launch.dy_vectors);
   };
-  const SasSums to(launch.shape);
-  Partial<Dims, B> sums;
+  const SasGradientLayout to(launch.shape);
+  PartitionSums<Dims, B> sums;
   load(first);
-  for (; first < end; first += Group) {
-    // load
+  for (; first < end; first += Tokens) {
+    // Load.
     simt::cp_async_wait<0>();
-    simt::block_sync();  // x and dy are there, and nobody reads what the group before left
-    if (a.rope.cos) turn_dy_back<Dims, B>(s, a, first, end, at);
+    simt::block_sync();  // x and dy are there, and nobody reads what the tokens before left
+    if (a.rope.cos) unrotate_dy<Dims, B>(s, a, first, end, at);
     rows_to_lines<Dims, B>(s, at);
-    if constexpr (!Dims::kProjections) load(first + Group);
-    // recompute: relu(Z1); Z2
-    at.renew();
+    if constexpr (!Dims::kProjections) load(first + Tokens);
+    // Compute relu(Z1), Z2; from dY to dZ2; from dZ2 to dZ1.
+    at.recompute_addresses();
     recompute_z1_z2<Dims, B>(s, at);
-    // projections: dy to dZ2
-    if constexpr (Dims::kProjections) projections_back<Dims, B>(s, at, sums, [&] { load(first + Group); });
-    // convolutions: dZ2 to dZ1 to dx
-    at.renew();
+    if constexpr (Dims::kProjections) projections_bwd<Dims, B>(s, at, sums, [&] { load(first + Tokens); });
+    at.recompute_addresses();
     compute_dz1<Dims, B>(s, at);
     simt::block_sync();  // dZ1 of all tokens
-    at.renew();
+    // Store dx; compute the convolutions' gradients.
+    at.recompute_addresses();
     store_dx<Dims, B>(s, a, at, first, end, launch.dx_vectors);
-    at.renew();
+    at.recompute_addresses();
     add_convolution_gradients<Dims, B>(s, at, sums);
   }
-  // store: the partition's sums, each once
+  // Store the partition's sums.
   float* const partial = a.partial.data + blockIdx.x * to.size;
   store_convolution_gradients<Dims, B>(partial, to, launch.shape, at, sums);
   if constexpr (Dims::kProjections) {
@@ -134,7 +139,7 @@ __global__ void __launch_bounds__(kSasBwdThreads, 1) sas_bwd_kernel(SasBwd<bf16>
   }
 }
 
-// Where the gradients of one parameter go, in the order of SasSums.
+// Where the gradients of one parameter go, in the order of SasGradientLayout.
 struct Target {
   float* data;
   int64_t first, cols, stride;
@@ -158,7 +163,7 @@ __global__ void __launch_bounds__(kSasBwdThreads)
 }
 
 void add_partials(Stream stream, const SasParams<float>& dw, const float* partial, const SasShape& s) {
-  const SasSums at(s);
+  const SasGradientLayout at(s);
   const auto weights = [](const Mat<float>& w, int64_t first) {
     return Target{w.data, first, w.cols, w.stride};
   };
@@ -172,14 +177,14 @@ void add_partials(Stream stream, const SasParams<float>& dw, const float* partia
                partial, at.size, sas_partitions(s.tokens));
 }
 
-template <class Dims, int Group>
-void launch_backward(Stream stream, const SasBwd<bf16>& a) {
-  using Shared = typename Backward<Dims, Group>::Shared;
-  static_assert(sizeof(Shared) == sas_bwd_shared_bytes(size_of<Dims>, Group));
+template <class Dims, int Tokens>
+void launch_bwd(Stream stream, const SasBwd<bf16>& a) {
+  using Shared = typename SasBwdBlock<Dims, Tokens>::Shared;
+  static_assert(sizeof(Shared) == sas_bwd_shared_bytes(size_of<Dims>, Tokens));
   const SasShape s = sas_shape(a.x, a.dy, a.w);
-  const BackwardLaunch launch{s, int(sas_partition_tokens(s.tokens)), vector_rows(a.x), vector_rows(a.dy),
-                              vector_rows(a.dx)};
-  simt::launch(sas_bwd_kernel<Dims, Group>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream,
+  const BwdLaunch launch{s, int(sas_partition_tokens(s.tokens)), vector_rows(a.x), vector_rows(a.dy),
+                         vector_rows(a.dx)};
+  simt::launch(sas_bwd_kernel<Dims, Tokens>, sas_partitions(s.tokens), kSasBwdThreads, sizeof(Shared), stream,
                a, launch);
 }
 
@@ -195,9 +200,9 @@ void sas_bwd(Stream stream, const SasBwd<T>& a) {
     if (path.variant == Variant::sas_bwd_wide) sas_bwd_wide(stream, a);
     with_dims(path.size, [&]<class Dims>(Dims) {
       if (path.variant == Variant::sas_bwd_tile_4)
-        launch_backward<Dims, 4>(stream, a);
+        launch_bwd<Dims, 4>(stream, a);
       else if constexpr (sas_bwd_takes(size_of<Dims>, 2))
-        launch_backward<Dims, 2>(stream, a);
+        launch_bwd<Dims, 2>(stream, a);
     });
   }
   add_partials(stream, a.dw, a.partial.data, sas_shape(a.x, a.dy, a.w));

@@ -1,10 +1,11 @@
-// Backward through the convolutions of a SAS simulation, Z2 = Z1 + conv2(relu(Z1)), Z1 = conv1(x). A token by
-// its warps, the weights' gradients by all. In order:
-//   compute_dz1                dZ1 = dZ2 + [Z1>0] conv2^T(dZ2)
-//   store_dx                   dx  = conv1^T(dZ1)
-//   add_convolution_gradients  dw2[o,i,j] += sum_p dZ2[o,p] relu(Z1)[i, p+j-K/2], db2[o] += sum_p dZ2[o,p];
-//                              dw1, db1 likewise of dZ1 and x
-//   store_convolution_...      the partition's sums, once
+// Backward through the convolutions of a SAS simulation, Z2 = Z1 + conv2(relu(Z1)), Z1 = conv1(x). In
+// order:
+//
+//   compute_dz1                 dZ1 = dZ2 + [Z1>0] conv2^T(dZ2)                a token by its warps
+//   store_dx                    dx  = conv1^T(dZ1)                             a token by its warps
+//   add_convolution_gradients   dw2[o,i,j] += sum_p dZ2[o,p] relu(Z1)[i, p+j-K/2], db2[o] += sum_p dZ2[o,p];
+//                               dw1, db1 likewise of dZ1 and x                 all tokens, by all warps
+//   store_convolution_gradients the partition's sums, once
 #pragma once
 #include "kernels/cuda/sas_bwd_tile.cuh"
 
@@ -22,7 +23,7 @@ __device__ __forceinline__ constexpr int mirrored_tap(int block) {
 // sum += conv2^T(dZ2), kPositionTiles x 16 positions by Mid channels:
 //   sum[i,p] += sum_{o,j} w2[o,i,j] dZ2[o, p-j+K/2]
 template <class Dims, class B>
-__device__ __forceinline__ void conv2_transposed(const typename B::Shared& s, const Place<B>& at,
+__device__ __forceinline__ void conv2_transposed(const typename B::Shared& s, const WarpPlace<B>& at,
                                                  float (&sum)[B::kPositionTiles][B::kHeadBlocks][4]) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
@@ -49,7 +50,7 @@ __device__ __forceinline__ void conv2_transposed(const typename B::Shared& s, co
 
 // dZ1 = dZ2 + [Z1>0] conv2^T(dZ2) to its lines, in relu(Z3)'s place, with zeros before and behind them.
 template <class Dims, class B>
-__device__ __forceinline__ void compute_dz1(typename B::Shared& s, const Place<B>& at) {
+__device__ __forceinline__ void compute_dz1(typename B::Shared& s, const WarpPlace<B>& at) {
   using Mid = typename B::Mid;
   float dz1[B::kPositionTiles][B::kHeadBlocks][4] = {};
   conv2_transposed<Dims, B>(s, at, dz1);
@@ -77,7 +78,7 @@ __device__ __forceinline__ void compute_dz1(typename B::Shared& s, const Place<B
 // dx = conv1^T(dZ1), transposed (In heads by this warp's positions), so that a lane has neighbouring
 // positions of a head; straight to global memory.
 template <class Dims, class B>
-__device__ __forceinline__ void store_dx(typename B::Shared& s, const SasBwd<bf16>& a, const Place<B>& at,
+__device__ __forceinline__ void store_dx(typename B::Shared& s, const SasBwd<bf16>& a, const WarpPlace<B>& at,
                                          int first, int end, bool vectors) {
   using Mid = typename B::Mid;
   using Span = typename Mid::Span;
@@ -115,30 +116,31 @@ __device__ __forceinline__ void store_dx(typename B::Shared& s, const SasBwd<bf1
   }
 }
 
-// A warp's units of one convolution, whose inputs are In: unit, unit + Step, ...
+// A warp's tiles of one convolution's weight gradient (ConvGradientTiles): tile, tile + Step, ... In: the
+// convolution's inputs.
 template <class Dims, class B, class In, int Step>
-struct UnitSums {
+struct ConvGradient {
   static constexpr int kBlocks = In::Span::kBlocks;
-  static constexpr int kEach = B::Units::kEach, kColumns = B::kHeadBlocks;
+  static constexpr int kEach = B::ConvTiles::kEach, kColumns = B::kHeadBlocks;
 
-  // sum += in^T d_out over all positions of the group.
-  static __device__ __forceinline__ void add(float (&sum)[kEach][kColumns][4], int unit, const bf16* in,
+  // sum += in^T d_out over all positions of all tokens at hand.
+  static __device__ __forceinline__ void add(float (&sum)[kEach][kColumns][4], int tile, const bf16* in,
                                              const bf16* d_out, int lane) {
     int offset[kEach];
     SIMT_UNROLL
     for (int u = 0; u < kEach; ++u) {
-      const int block = min(2 * (unit + u * Step) + lane / 8 % 2, kBlocks - 1);
+      const int block = min(2 * (tile + u * Step) + lane / 8 % 2, kBlocks - 1);
       const int tap = block / (In::kChannels / 8), channel = block % (In::kChannels / 8) * 8;
       offset[u] = (tap + lane / 16 * 8 + lane % 8) * In::kPitch + channel;
     }
     constexpr uint32_t kOnes = 0x3f803f80;
-    for (int token = 0; token < B::kGroup; ++token, in += In::kSize, d_out += B::Mid::kSize)
+    for (int token = 0; token < B::kTokens; ++token, in += In::kSize, d_out += B::Mid::kSize)
       for (int position = 0; position < Dims::kD; position += 16) {
         Columns<kColumns> b;
         b.load_transposed(d_out + B::Mid::kFirst + position * B::Mid::kPitch, B::Mid::kPitch, lane);
         SIMT_UNROLL
         for (int u = 0; u < kEach; ++u) {
-          const int block = 2 * (unit + u * Step);
+          const int block = 2 * (tile + u * Step);
           if (block > kBlocks) continue;
           uint32_t a[4];
           simt::ldmatrix_x4_trans(a, in + offset[u] + position * In::kPitch);
@@ -149,13 +151,13 @@ struct UnitSums {
       }
   }
 
-  static __device__ __forceinline__ void store(const float (&sum)[kEach][kColumns][4], int unit, float* w,
+  static __device__ __forceinline__ void store(const float (&sum)[kEach][kColumns][4], int tile, float* w,
                                                float* bias, const SasShape& s, int64_t channels, int lane) {
     const int missing = (Dims::kTaps - int(s.K)) / 2;
     SIMT_UNROLL
     for (int i = 0; i < kEach * kColumns * 4; ++i) {
       const int u = i / 4 / kColumns, n = i / 4 % kColumns, half = i % 4 / 2;
-      const int block = 2 * (unit + u * Step) + half, o = n * 8 + lane % 4 * 2 + i % 2;
+      const int block = 2 * (tile + u * Step) + half, o = n * 8 + lane % 4 * 2 + i % 2;
       const int tap = block / (In::kChannels / 8) - missing, c = block % (In::kChannels / 8) * 8 + lane / 4;
       if (o >= int(s.Hs)) continue;
       if (block < kBlocks && tap >= 0 && tap < int(s.K) && c < int(channels))
@@ -165,31 +167,31 @@ struct UnitSums {
   }
 };
 template <class Dims, class B>
-using Units1 = UnitSums<Dims, B, typename B::In, B::Units::kWarps1>;
+using Conv1Gradient = ConvGradient<Dims, B, typename B::In, B::ConvTiles::kWarps1>;
 template <class Dims, class B>
-using Units2 = UnitSums<Dims, B, typename B::Mid, B::Units::kWarps2>;
+using Conv2Gradient = ConvGradient<Dims, B, typename B::Mid, B::ConvTiles::kWarps2>;
 
 template <class Dims, class B>
-__device__ __forceinline__ void add_convolution_gradients(typename B::Shared& s, const Place<B>& at,
-                                                          Partial<Dims, B>& sums) {
-  constexpr int kWarps2 = B::Units::kWarps2;
+__device__ __forceinline__ void add_convolution_gradients(typename B::Shared& s, const WarpPlace<B>& at,
+                                                          PartitionSums<Dims, B>& sums) {
+  constexpr int kWarps2 = B::ConvTiles::kWarps2;
   if (at.warp < kWarps2)
-    Units2<Dims, B>::add(sums.conv, at.warp, s.relu_z1[0], s.z2[0], at.lane);
+    Conv2Gradient<Dims, B>::add(sums.conv, at.warp, s.relu_z1[0], s.z2[0], at.lane);
   else
-    Units1<Dims, B>::add(sums.conv, at.warp - kWarps2, s.x[0], s.dz1(0), at.lane);
+    Conv1Gradient<Dims, B>::add(sums.conv, at.warp - kWarps2, s.x[0], s.dz1(0), at.lane);
 }
 
 template <class Dims, class B>
-__device__ __forceinline__ void store_convolution_gradients(float* partial, const SasSums& to,
-                                                            const SasShape& shape, const Place<B>& at,
-                                                            const Partial<Dims, B>& sums) {
-  constexpr int kWarps2 = B::Units::kWarps2;
+__device__ __forceinline__ void store_convolution_gradients(float* partial, const SasGradientLayout& to,
+                                                            const SasShape& shape, const WarpPlace<B>& at,
+                                                            const PartitionSums<Dims, B>& sums) {
+  constexpr int kWarps2 = B::ConvTiles::kWarps2;
   if (at.warp < kWarps2)
-    Units2<Dims, B>::store(sums.conv, at.warp, partial + to.conv2_w, partial + to.conv2_b, shape, shape.Hs,
-                           at.lane);
+    Conv2Gradient<Dims, B>::store(sums.conv, at.warp, partial + to.conv2_w, partial + to.conv2_b, shape,
+                                  shape.Hs, at.lane);
   else
-    Units1<Dims, B>::store(sums.conv, at.warp - kWarps2, partial + to.conv1_w, partial + to.conv1_b, shape,
-                           shape.H, at.lane);
+    Conv1Gradient<Dims, B>::store(sums.conv, at.warp - kWarps2, partial + to.conv1_w, partial + to.conv1_b,
+                                  shape, shape.H, at.lane);
 }
 
 }  // namespace saslm::cuda

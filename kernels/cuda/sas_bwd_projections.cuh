@@ -1,13 +1,14 @@
-// Backward through the projections of a SAS simulation, y = rope(Z3 + relu(Z3) W2^T + b2), Z3 = Z2 W1^T + b1.
-// Rows are the heads of all tokens of a group, kRows x E, dealt to all warps of the block (Backward,
-// sas_bwd_tile.cuh). In order:
-//   recompute_z3   Z3 = Z2 W1^T + b1                 relu(Z3) to its rows, the sign of Z3 to registers
-//   (the stage)    dW2 += dy^T relu(Z3)              add_linear_gradient
-//   compute_dz3    dZ3 = dy + [Z3>0] (dy W2)         and db2 += sum of dy, db1 += sum of dZ3, over rows
-//   store_dz3      dZ3 to relu(Z3)'s place
-//   (the stage)    dW1 += dZ3^T Z2                   add_linear_gradient
-//   compute_dz2    dZ2 = dZ3 W1                      as lines: positions by heads of a token
-//   store_...      the partition's sums, once
+// Backward through the projections of a SAS simulation, y = rope(Z3 + relu(Z3) W2^T + b2), Z3 = Z2 W1^T +
+// b1. Rows are the heads of all tokens at hand, kRows x E, shared among all warps (sas_bwd_tile.cuh). In
+// order:
+//
+//   recompute_z3         Z3 = Z2 W1^T + b1                relu(Z3) to its rows, the sign of Z3 to registers
+//   add_linear_gradient  dW2 += dY^T relu(Z3)
+//   compute_dz3          dZ3 = dY + [Z3>0] (dY W2)        and db2 += sum of dY, db1 += sum of dZ3, over rows
+//   store_dz3            dZ3 to relu(Z3)'s place
+//   add_linear_gradient  dW1 += dZ3^T Z2
+//   compute_dz2          dZ2 = dZ3 W1                     as lines: positions by heads of a token
+//   store_projection_..  the partition's sums, once
 #pragma once
 #include "kernels/cuda/sas_bwd_tile.cuh"
 
@@ -22,7 +23,7 @@ __device__ __forceinline__ const bf16* block_lines(const typename B::Shared& s, 
 // Z3 = Z2 W1^T + b1, kRowTiles x 16 rows by kColumns x 8 features a warp. relu(Z3) goes to shared memory; bit
 // 4 n + i of `positive` says that value i of column block n is above 0.
 template <class Dims, class B>
-__device__ __forceinline__ void recompute_z3(typename B::Shared& s, const Place<B>& at,
+__device__ __forceinline__ void recompute_z3(typename B::Shared& s, const WarpPlace<B>& at,
                                              uint32_t (&positive)[B::kRowTiles]) {
   using W = typename B::Weights;
   float z3[B::kRowTiles][B::kColumns][4];
@@ -33,7 +34,7 @@ __device__ __forceinline__ void recompute_z3(typename B::Shared& s, const Place<
     b.load(s.w.proj1 + at.column() * W::kPitch1 + k, W::kPitch1, at.lane);
     SIMT_UNROLL
     for (int m = 0; m < B::kRowTiles; ++m) {
-      const int tile = at.down() * B::kRowTiles + m;
+      const int tile = at.row_group() * B::kRowTiles + m;
       if (tile >= B::kRows / 16) continue;
       uint32_t z2[4];
       load_rows_transposed(z2, block_lines<B>(s, 2 * tile) + k * B::Mid::kPitch,
@@ -43,7 +44,7 @@ __device__ __forceinline__ void recompute_z3(typename B::Shared& s, const Place<
   }
   SIMT_UNROLL
   for (int m = 0; m < B::kRowTiles; ++m) {
-    const int tile = at.down() * B::kRowTiles + m;
+    const int tile = at.row_group() * B::kRowTiles + m;
     if (tile >= B::kRows / 16) continue;
     positive[m] = 0;
     SIMT_UNROLL
@@ -52,13 +53,13 @@ __device__ __forceinline__ void recompute_z3(typename B::Shared& s, const Place<
   }
 }
 
-// dZ3 = dy + [Z3>0] (dy W2) of the same rows and columns, kept as pairs in bf16 until nobody reads relu(Z3)
-// any more; db2 += dy and db1 += dZ3, summed over this thread's rows.
+// dZ3 = dY + [Z3>0] (dY W2) of the same rows and columns, kept as pairs in bf16 until nobody reads relu(Z3)
+// any more; db2 += dY and db1 += dZ3, summed over this thread's rows.
 template <class Dims, class B>
-__device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const Place<B>& at,
+__device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const WarpPlace<B>& at,
                                             const uint32_t (&positive)[B::kRowTiles],
                                             uint32_t (&dz3)[B::kRowTiles][B::kColumns][2],
-                                            Partial<Dims, B>& sums) {
+                                            PartitionSums<Dims, B>& sums) {
   using W = typename B::Weights;
   SIMT_UNROLL
   for (int m0 = 0; m0 < B::kRowTiles; m0 += B::kTilesAtOnce) {
@@ -69,7 +70,7 @@ __device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const P
       b.load_transposed(s.w.proj2 + k * W::kPitch2 + at.column(), W::kPitch2, at.lane);
       SIMT_UNROLL
       for (int m = 0; m < B::kTilesAtOnce; ++m) {
-        const int tile = at.down() * B::kRowTiles + m0 + m;
+        const int tile = at.row_group() * B::kRowTiles + m0 + m;
         if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
         uint32_t dy[4];
         load_rows(dy, s.dy + tile * 16 * B::kRowPitch + k, B::kRowPitch, at.lane);
@@ -78,7 +79,7 @@ __device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const P
     }
     SIMT_UNROLL
     for (int m = 0; m < B::kTilesAtOnce; ++m) {
-      const int tile = at.down() * B::kRowTiles + m0 + m;
+      const int tile = at.row_group() * B::kRowTiles + m0 + m;
       if (m0 + m >= B::kRowTiles || tile >= B::kRows / 16) continue;
       const bf16* const dy = s.dy + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
       SIMT_UNROLL
@@ -97,11 +98,11 @@ __device__ __forceinline__ void compute_dz3(const typename B::Shared& s, const P
 }
 
 template <class B>
-__device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>& at,
+__device__ __forceinline__ void store_dz3(typename B::Shared& s, const WarpPlace<B>& at,
                                           const uint32_t (&dz3)[B::kRowTiles][B::kColumns][2]) {
   SIMT_UNROLL
   for (int m = 0; m < B::kRowTiles; ++m) {
-    const int tile = at.down() * B::kRowTiles + m;
+    const int tile = at.row_group() * B::kRowTiles + m;
     if (tile >= B::kRows / 16) continue;
     bf16* const to = s.z3 + (tile * 16 + at.lane / 4) * B::kRowPitch + at.column() + at.lane % 4 * 2;
     SIMT_UNROLL
@@ -110,17 +111,17 @@ __device__ __forceinline__ void store_dz3(typename B::Shared& s, const Place<B>&
   }
 }
 
-// dW += d_out^T in over the kRows rows of the group: kOutputTiles x 16 outputs by N x 8 inputs a warp.
+// dW += d_out^T in over all kRows rows: kOutputTiles x 16 outputs by N x 8 inputs a warp.
 // in(b, k) loads rows 16k .. 16k+15 of the inputs.
 template <class Dims, class B, int N, class In>
 __device__ __forceinline__ void add_linear_gradient(float (&sum)[B::kOutputTiles][N][4], const bf16* d_out,
-                                                    const Place<B>& at, In in) {
+                                                    const WarpPlace<B>& at, In in) {
   for (int k = 0; k < B::kRows / 16; ++k) {
     Columns<N> b;
     in(b, k);
     SIMT_UNROLL
     for (int m = 0; m < B::kOutputTiles; ++m) {
-      const int tile = at.down() * B::kOutputTiles + m;
+      const int tile = at.row_group() * B::kOutputTiles + m;
       if (tile >= Dims::kE / 16) continue;
       uint32_t a[4];
       const bf16* const out = d_out + k * 16 * B::kRowPitch + tile * 16;
@@ -132,7 +133,7 @@ __device__ __forceinline__ void add_linear_gradient(float (&sum)[B::kOutputTiles
 
 // dZ2 = dZ3 W1, transposed: this warp's kPositionTiles x 16 positions by the Mid heads of its token.
 template <class Dims, class B>
-__device__ __forceinline__ void compute_dz2(const typename B::Shared& s, const Place<B>& at,
+__device__ __forceinline__ void compute_dz2(const typename B::Shared& s, const WarpPlace<B>& at,
                                             float (&dz2)[B::kPositionTiles][B::kHeadBlocks][4]) {
   using W = typename B::Weights;
   SIMT_UNROLL
@@ -149,16 +150,17 @@ __device__ __forceinline__ void compute_dz2(const typename B::Shared& s, const P
   }
 }
 
-// A partition's projections: weights as they lie in the warps; biases, summed over a warp's rows, to shared
-// memory.
+// Store the partition's sums: the weights' as they lie in the warps; the biases', summed over a warp's rows,
+// to shared memory.
 template <class Dims, class B>
 __device__ __forceinline__ void store_projection_gradients(typename B::Shared& s, float* partial,
-                                                           const SasSums& to, const Place<B>& at,
-                                                           const Partial<Dims, B>& sums) {
+                                                           const SasGradientLayout& to,
+                                                           const WarpPlace<B>& at,
+                                                           const PartitionSums<Dims, B>& sums) {
   const int g = at.lane / 4, t = at.lane % 4;
   SIMT_UNROLL
   for (int m = 0; m < B::kOutputTiles; ++m) {
-    const int tile = at.down() * B::kOutputTiles + m;
+    const int tile = at.row_group() * B::kOutputTiles + m;
     if (tile >= Dims::kE / 16) continue;
     SIMT_UNROLL
     for (int half = 0; half < 2; ++half) {
@@ -173,26 +175,27 @@ __device__ __forceinline__ void store_projection_gradients(typename B::Shared& s
         w2[i / 2 * 8 + i % 2] = sums.proj2[m][i / 2][half * 2 + i % 2];
     }
   }
-  float* const shared = reinterpret_cast<float*>(s.raw[0]);  // [bias][down][E]
+  float* const shared = reinterpret_cast<float*>(s.raw[0]);  // [bias][row group][E]
   SIMT_UNROLL
   for (int i = 0; i < B::kColumns * 4; ++i) {
     float sum = i % 2 == 0 ? sums.proj1_b[i / 4][i / 2 % 2] : sums.proj2_b[i / 4][i / 2 % 2];
     SIMT_UNROLL
     for (int lanes = 4; lanes < kWarp; lanes *= 2) sum += simt::shuffle_xor(sum, lanes);
     if (g == 0)
-      shared[(i % 2 * B::kDown + at.down()) * Dims::kE + at.column() + i / 4 * 8 + 2 * t + i / 2 % 2] = sum;
+      shared[(i % 2 * B::kRowGroups + at.row_group()) * Dims::kE + at.column() + i / 4 * 8 + 2 * t +
+             i / 2 % 2] = sum;
   }
 }
 
-// And from there, over the warps.
+// And the biases' from there, over the warps.
 template <class Dims, class B>
 __device__ __forceinline__ void store_projection_bias_gradients(const typename B::Shared& s, float* partial,
-                                                                const SasSums& to) {
+                                                                const SasGradientLayout& to) {
   const float* const shared = reinterpret_cast<const float*>(s.raw[0]);
   for (int i = int(threadIdx.x); i < 2 * Dims::kE; i += kSasBwdThreads) {
-    const float* const all = shared + i / Dims::kE * B::kDown * Dims::kE + i % Dims::kE;
+    const float* const all = shared + i / Dims::kE * B::kRowGroups * Dims::kE + i % Dims::kE;
     float sum = 0;
-    for (int down = 0; down < B::kDown; ++down) sum += all[down * Dims::kE];
+    for (int group = 0; group < B::kRowGroups; ++group) sum += all[group * Dims::kE];
     partial[(i < Dims::kE ? to.proj1_b : to.proj2_b) + i % Dims::kE] = sum;
   }
 }

@@ -1,64 +1,68 @@
-// A block of the SAS simulation's backward: what lies where, who computes what, and the first stages (load,
-// recompute). The design and the order of the stages stand at the head of sas_bwd.cu.
+// A thread block of SAS' backward: its shared memory, which warp computes what, and the first stages (load,
+// recompute). The equations and the order of the stages stand at the head of sas_bwd.cu.
+//
+// Lines    [position][channel] of one token: for the convolutions. A token has kTokenWarps warps of its
+//          own, each with kPositionTiles x 16 positions and all channels.
+// Rows     [token, head][feature]: for the projections. kRows x E, shared among kRowGroups x kColumnGroups
+//          warps, kRowTiles x 16 rows by kColumns x 8 features each.
+// Weights  The gradients of a projection's weights, [output][input]: shared among the same warps,
+//          kOutputTiles x 16 outputs by kColumns x 8 (proj2) or kInputColumns x 8 (proj1) inputs each.
+//          Those of the convolutions: ConvGradientTiles.
 #pragma once
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cuda/sas_partitions.h"
 #include "kernels/cuda/sas_tile.cuh"
 
 namespace saslm::cuda {
 
 constexpr int kSasBwdWarps = 8, kSasBwdThreads = kSasBwdWarps * kWarp;
 
-// The gradients of both convolutions' weights, as units of 16 x Mid: row (tap, input channel), column output
-// channel. The last block of 8 rows of a convolution is its bias. A warp has up to kEach units of one
-// convolution: the first kWarps2 warps deal those of conv2 among them, the others those of conv1.
+// The gradients of both convolutions' weights as matrices, rows (tap, input channel) by columns output
+// channel, in tiles of 16 rows by all Mid columns. The last block of 8 rows of a convolution is its bias. The
+// first kWarps2 warps share the tiles of conv2, the others those of conv1; a warp has up to kEach.
 template <class InSpan, class MidSpan>
-struct ConvUnits {
-  static constexpr int kUnits1 = (InSpan::kBlocks + 2) / 2, kUnits2 = (MidSpan::kBlocks + 2) / 2;
+struct ConvGradientTiles {
+  static constexpr int kTiles1 = (InSpan::kBlocks + 2) / 2, kTiles2 = (MidSpan::kBlocks + 2) / 2;
 
-  static constexpr int warps(int units, int each) { return int(ceil_div(units, each)); }
+  static constexpr int warps(int tiles, int each) { return int(ceil_div(tiles, each)); }
   static constexpr int each() {
     int e = 1;
-    while (warps(kUnits1, e) + warps(kUnits2, e) > kSasBwdWarps) ++e;
+    while (warps(kTiles1, e) + warps(kTiles2, e) > kSasBwdWarps) ++e;
     return e;
   }
   static constexpr int kEach = each();
-  static constexpr int kWarps1 = warps(kUnits1, kEach), kWarps2 = kSasBwdWarps - kWarps1;
+  static constexpr int kWarps1 = warps(kTiles1, kEach), kWarps2 = kSasBwdWarps - kWarps1;
 };
 
-template <class Dims, int Group>
-struct Backward {
-  // Lines, [position][channel]: each token's are its own kTokenWarps warps', kPositionTiles x 16 positions
-  // each.
-  static constexpr int kGroup = Group;
-  static constexpr int kTokenWarps = kSasBwdWarps / Group, kTokenThreads = kTokenWarps * kWarp;
+template <class Dims, int Tokens>
+struct SasBwdBlock {
+  static constexpr int kTokens = Tokens;
+  static constexpr int kTokenWarps = kSasBwdWarps / Tokens, kTokenThreads = kTokenWarps * kWarp;
   static constexpr int kPositionTiles = Dims::kD / 16 / kTokenWarps;
   static_assert(kPositionTiles * kTokenWarps * 16 == Dims::kD);
 
   using In = SasLines<Dims, Dims::kIn>;
   using Mid = SasLines<Dims, Dims::kMid>;
   using Weights = SasWeights<Dims, typename In::Span, typename Mid::Span>;
-  using Units = ConvUnits<typename In::Span, typename Mid::Span>;
+  using ConvTiles = ConvGradientTiles<typename In::Span, typename Mid::Span>;
   static constexpr int kHeadBlocks = Dims::kMid / 8;  // of a token
-  static constexpr int kRows = Group * Dims::kMid;
+  static constexpr int kRows = Tokens * Dims::kMid;
   static constexpr int kRawPitch = Dims::kD + 8, kRowPitch = Dims::kRow + 8;
 
-  // Rows, [token, head][feature]: kRows x E, dealt to kDown x kAcross warps, kRowTiles x 16 rows by kColumns
-  // x 8 features each. The gradients of the projections' weights are dealt alike: kOutputTiles x 16 outputs
-  // by kColumns x 8 (proj2) or kInputColumns x 8 (proj1) inputs.
-  static constexpr int kAcross = Dims::kE / 8 % 4 == 0 ? 4 : 2, kDown = kSasBwdWarps / kAcross;
-  static constexpr int kRowTiles = int(ceil_div(kRows / 16, kDown));
+  static constexpr int kColumnGroups = Dims::kE / 8 % 4 == 0 ? 4 : 2,
+                       kRowGroups = kSasBwdWarps / kColumnGroups;
+  static constexpr int kRowTiles = int(ceil_div(kRows / 16, kRowGroups));
   static constexpr int kTilesAtOnce = 3;  // of rows: they fit beside the partition's sums
-  static_assert(kRows % 16 == 0 && kRowTiles * kDown * 16 >= kRows);
-  static constexpr int kOutputTiles = int(ceil_div(Dims::kE / 16, kDown));
-  static constexpr int kColumns = Dims::kE / 8 / kAcross, kInputColumns = Dims::kD / 8 / kAcross;
+  static_assert(kRows % 16 == 0 && kRowTiles * kRowGroups * 16 >= kRows);
+  static constexpr int kOutputTiles = int(ceil_div(Dims::kE / 16, kRowGroups));
+  static constexpr int kColumns = Dims::kE / 8 / kColumnGroups, kInputColumns = Dims::kD / 8 / kColumnGroups;
 
-  static constexpr int kZ3 = std::max(Dims::kProjections ? kRows * kRowPitch : 0, Group* Mid::kSize);
+  static constexpr int kZ3 = std::max(Dims::kProjections ? kRows * kRowPitch : 0, Tokens* Mid::kSize);
   struct Shared {
     Weights w;
-    alignas(16) bf16 raw[Group][Dims::kIn * kRawPitch];  // x as it came
-    alignas(16) bf16 x[Group][In::kSize];
-    alignas(16) bf16 relu_z1[Group][Mid::kSize];
-    alignas(16) bf16 z2[Group][Mid::kSize];  // then dZ2
+    alignas(16) bf16 raw[Tokens][Dims::kIn * kRawPitch];  // x as it came
+    alignas(16) bf16 x[Tokens][In::kSize];
+    alignas(16) bf16 relu_z1[Tokens][Mid::kSize];
+    alignas(16) bf16 z2[Tokens][Mid::kSize];  // then dZ2
     alignas(16) bf16 dy[kRows * kRowPitch];
     alignas(16) bf16 z3[kZ3];  // relu(Z3), then dZ3, then dZ1's lines
 
@@ -66,38 +70,42 @@ struct Backward {
   };
 };
 
-// Where a warp stands. Of lines: its token, which of the token's warps it is, its first position. Of rows:
-// which of kDown groups of rows, its first column.
+// What a warp works on. Of lines: its token, which of the token's warps it is (part), its first position. Of
+// rows: which of kRowGroups groups of rows, its first column.
 template <class B>
-struct Place {
+struct WarpPlace {
   int lane = simt::lane_id(), warp = simt::warp_id();
 
   __device__ __forceinline__ int token() const { return warp / B::kTokenWarps; }
   __device__ __forceinline__ int part() const { return warp % B::kTokenWarps; }
   __device__ __forceinline__ int position() const { return part() * B::kPositionTiles * 16; }
-  __device__ __forceinline__ int down() const { return warp / B::kAcross; }
-  __device__ __forceinline__ int column() const { return warp % B::kAcross * B::kColumns * 8; }
-  __device__ __forceinline__ int input_column() const { return warp % B::kAcross * B::kInputColumns * 8; }
+  __device__ __forceinline__ int row_group() const { return warp / B::kColumnGroups; }
+  __device__ __forceinline__ int column() const { return warp % B::kColumnGroups * B::kColumns * 8; }
+  __device__ __forceinline__ int input_column() const {
+    return warp % B::kColumnGroups * B::kInputColumns * 8;
+  }
   __device__ __forceinline__ int barrier() const { return 1 + token(); }  // of the token's warps
 
-  // Before a stage: it computes its addresses, so that no registers are kept for them from one to the next.
-  __device__ __forceinline__ void renew() { lane = simt::launder(lane), warp = simt::launder(warp); }
+  // Between stages: the next one computes its addresses again, so that no registers are kept for them.
+  __device__ __forceinline__ void recompute_addresses() {
+    lane = simt::launder(lane), warp = simt::launder(warp);
+  }
 };
 
-// What a thread sums over the whole partition: its share of conv1.w, .b, conv2.w, .b (a warp has units of one
-// of the two), proj1.w, .b, proj2.w, .b.
+// What a thread sums over the whole partition, in registers: its share of the gradients of conv1.w, .b,
+// conv2.w, .b (a warp has tiles of one of the two), proj1.w, .b, proj2.w, .b.
 template <class Dims, class B>
-struct Partial {
-  float conv[B::Units::kEach][B::kHeadBlocks][4] = {};
+struct PartitionSums {
+  float conv[B::ConvTiles::kEach][B::kHeadBlocks][4] = {};
   float proj2[B::kOutputTiles][B::kColumns][4] = {};
   float proj1[B::kOutputTiles][B::kInputColumns][4] = {};
   float proj1_b[B::kColumns][2] = {}, proj2_b[B::kColumns][2] = {};
 };
 
-// Stage "load": x (H x D, as it came) and dy (Hs x E) of the token that is this warp's, by cp.async.
+// Load: x (H x D, as it came) and dy (Hs x E) of this warp's token, by cp.async, one group.
 template <class Dims, class B>
 __device__ __forceinline__ void load_x_and_dy(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
-                                              int64_t end, const Place<B>& at, bool x_vectors,
+                                              int64_t end, const WarpPlace<B>& at, bool x_vectors,
                                               bool dy_vectors) {
   const int token = first + at.token();
   const int thread = at.part() * kWarp + at.lane, threads = B::kTokenThreads;
@@ -107,11 +115,11 @@ __device__ __forceinline__ void load_x_and_dy(typename B::Shared& s, const SasBw
   simt::cp_async_commit();
 }
 
-// dy of y's rope taken back, in place: the gradient in Z3 + relu(Z3) proj2^T + b.
+// dY = dy, the rope of y taken back, in place: the gradient in Z3 + relu(Z3) W2^T + b2.
 //   dy_e = dy_e cos + dy_{e+E/2} sin,   dy_{e+E/2} = dy_{e+E/2} cos - dy_e sin
 template <class Dims, class B>
-__device__ __forceinline__ void turn_dy_back(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
-                                             int64_t end, const Place<B>& at) {
+__device__ __forceinline__ void unrotate_dy(typename B::Shared& s, const SasBwd<bf16>& a, int64_t first,
+                                            int64_t end, const WarpPlace<B>& at) {
   constexpr int kHalf = Dims::kRow / 2;
   const int token = first + at.token();
   if (token >= end) return;
@@ -130,11 +138,11 @@ __device__ __forceinline__ void turn_dy_back(typename B::Shared& s, const SasBwd
   }
 }
 
-// Stage "recompute", of this warp's kPositionTiles x 16 positions by Mid channels:
+// Compute, of this warp's kPositionTiles x 16 positions by Mid channels:
 //   Z1 = conv1(x)                  relu(Z1) to its lines, in bf16; backward needs no more of it
 //   Z2 = Z1 + conv2(relu(Z1))      for the projections alone; Z1 is still in registers, in float
 template <class Dims, class B>
-__device__ __forceinline__ void recompute_z1_z2(typename B::Shared& s, const Place<B>& at) {
+__device__ __forceinline__ void recompute_z1_z2(typename B::Shared& s, const WarpPlace<B>& at) {
   using In = typename B::In;
   using Mid = typename B::Mid;
   float z[B::kPositionTiles][B::kHeadBlocks][4];

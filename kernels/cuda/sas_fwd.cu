@@ -1,16 +1,23 @@
-// Contract: kernels/sas.h. Meaning: kernels/cpu/sas_fwd.cpp.
+// Forward of the SAS simulation on tensor cores, in bf16, at the sizes of sas_tiles.h. Contract:
+// kernels/sas.h. Per token:
 //
-// A block is persistent, holds all weights in shared memory and has up to 8 warps. A warp takes two tokens
-// from x to y on its own, so that no warp waits for another: while one is in its epilogue another multiplies.
-//   convolutions   one token at a time; Z1 stays in registers in float and conv2 accumulates onto it
-//   projections    both tokens' heads are rows, 32 at a time; proj2 takes relu(Z3) from registers
-//   y              turned in registers (a pair's halves are in one lane), 16 bytes a lane, any strides
-// x is copied ahead by cp.async while the two tokens before are computed.
+//   Z1 = conv1(x)   Z2 = Z1 + conv2(relu(Z1))   Z3 = Z2 W1^T + b1   y = rope(Z3 + relu(Z3) W2^T + b2)
 //
-// Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4 ns), 1680
-// products of 16x8x16 (11.6 ns at mma.sync's rate), and 13 ns of shared memory's bandwidth beside them; warps
-// that do not wait for each other should keep both some 70 % busy. 36 heads are padded to 40, 12 to 16 in
-// conv1 alone. Computed, not measured.
+// Grid     Persistent thread blocks, one a multiprocessor.
+// Block    Up to 8 warps (sas_fwd_warps). A warp takes two tokens from x to y on its own, so that no warp
+//          waits for another: while one stores, another multiplies.
+// Load     load_pair: x of the warp's next two tokens by cp.async, while these two are computed. All
+//          weights once.
+// Compute  convolutions: one token at a time; Z1 stays in registers, in float, and conv2 accumulates onto
+//          it. projections: both tokens' heads are rows, 32 at a time; W2 takes relu(Z3) from registers.
+// Store    y from registers, the rope applied there (a pair's halves are in one lane), 16 bytes a lane, any
+//          strides.
+// Shared   Forward::Shared: all weights and, of each warp, two tokens' x and lines.
+// Writes   y (=).
+// Cost     Floor on an H200 at 12/36 heads, 64/96 features, 5 taps, for q, k and v of a token: 23 KB (5.4
+//          ns), 1680 products of 16x8x16 (11.6 ns at mma.sync's rate), and 13 ns of shared memory's
+//          bandwidth beside them; warps that do not wait for each other should keep both some 70 % busy. 36
+//          heads are padded to 40, 12 to 16 in conv1 alone. Computed, not measured.
 #include "kernels/cuda/sas_general.h"
 #include "kernels/cuda/sas_tile.cuh"
 #include "kernels/cuda/sas_wide.h"

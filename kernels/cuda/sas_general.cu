@@ -1,16 +1,17 @@
-// Contract: kernels/sas.h. Meaning: kernels/cpu/sas_fwd.cpp, sas_bwd.cpp.
+// The SAS simulation for any sizes, bf16 and float, all arithmetic in float: what no tensor-core kernel
+// takes, and verification. Contract: kernels/sas.h; equations: sas_fwd.cu, sas_bwd.cu.
 //
-// Any sizes, both types, all arithmetic in float: what no tensor-core kernel takes, and verification. A block
-// takes one token after the other through shared memory; forward deals them to a few blocks for each
-// multiprocessor, backward one partition to a block (sas_plan.h), which keeps its sums in a.partial. Every
-// stage is one small product in which a thread has 4 x 4 results. Weights are read from the caches. Bound by
-// shared memory and L2: some 20 times the time of the tensor-core kernels.
-//
-//   lines   [channel][pitch]   K/2 zeros, D features, K/2 zeros; the pitch is odd: then neighbouring channels
-//                              fall into different banks
-//   rows    [head][E | 1]      of `chunk` heads at a time
+// Grid     Forward: up to four persistent blocks a multiprocessor. Backward: a thread block a partition
+//          (sas_partitions.h), which adds its sums up in a.partial.
+// Block    256 threads, one token after the other. Every stage is one small product in which a thread has 4
+//          x 4 results. Weights are read from the caches.
+// Shared   SasGeneralLayout (sas_general.h), in float. Lines, [channel][pitch]: K/2 zeros, D features, K/2
+//          zeros; the pitch is odd, so that neighbouring channels fall into different banks. Rows, [head][E
+//          | 1]: of `chunk` heads at a time.
+// Writes   y (=); dx (=), a.partial (=).
+// Cost     Bound by shared memory and L2: some 20 times the time of the tensor-core kernels.
 #include "kernels/cuda/sas_general.h"
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cuda/sas_partitions.h"
 #include "kernels/shape_check.h"
 #include "kernels/simt/simt.h"
 
@@ -238,8 +239,8 @@ __device__ __forceinline__ void convolve_back(const Layout& at, const Mat<const 
 
 // From dy to dZ2 in z2's place, a chunk of heads after the other.
 template <class T>
-__device__ __forceinline__ void projections_back(const SasBwd<T>& a, const Token<T>& token, float* z2_lines,
-                                                 float* rows, float* partial, const SasSums& to) {
+__device__ __forceinline__ void projections_bwd(const SasBwd<T>& a, const Token<T>& token, float* z2_lines,
+                                                float* rows, float* partial, const SasGradientLayout& to) {
   const Layout& at = token.at;
   float* const relu_z3 = rows + at.chunk * at.row_pitch;
   float* const dy = relu_z3 + at.chunk * at.row_pitch;
@@ -270,7 +271,8 @@ __device__ __forceinline__ void projections_back(const SasBwd<T>& a, const Token
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    sas_bwd_general_kernel(SasBwd<T> a, Layout at, SasSums to, int64_t tokens, int64_t partition_tokens) {
+    sas_bwd_general_kernel(SasBwd<T> a, Layout at, SasGradientLayout to, int64_t tokens,
+                           int64_t partition_tokens) {
   float* const x = simt::dyn_smem<float>();
   float* const relu_z1 = x + at.H * at.pitch;
   float* const dz1 = relu_z1 + at.Hs * at.pitch;
@@ -292,7 +294,7 @@ __global__ void __launch_bounds__(kThreads)
       simt::block_sync();
     }
     if (at.projections)
-      projections_back(a, token, z2, rows, partial, to);
+      projections_bwd(a, token, z2, rows, partial, to);
     else
       token.load_turned(token.line(z2, 0), at.pitch, a.dy, 0, at.Hs, a.rope);
     simt::block_sync();
@@ -331,7 +333,7 @@ void sas_bwd_general(Stream stream, const SasBwd<T>& a) {
   Layout at(s);
   const size_t bytes = fit(at, "sas_bwd", true, simt::device_limits(stream).shared_bytes);
   simt::launch(sas_bwd_general_kernel<T>, sas_partitions(s.tokens), kThreads, bytes, stream, a, at,
-               SasSums(s), s.tokens, sas_partition_tokens(s.tokens));
+               SasGradientLayout(s), s.tokens, sas_partition_tokens(s.tokens));
 }
 
 template void sas_fwd_general<float>(Stream, const SasFwd<float>&);

@@ -1,9 +1,9 @@
-// A SAS simulation on tensor cores: the sizes a kernel is compiled for, where weights and tokens lie in
-// shared memory, and the products that forward and backward share. Contract: kernels/sas.h.
+// The parts that SAS' forward and backward on tensor cores share: weights and tokens in shared memory, the
+// products over them, and how rows are loaded and stored. Contract: kernels/sas.h.
 //
-// Heads are channels. The lines of a token lie channels-last, [position][channel], between K/2 rows of zeros
-// at either end: what a convolution reads for one position, K rows, is one span, so a convolution of all
-// positions is one matrix product with overlapping rows:
+// Heads are channels. The lines of a token lie channels-last, [position][channel], between K/2 rows of
+// zeros at either end: what a convolution reads for one position, K rows, is one span, so a convolution of
+// all positions is one matrix product with overlapping rows:
 //
 //                 channels          pitch
 //   row 0         0 0 0 .. 0   | gap |           zeros before position 0
@@ -18,7 +18,7 @@
 #pragma once
 #include "core/dims.h"
 #include "kernels/cuda/paths.h"
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cuda/sas_tiles.h"
 #include "kernels/sas.h"
 #include "kernels/simt/simt.h"
 

@@ -1,7 +1,14 @@
-// A block of the SAS kernel for sizes of run time: what lies where in its shared memory, and the stages that
-// forward and backward share.
+// A thread block of SAS' kernels for sizes known at run time: where its shared memory (SasWideLayout) has
+// what, and the stages that forward and backward share.
+//
+//   load_weights   all weights and biases, once            load_lines   x, or dy, of the tokens at hand
+//   relu_z1        relu(Z1) = relu(conv1(x))               z2           Z2 = Z1 + conv2(relu(Z1))
+//   relu_z3        relu(Z3) = relu(Z2 W1^T + b1)
+//
+// `count` tokens are computed at a time, those from `first` on; tokens from `end` on are not there and are
+// zeros. A barrier of the block belongs between any two stages.
 #pragma once
-#include "kernels/cuda/sas_plan.h"
+#include "kernels/cuda/sas_wide.h"
 #include "kernels/cuda/sas_wide_product.cuh"
 
 namespace saslm::cuda::wide {
@@ -144,23 +151,23 @@ struct Block {
           to[d * line_pitch] = low;
           continue;
         }
-        const float2 turned = turn_back(source, rope, place.position, d, half);
+        const float2 turned = unrotate(source, rope, place.position, d, half);
         to[d * line_pitch] = bf16(turned.x), to[(d + half) * line_pitch] = bf16(turned.y);
       }
     }
   }
-  // Features d and d + half of a row of dy, turned back.
-  static __device__ __forceinline__ float2 turn_back(const bf16* row, const RopeTable<const bf16>& rope,
-                                                     int position, int d, int half) {
+  // Features d and d + half of a row of dy, the rope taken back.
+  static __device__ __forceinline__ float2 unrotate(const bf16* row, const RopeTable<const bf16>& rope,
+                                                    int position, int d, int half) {
     if (!row) return {0, 0};
     const float low = float(row[d]), high = float(row[d + half]);
     const float c = float(rope.cos[position][d]), s = float(rope.sin[position][d]);
     return {low * c + high * s, high * c - low * s};
   }
 
-  // u.sum += the convolution of lines, at the unit's positions.
+  // tile.sum += the convolution of lines, at the warp tile's positions.
   template <class U>
-  __device__ __forceinline__ void convolve(U& u, int lines, int line_pitch, const bf16* w, int w_pitch,
+  __device__ __forceinline__ void convolve(U& tile, int lines, int line_pitch, const bf16* w, int w_pitch,
                                            int channels) const {
     const Steps whole{.outer = at.K,
                       .inner = channels / 16,
@@ -170,12 +177,12 @@ struct Block {
                       .b_inner = 16};
     const Steps span{.inner = int(ceil_div(at.K * channels, 16)), .a_inner = 16, .b_inner = 16};
     add<false, false>(
-        u, [&](int t, int block) { return tokens + t * at.token + lines + block * 8 * line_pitch; },
+        tile, [&](int t, int block) { return tokens + t * at.token + lines + block * 8 * line_pitch; },
         line_pitch, [&](int n) { return w + n * 8 * w_pitch; }, w_pitch, channels % 16 == 0 ? whole : span);
   }
   template <class U>
-  __device__ __forceinline__ void conv1(U& u) const {
-    convolve(u, at.x, at.x_pitch, weights + at.conv1, at.conv1_pitch, at.in);
+  __device__ __forceinline__ void conv1(U& tile) const {
+    convolve(tile, at.x, at.x_pitch, weights + at.conv1, at.conv1_pitch, at.in);
   }
   // relu(Z1) of all tokens; zeros behind the last position, where conv2 finds its padding.
   __device__ __forceinline__ void relu_z1(int count) const {
@@ -183,12 +190,12 @@ struct Block {
       bf16* data;
       bool there;
     };
-    each_unit(count, position_blocks(), at.mid / 8, [&](auto& u) {
-      u.start(conv1_b());
-      conv1(u);
-      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+    each_warp_tile(count, position_blocks(), at.mid / 8, [&](auto& tile) {
+      tile.start(conv1_b());
+      conv1(tile);
+      const int column = tile.n * 8 + simt::lane_id() % 4 * 2;
       each_result(
-          u,
+          tile,
           [&](int t, int p) {
             return To{line(t, at.r1, p, column), p < at.D};
           },
@@ -199,31 +206,31 @@ struct Block {
   }
   // Z2 = Z1 + conv2(relu(Z1)). Z1 is computed once more: it is a quarter of conv2, and is nowhere rounded.
   __device__ __forceinline__ void z2(int count) const {
-    each_unit(count, position_blocks(), at.mid / 8, [&](auto& u) {
-      u.start(both_conv_b());
-      conv1(u);
-      convolve(u, at.r1, at.pitch, weights + at.conv2, at.conv2_pitch, at.mid);
-      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+    each_warp_tile(count, position_blocks(), at.mid / 8, [&](auto& tile) {
+      tile.start(both_conv_b());
+      conv1(tile);
+      convolve(tile, at.r1, at.pitch, weights + at.conv2, at.conv2_pitch, at.mid);
+      const int column = tile.n * 8 + simt::lane_id() % 4 * 2;
       each_result(
-          u, [&](int t, int p) { return line(t, at.z2, p, column); },
+          tile, [&](int t, int p) { return line(t, at.z2, p, column); },
           [&](bf16* to, int c, float x, float y) { simt::stv(to + c, simt::pack_bf16(x, y)); });
     });
   }
-  // u.sum += Z2 proj1^T; rows are heads.
+  // tile.sum += Z2 proj1^T; rows are heads.
   template <class U>
-  __device__ __forceinline__ void proj1(U& u) const {
+  __device__ __forceinline__ void proj1(U& tile) const {
     add<true, false>(
-        u, [&](int t, int block) { return line(t, at.z2, 0, block * 8); }, at.pitch,
+        tile, [&](int t, int block) { return line(t, at.z2, 0, block * 8); }, at.pitch,
         [&](int n) { return weights + at.proj1 + n * 8 * at.proj1_pitch; }, at.proj1_pitch,
         {.inner = position_steps(), .a_inner = 16 * at.pitch, .b_inner = 16});
   }
   __device__ __forceinline__ void relu_z3(int count) const {
-    each_unit(count, head_blocks(), at.E / 8, [&](auto& u) {
-      u.start(proj1_b());
-      proj1(u);
-      const int column = u.n * 8 + simt::lane_id() % 4 * 2;
+    each_warp_tile(count, head_blocks(), at.E / 8, [&](auto& tile) {
+      tile.start(proj1_b());
+      proj1(tile);
+      const int column = tile.n * 8 + simt::lane_id() % 4 * 2;
       each_result(
-          u, [&](int t, int h) { return row(t, at.r3, h) + column; },
+          tile, [&](int t, int h) { return row(t, at.r3, h) + column; },
           [&](bf16* to, int c, float x, float y) { simt::stv(to + c, simt::pack_relu_bf16(x, y)); });
     });
   }

@@ -1,10 +1,15 @@
-// Contract: kernels/sas.h. Meaning: kernels/cpu/sas_fwd.cpp.
+// Forward of the SAS simulation on tensor cores, in bf16, for sizes known at run time: any channels,
+// positions and taps, features in multiples of 16. What no tile of sas_tiles.h is compiled for, and what
+// the card has no room for. Contract: kernels/sas.h; equations: sas_fwd.cu.
 //
-// Any channels, positions, taps, and features in multiples of 16, on mma.sync: what no tile of sas_tile.cuh
-// is compiled for, and what its card has no room for. All sizes are those of run time: a block holds all
-// weights and up to 8 tokens in shared memory, and every stage is one product of all its tokens
-// (sas_wide_product.cuh), with a barrier behind it. Z1 and Z3 are computed twice, so that no sum is rounded
-// on its way.
+// Grid     Persistent thread blocks, one a multiprocessor.
+// Block    8 warps and up to 8 tokens at a time. Every stage is one product of all its tokens, in tiles
+//          that its warps share (sas_wide_product.cuh), with a barrier behind it.
+// Load     Block::load_lines: x to lines. All weights once.
+// Compute  Block::relu_z1, z2, relu_z3. Z1 and Z3 are computed twice, so that no sum is rounded on its way.
+// Store    project: y = rope(Z3 + relu(Z3) W2^T + b2); without projections store_heads: y = rope(Z2).
+// Shared   SasWideLayout (sas_wide.h).
+// Writes   y (=).
 #include "kernels/cuda/sas_wide.h"
 #include "kernels/cuda/sas_wide_block.cuh"
 
@@ -32,45 +37,45 @@ __device__ __forceinline__ bf16* rows_of(const SasFwd<bf16>& a, const TokenPlace
   return place.b < int(a.y.B) ? a.y.at(place.b, place.position, 0) : nullptr;
 }
 
-// y = rope(Z3 + relu(Z3) proj2^T + b) of a group's tokens.
+// y = rope(Z3 + relu(Z3) proj2^T + b) of all tokens at hand.
 __device__ __forceinline__ void project(const SasFwd<bf16>& a, const Block& s, int first, int count,
                                         const Access& by) {
   const SasWideLayout& at = s.at;
   const int half = at.E / 2;
-  wide::each_unit_of_halves(count, s.head_blocks(), at.E / 16, [&](auto& u) {
-    constexpr int kEach = std::remove_reference_t<decltype(u)>::kEach;
-    u.start(s.both_proj_b());
-    s.proj1(u);
+  wide::each_warp_tile_of_halves(count, s.head_blocks(), at.E / 16, [&](auto& tile) {
+    constexpr int kEach = std::remove_reference_t<decltype(tile)>::kEach;
+    tile.start(s.both_proj_b());
+    s.proj1(tile);
     wide::add<false, false>(
-        u, [&](int t, int block) { return s.row(t, at.r3, block * 8); }, at.row_pitch,
+        tile, [&](int t, int block) { return s.row(t, at.r3, block * 8); }, at.row_pitch,
         [&](int n) { return s.weights + at.proj2 + n * 8 * at.row_pitch; }, at.row_pitch,
         {.inner = at.E / 16, .a_inner = 16, .b_inner = 16});
-    const int e = u.n * 8 + simt::lane_id() % 4 * 2;
+    const int e = tile.n * 8 + simt::lane_id() % 4 * 2;
     float2 cos[kEach], sin[kEach];
     SIMT_UNROLL
     for (int k = 0; k < kEach; ++k) cos[k] = {1, 1}, sin[k] = {0, 0};
     bf16* rows = nullptr;  // of y, of this token
     SIMT_UNROLL
-    for (int i = 0; i < u.kBlocks; ++i) {
-      if (i == 0 || u.token[i] != u.token[i - 1]) {
-        const TokenPlace place(first + u.token[i], int(a.y.T));
+    for (int i = 0; i < tile.kBlocks; ++i) {
+      if (i == 0 || tile.token[i] != tile.token[i - 1]) {
+        const TokenPlace place(first + tile.token[i], int(a.y.T));
         rows = rows_of(a, place);
         if (a.rope.cos && rows) {
           const bf16* const c = a.rope.cos[a.start + place.position] + e;
           const bf16* const n = a.rope.sin[a.start + place.position] + e;
           SIMT_UNROLL
           for (int k = 0; k < kEach; ++k)
-            if (u.there(k))
+            if (tile.there(k))
               cos[k] = load_pair(c + k * 8, by.rope_words), sin[k] = load_pair(n + k * 8, by.rope_words);
         }
       }
-      const int head = u.block[i] * 8 + simt::lane_id() / 4;
-      if (i >= u.down || !rows || head >= at.Hs) continue;
+      const int head = tile.block[i] * 8 + simt::lane_id() / 4;
+      if (i >= tile.down || !rows || head >= at.Hs) continue;
       bf16* const to = rows + head * a.y.h_stride + e;
       SIMT_UNROLL
       for (int k = 0; k < kEach; ++k) {
-        if (!u.there(k)) continue;
-        const float(&low)[4] = u.sum[i / 2][k], (&high)[4] = u.sum[i / 2][k + kEach];
+        if (!tile.there(k)) continue;
+        const float(&low)[4] = tile.sum[i / 2][k], (&high)[4] = tile.sum[i / 2][k + kEach];
         const float2 c = cos[k], n = sin[k], x = {low[i % 2 * 2], low[i % 2 * 2 + 1]},
                      y = {high[i % 2 * 2], high[i % 2 * 2 + 1]};
         store_pair(to + k * 8, x.x * c.x - y.x * n.x, x.y * c.y - y.y * n.y, by.y_words);

@@ -1,8 +1,11 @@
-// Products of a block over matrices in its shared memory whose sizes are those of run time. They are dealt to
-// the warps in units of up to 4 blocks of 8 rows (narrow units: 8) by 6 blocks of 8 columns. The columns of a
-// unit are a template argument, and a stage's columns are dealt to units as evenly as they go (5 to one of 5,
-// 12 to two of 6), so that no fragment is guarded but the last. Rows are dealt by 8, too: a fragment's upper
-// and lower 8 may be of two tokens.
+// Products of a thread block over matrices in its shared memory whose sizes are known at run time:
+//
+//   sum[m][n] (+)= sum_k a[m][k] b[k][n]     rows m: blocks of 8 rows of every token; columns n: tiles of 8
+//
+// The block's warps share the result in warp tiles of up to 4 blocks of 8 rows (narrow tiles: 8) by 6 tiles
+// of 8 columns. The columns of a warp tile are a template argument, and a stage's columns are spread over
+// warp tiles as evenly as they go (5 to one of 5, 12 to two of 6), so that no fragment is guarded but the
+// last. Rows go by 8, too: a fragment's upper and lower 8 may be of two tokens.
 #pragma once
 #include "kernels/cuda/sas_tile.cuh"
 
@@ -13,7 +16,7 @@ constexpr int kMostAcross = 6, kMostOfHalves = 5;
 
 // Halves: the first N/2 tiles of columns, and those `gap` tiles behind them, which rope turns together.
 template <int N, bool kHalves>
-struct Unit {
+struct WarpTile {
   static constexpr int kColumns = N, kEach = kHalves ? N / 2 : N;
   static constexpr int kDown = N <= 2 ? 4 : 2, kBlocks = 2 * kDown;  // fragments of 16 rows; blocks of 8
   float sum[kDown][N][4];
@@ -57,10 +60,10 @@ struct Steps {
   int outer = 1, inner = 1, a_outer = 0, a_inner = 0, b_outer = 0, b_inner = 0;
 };
 
-// u.sum += a b. a(token, block) is where 8 rows begin, stored [m][k], or [k][m] (kA); b(tile) where 8 columns
-// begin, stored [n][k], or [k][n] (kB). kHalf: of a step's 16 k only the lower 8 are there.
+// tile.sum += a b. a(token, block) is where 8 rows begin, stored [m][k], or [k][m] (kA); b(tile) where 8
+// columns begin, stored [n][k], or [k][n] (kB). kHalf: of a step's 16 k only the lower 8 are there.
 template <bool kA, bool kB, bool kHalf = false, int N, bool kHalves, class A, class B>
-__device__ __forceinline__ void add(Unit<N, kHalves>& u, A a, int a_pitch, B b, int b_pitch, Steps s) {
+__device__ __forceinline__ void add(WarpTile<N, kHalves>& tile, A a, int a_pitch, B b, int b_pitch, Steps s) {
   if (s.inner < s.outer)
     s = {s.inner, s.outer, s.a_inner, s.a_outer, s.b_inner, s.b_outer};  // the longer loop within
   constexpr int kUpper = kHalf ? 0 : 8;
@@ -68,15 +71,16 @@ __device__ __forceinline__ void add(Unit<N, kHalves>& u, A a, int a_pitch, B b, 
   const bool odd = lane / 8 % 2 != 0;
   const int in_a = lane % 8 * a_pitch + lane / 16 * kUpper * (kA ? a_pitch : 1);
   const int in_b = lane % 8 * b_pitch + lane / 8 % 2 * kUpper * (kB ? b_pitch : 1);
-  constexpr int kDown = Unit<N, kHalves>::kDown;
+  constexpr int kDown = WarpTile<N, kHalves>::kDown;
   simt::MatrixRows from_a[kDown], from_b[(N + 1) / 2];
   SIMT_UNROLL
   for (int m = 0; m < kDown; ++m)
     from_a[m] = simt::matrix_rows(
-        a(odd ? u.token[2 * m + 1] : u.token[2 * m], odd ? u.block[2 * m + 1] : u.block[2 * m]) + in_a);
+        a(odd ? tile.token[2 * m + 1] : tile.token[2 * m], odd ? tile.block[2 * m + 1] : tile.block[2 * m]) +
+        in_a);
   SIMT_UNROLL
   for (int k = 0; k < N; k += 2)
-    from_b[k / 2] = simt::matrix_rows(b(u.column(k + 1 < N ? k + lane / 16 : k)) + in_b);
+    from_b[k / 2] = simt::matrix_rows(b(tile.column(k + 1 < N ? k + lane / 16 : k)) + in_b);
   constexpr int kBytes = sizeof(bf16);
   int a_outer = 0, b_outer = 0;
   SIMT_ROLLED
@@ -103,71 +107,72 @@ __device__ __forceinline__ void add(Unit<N, kHalves>& u, A a, int a_pitch, B b, 
       }
       SIMT_UNROLL
       for (int m = 0; m < kDown; ++m) {
-        if (m > 0 && u.down <= 2 * m) continue;
+        if (m > 0 && tile.down <= 2 * m) continue;
         uint32_t rows[4];
         if constexpr (kA)
           simt::ldmatrix_x4_trans(rows, from_a[m] + at_a);
         else
           simt::ldmatrix_x4(rows, from_a[m] + at_a);
         if constexpr (kHalf) rows[2] = rows[3] = 0;
-        multiply(u.sum[m], rows, columns);
+        multiply(tile.sum[m], rows, columns);
       }
     }
   }
 }
 
-// to = row(token, row of it) is what give(to, column of the unit, two neighbouring results) gets.
+// to = row(token, row of it) is what give(to, column of the warp tile, two neighbouring results) gets.
 template <int N, bool kHalves, class Row, class Give>
-__device__ __forceinline__ void each_result(const Unit<N, kHalves>& u, Row row, Give give) {
+__device__ __forceinline__ void each_result(const WarpTile<N, kHalves>& tile, Row row, Give give) {
   SIMT_UNROLL
-  for (int i = 0; i < u.kBlocks; ++i) {
-    if (i >= u.down) continue;
-    const auto to = row(u.token[i], u.block[i] * 8 + simt::lane_id() / 4);
+  for (int i = 0; i < tile.kBlocks; ++i) {
+    if (i >= tile.down) continue;
+    const auto to = row(tile.token[i], tile.block[i] * 8 + simt::lane_id() / 4);
     SIMT_UNROLL
     for (int k = 0; k < N; ++k)
-      if (u.there(k)) give(to, k * 8, u.sum[i / 2][k][i % 2 * 2], u.sum[i / 2][k][i % 2 * 2 + 1]);
+      if (tile.there(k)) give(to, k * 8, tile.sum[i / 2][k][i % 2 * 2], tile.sum[i / 2][k][i % 2 * 2 + 1]);
   }
 }
 
 template <int N, bool kHalves, class F>
-__device__ __forceinline__ void each_unit_of(int tokens, int rows, int n_tiles, int across, bool one_token,
-                                             F& f) {
-  constexpr int kBlocks = Unit<N, kHalves>::kBlocks;
-  const int each = int(ceil_div(rows, kBlocks));  // units of one token
+__device__ __forceinline__ void each_warp_tile_of(int tokens, int rows, int n_tiles, int across,
+                                                  bool one_token, F& f) {
+  constexpr int kBlocks = WarpTile<N, kHalves>::kBlocks;
+  const int each = int(ceil_div(rows, kBlocks));  // warp tiles of one token
   const int down = one_token ? tokens * each : int(ceil_div(tokens * rows, kBlocks));
   SIMT_ROLLED
   for (int i = simt::warp_id(); i < down * across; i += kWarps) {
-    Unit<N, kHalves> u;
+    WarpTile<N, kHalves> tile;
     const int part = i % across, place = i / across;
-    u.n = n_tiles * part / across;
-    u.full = n_tiles * (part + 1) / across - u.n == u.kEach;
-    u.gap = n_tiles;
+    tile.n = n_tiles * part / across;
+    tile.full = n_tiles * (part + 1) / across - tile.n == tile.kEach;
+    tile.gap = n_tiles;
     int token = one_token ? place / each : place * kBlocks / rows;
     int block = one_token ? place % each * kBlocks : place * kBlocks % rows;
-    u.down = min(kBlocks, one_token ? rows - block : tokens * rows - place * kBlocks);
+    tile.down = min(kBlocks, one_token ? rows - block : tokens * rows - place * kBlocks);
     SIMT_UNROLL
     for (int k = 0; k < kBlocks; ++k) {
-      u.token[k] = token, u.block[k] = block;
-      if (k + 1 < u.down && ++block == rows) block = 0, ++token;
+      tile.token[k] = token, tile.block[k] = block;
+      if (k + 1 < tile.down && ++block == rows) block = 0, ++token;
     }
-    f(u);
+    f(tile);
   }
 }
 
-// f(unit) for every unit of `rows` blocks of 8 rows of each token and n_tiles of 8 columns, dealt to the
-// warps: the same always to the same. one_token: all rows of a unit are of one.
+// f(tile) for every warp tile of a result of `rows` blocks of 8 rows of each token and n_tiles of 8 columns.
+// A warp always has the same ones. one_token: all rows of a warp tile are of one token.
 template <int N = 1, class F>
-__device__ __forceinline__ void each_unit(int tokens, int rows, int n_tiles, F f, bool one_token = false) {
+__device__ __forceinline__ void each_warp_tile(int tokens, int rows, int n_tiles, F f,
+                                               bool one_token = false) {
   const int across = int(ceil_div(n_tiles, kMostAcross)), width = int(ceil_div(n_tiles, across));
-  if (N == width) return each_unit_of<N, false>(tokens, rows, n_tiles, across, one_token, f);
-  if constexpr (N < kMostAcross) each_unit<N + 1>(tokens, rows, n_tiles, f, one_token);
+  if (N == width) return each_warp_tile_of<N, false>(tokens, rows, n_tiles, across, one_token, f);
+  if constexpr (N < kMostAcross) each_warp_tile<N + 1>(tokens, rows, n_tiles, f, one_token);
 }
-// The same of 2 n_tiles, where tile n and tile n + n_tiles are to be in one unit.
+// The same of 2 n_tiles, where tile n and tile n + n_tiles are to be in one warp tile.
 template <int N = 1, class F>
-__device__ __forceinline__ void each_unit_of_halves(int tokens, int rows, int n_tiles, F f) {
+__device__ __forceinline__ void each_warp_tile_of_halves(int tokens, int rows, int n_tiles, F f) {
   const int across = int(ceil_div(n_tiles, kMostOfHalves)), width = int(ceil_div(n_tiles, across));
-  if (N == width) return each_unit_of<2 * N, true>(tokens, rows, n_tiles, across, false, f);
-  if constexpr (N < kMostOfHalves) each_unit_of_halves<N + 1>(tokens, rows, n_tiles, f);
+  if (N == width) return each_warp_tile_of<2 * N, true>(tokens, rows, n_tiles, across, false, f);
+  if constexpr (N < kMostOfHalves) each_warp_tile_of_halves<N + 1>(tokens, rows, n_tiles, f);
 }
 
 }  // namespace saslm::cuda::wide

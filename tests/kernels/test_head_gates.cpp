@@ -179,8 +179,8 @@ TEST(HeadGates, EqualTheFormulaForAllShapes) {
         }
 }
 
-// Loads are constants of backward. A draw whose k-th and next logits are 1e-5 apart would be seen here as a
-// slope gone wrong.
+// Loads are constants of backward. A draw whose k-th and next logits are 1e-5 apart would show here as a
+// wrong slope.
 TEST(HeadGates, BackwardIsTheSlopeOfForwardAndOfTheBalanceLoss) {
   for (const HeadRouting& routing : routings(6)) {
     SCOPED_TRACE(testing::Message() << "S " << routing.n_shared << " k " << routing.top_k << " unit "

@@ -27,7 +27,7 @@ struct HeadsTwin {
     each([&](int64_t i) { twin.set(i, normal(random)); });
     return *this;
   }
-  // The kernel's side alone.
+  // NaN on the kernel's side alone.
   void poison() {
     each([&](int64_t i) { twin[i] = T(NAN); });
   }
@@ -47,7 +47,8 @@ struct HeadsTwin {
   }
 };
 
-// Whole packs; rows apart, packs still; single elements, for each of the reasons.
+// Layouts that are read by packs, contiguous and with gaps; and, for each reason, one that is read element by
+// element.
 inline const std::vector<Layout> kLayouts = {
     {}, {.heads_first = true}, {.gap = 8}, {.gap = 3, .first = 1}, {.heads_first = true, .first = 2}};
 

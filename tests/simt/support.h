@@ -23,8 +23,8 @@ inline void for_every_schedule(const std::function<void(Stream)>& test) {
   for_schedules(Schedules::every, kMaxSharedBytes, test);
 }
 
-// Memory that tests and kernels use by the same address. On both sides an access beyond its ends shows: by
-// AddressSanitizer, by guards that release() looks at.
+// Memory that tests and kernels use by the same address. An access past its ends is found on both sides: by
+// AddressSanitizer, or by guards that release() checks.
 void* allocate(size_t bytes);
 void release(void* memory, size_t bytes);
 

@@ -63,7 +63,7 @@ class Twin {
     data_[i] = T(float(value));
     twin_[size_t(i)] = to_double(data_[i]);
   }
-  // The kernel's side alone: an output is to be written everywhere.
+  // NaN on the kernel's side alone: the kernel must write every element.
   void poison() {
     for (int64_t i = 0; i < size_; ++i)
       if constexpr (std::is_integral_v<T>)
@@ -71,7 +71,7 @@ class Twin {
       else
         data_[i] = T(float(kPoison));
   }
-  // The kernel's side alone: what a `+=` starts from.
+  // On the kernel's side alone: what a `+=` starts from.
   void restart(double value) {
     for (int64_t i = 0; i < size_; ++i) data_[i] = T(float(value));
   }

@@ -6,14 +6,15 @@
 
 namespace saslm {
 
-// NaN in every element of the view; what lies between its rows stays as it is, and a test sees it change.
+// Sets every element of the view to NaN. What lies between its rows stays as it is: a test sees a change
+// there.
 template <class T>
 void poison(const Mat<T>& view) {
   for (int64_t r = 0; r < view.rows; ++r)
     for (int64_t c = 0; c < view.cols; ++c) view[r][c] = T(NAN);
 }
 
-// Holds a tensor to the bits it had in the first run.
+// Fails if a tensor's bits differ from those of the first run.
 template <class T>
 class SameBits {
  public:

@@ -60,7 +60,7 @@ void avoid(Stream stream, uint32_t kernels) {
   host_queue(stream).view.avoided = kernels;
 }
 
-// A table that only its first holder can use, and that says so.
+// A table that only its first holder can use; others are told so.
 bool time_products(Stream stream, const std::string& table) {
   const bool usable = table.empty() || table == kProductTable;
   host_queue(stream).table = kProductTable;

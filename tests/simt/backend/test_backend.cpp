@@ -100,14 +100,14 @@ std::string saved_by_run(const std::string& name, const std::vector<int64_t>& st
 
 class CudaRuns : public CudaBackend {};
 
-// What is saved is what the device holds, and all of it: else a resumed run would part from the other.
+// A save holds all that the device does: else a resumed run would differ from an uninterrupted one.
 TEST_P(CudaRuns, RepeatAndResumeBitForBit) {
   const std::string saved = saved_by_run<bf16>(GetParam(), {});
   EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {})) << "the same run twice";
   EXPECT_TRUE(saved == saved_by_run<bf16>(GetParam(), {3, 4})) << "stopped twice";
 }
 
-// Two runs may choose differently, but what one has chosen it goes on with.
+// Two runs may choose different algorithms, but a run keeps those it has chosen.
 TEST_P(CudaRuns, KeepTheProductsThatTheyHaveTimed) {
   namespace fs = std::filesystem;
   const test::OwnFolder folder;

@@ -1,4 +1,5 @@
-// A vocabulary that is no multiple of 64: in bf16 the head's products are wider than it, and nobody notices.
+// A vocabulary that is no multiple of 64: in bf16 the head's products are wider than it, and no result
+// shows it.
 // Linked for the SIMT layer and for a GPU, as test_backend.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -130,7 +131,7 @@ TEST_P(CudaPaddedHead, IsNobodyElsesMatter) {
 INSTANTIATE_TEST_SUITE_P(Weights, CudaPaddedHead, testing::Bool(),
                          [](const auto& test) { return test.param ? "Tied" : "OfItsOwn"; });
 
-// A loss that takes the pad for tokens, or leaves it in the gradient.
+// Kernels that are wrong: a loss that takes the pad for tokens, or leaves it in the gradient.
 template <class Spoil>
 std::vector<std::string> alarms(Spoil) {
   Ops<bf16> ops = cuda_ops<bf16>();

@@ -138,7 +138,7 @@ TEST(CudaSelfcheck, EndsTheRunWhereNoRightKernelIsLeft) {
   }
 }
 
-// A run's last save, with what it did without.
+// A run's last save, with the kernels it avoided.
 struct Saved {
   std::string weights;
   std::vector<std::string> avoided;
@@ -167,8 +167,8 @@ TrainEnd train(const std::string& run_dir, const CheckKernels& check, int64_t st
   return trainer.run();
 }
 
-// What a run once did without it does without to its end, whoever goes on with it: its bits are those of one
-// go.
+// A kernel that a run once avoided is avoided to its end, also by the process that resumes it: its bits are
+// those of an uninterrupted run.
 TEST(CudaSelfcheck, IsKeptByARunThatIsResumed) {
   const CheckKernels finds = [](const Config&) {
     return KernelVerdict{.calls = 1, .wrong = {{"attention_fwd.tile", "a call", "a reason"}}};

@@ -1,4 +1,4 @@
-// NCCL itself: one rank that gives to itself. What several would find out is not to be had on one GPU.
+// NCCL itself, with one rank that sends to itself. More ranks would need more GPUs.
 #include <gtest/gtest.h>
 
 #include <numeric>

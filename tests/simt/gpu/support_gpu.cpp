@@ -32,8 +32,8 @@ int setting(const char* name, int otherwise) {
   return text ? std::atoi(text) : otherwise;
 }
 
-// All bits set: NaN in every floating-point type, and no index. What reads it has it in its results; who
-// writes it, changes it.
+// All bits set: NaN in every floating-point type, and no index. A kernel that reads it has it in its
+// results; one that writes there changes it.
 constexpr unsigned char kGuard = 0xff;
 size_t guard_bytes() {
   return setting("SASLM_GPU_GUARDS", 1) ? 256 : 0;  // blocks stay aligned as cudaMalloc aligns

@@ -1,5 +1,5 @@
-// How the CPU deals the tokens of a SAS simulation to tasks, and where a task keeps its sums: functions of
-// the shape alone, so that no result depends on the number of threads.
+// How the CPU shares the tokens of a SAS simulation among tasks, and where a task keeps its sums: functions
+// of the shape alone, so that no result depends on the number of threads.
 #pragma once
 #include "core/dims.h"
 #include "kernels/sas.h"
@@ -22,12 +22,12 @@ inline int64_t sas_partitions(int64_t tokens) {
 //   [Hs][columns + 1][lanes]   column c = (input channel, tap), then unused ones; the last is the bias
 // a linear keeps its transpose,
 //   [inputs + 1][E rounded up to lanes]   the last row is the bias.
-struct SasSums {
+struct SasGradientLayout {
   static constexpr int64_t kColumns = 4;  // summed at a time: columns are rounded up to this
   int64_t lanes, width, columns1, columns2;
   int64_t conv1, conv2, proj1, proj2, size;  // offsets in elements; size of all
 
-  SasSums(const SasShape& s, int64_t lanes_of_vector)
+  SasGradientLayout(const SasShape& s, int64_t lanes_of_vector)
       : lanes(lanes_of_vector),
         width(round_up(s.E, lanes)),
         columns1(round_up(s.H * s.K, kColumns)),
@@ -41,7 +41,7 @@ struct SasSums {
 
 inline int64_t sas_bwd_scratch(const SasShape& shape) {
   constexpr int64_t kMostLanes = 16;  // of a float vector; double has fewer
-  return sas_partitions(shape.tokens) * SasSums(shape, kMostLanes).size;
+  return sas_partitions(shape.tokens) * SasGradientLayout(shape, kMostLanes).size;
 }
 
 }  // namespace saslm::cpu
