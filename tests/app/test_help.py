@@ -4,9 +4,7 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
-import unittest
 from pathlib import Path
 
 import harness
@@ -228,6 +226,13 @@ class Keys(AppTest):
         }.items():
             self.assertEqual(dict(rows(saslm("help", path).out.splitlines()[1:])).get("Condition"), said)
         self.assertIn("Condition: required under kind sas; refused under kind mha\n", saslm("help", "model.attention.sas").out)
+
+    def test_what_a_key_says_of_resuming_and_of_ranks(self):
+        for path, resumed, ranks in (("train.steps", "may change, with a warning", "must agree"),
+                                     ("train.seed", "a change is refused", "must agree"),
+                                     ("runtime.threads", "may change", "may differ")):
+            said = dict(rows(saslm("help", path).out.splitlines()[1:]))
+            self.assertEqual([said["On resume"].partition(";")[0], said["Across ranks"]], [resumed, ranks], path)
 
     def test_other_words_for_a_key(self):
         for word in ("lr", "learning_rate", "LearningRate", "config.optim.lr"):
