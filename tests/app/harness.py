@@ -6,7 +6,6 @@ Only the command line and the documented files are used, never the program's cod
 import array
 import contextlib
 import copy
-import functools
 import itertools
 import json
 import os
@@ -14,7 +13,6 @@ import pty
 import random
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -283,80 +281,6 @@ def safetensors_bytes(tensors):
         at += len(tensor.data)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + b"".join(tensor.data for tensor in tensors.values())
-
-
-# ---- Several ranks.
-
-MPIRUN = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
-
-
-def mpirun(*parts):
-    """mpirun as a user calls it, each part being (ranks, program, arguments...)."""
-    command = [*MPIRUN]
-    for number, (ranks, *arguments) in enumerate(parts):
-        command += [*([":"] if number else []), "-np", str(ranks), *map(str, arguments)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S,
-                          env=_environment(None))
-    return Result(done.returncode, done.stdout, done.stderr)
-
-
-@functools.cache
-def without_mpi():
-    """Why mpirun cannot start ranks here."""
-    if not shutil.which("mpirun"):
-        return "there is no mpirun"
-    if "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout:
-        return "mpirun is not Open MPI's"
-    probe = saslm("train", AppTest.write_config(tiny_config()), "--run-dir", AppTest.fresh(), "--resume", "must",
-                  env={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
-    return "this build of saslm has no MPI" if "has no MPI" in probe.err else None
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
-
-
-def as_torchrun(rank, size, port):
-    return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
-            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-
-
-@contextlib.contextmanager
-def by_hand(environments, *arguments, more=()):
-    """Ranks without a launcher, started in this order; `more`: arguments of the last one."""
-    with contextlib.ExitStack() as stack:
-        ranks = []
-        for env in environments:
-            own = more if env is environments[-1] else ()
-            ranks.append(stack.enter_context(Process("train", *arguments, *own, env=env)))
-            time.sleep(0.1)
-        yield ranks
-
-
-def children(pid):
-    """In the order of their start."""
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def alive(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    return False
-
-
-def left_after(patience_s, pids):
-    """The processes that are left after this time; they are then killed."""
-    deadline = time.monotonic() + patience_s
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    left = [pid for pid in pids if alive(pid)]
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return left
 
 
 # ---- The test case.

@@ -7,10 +7,10 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 
 import harness
 from harness import ATTENTION, DIVERGED, DONE, STOPPED, USER, AppTest, Process, checkpoints, events, saslm, steps_done
+from ranks import as_torchrun
 
 STEPS = 40
 RUNS = ("mha_seed1", "sas_seed1", "mha_seed2", "sas_seed2")  # in the order in which they run
@@ -282,7 +282,7 @@ class Results(CompareTest):
 
     def test_a_report_can_be_made_within_a_launcher(self):
         self.assertEqual(saslm("compare", self.config, "--run-dir", self.reference, "--report-only", "--no-plots",
-                               env=harness.as_torchrun(1, 2, 4000)).code, DONE)
+                               env=as_torchrun(1, 2, 4000)).code, DONE)
 
 
 class DryRun(CompareTest):

@@ -5,7 +5,8 @@ import os
 import signal
 
 import harness
-from harness import DONE, MACHINE, USER, AppTest, Process, children, events, left_after, saslm
+from harness import DONE, MACHINE, USER, AppTest, Process, events, saslm
+from ranks import as_torchrun, children, left_after
 from test_compare import comparison, results, total_steps
 
 
@@ -73,7 +74,7 @@ class Ranks(AppTest):
         folder = self.fresh()
         for arguments, env, phrase in (
                 (("--ranks", 3), None, "ranks"),
-                (("--ranks", 4), harness.as_torchrun(0, 2, 4000), "a launcher started 2"),
+                (("--ranks", 4), as_torchrun(0, 2, 4000), "a launcher started 2"),
                 (("--ranks", 2), None, "")):
             config = self.config_of() if phrase else self.config_of(eval_points=1)
             if not phrase:

@@ -11,8 +11,8 @@ import time
 import unittest
 
 import harness
-from harness import (DONE, MACHINE, STOPPED, AppTest, Process, checkpoints, children, events, final_tensors, history, left_after,
-                     saslm)
+from harness import DONE, MACHINE, STOPPED, AppTest, Process, checkpoints, events, final_tensors, history, saslm
+from ranks import children, left_after
 
 INTERPOSED = os.environ.get("SASLM_INTERPOSED", "")  # the library
 STEPS, SAVE_EVERY, TIMEOUT_S = 6, 3, 3

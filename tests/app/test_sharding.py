@@ -4,8 +4,8 @@ import os
 import shutil
 
 import harness
-from harness import (DONE, MACHINE, USER, AppTest, as_torchrun, by_hand, checkpoints, final_tensors, free_port, history, mpirun,
-                     saslm, without_mpi)
+from harness import DONE, MACHINE, USER, AppTest, checkpoints, final_tensors, history, saslm
+from ranks import as_torchrun, by_hand, free_port, mpirun, without_mpi
 
 STEPS = 30
 ZERO = ("--set", "runtime.zero_stage=1")

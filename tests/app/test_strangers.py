@@ -10,11 +10,11 @@ import socket
 import struct
 import threading
 import time
-import unittest
 from pathlib import Path
 
 import harness
-from harness import DONE, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, free_port, saslm
+from harness import DONE, STOPPED, USER, AppTest, Process, saslm
+from ranks import as_torchrun, by_hand, children, free_port
 
 MAGIC, VERSION = 0x6D736C7361738A01, 3
 CHALLENGE, OTHER_SECRET, FAILED = 48, 6, 2  # bytes; verdicts
@@ -196,10 +196,10 @@ class ByHand(AppTest):
     def test_the_secret_of_our_launcher_is_in_no_command_line(self):
         with Process("train", self.config, "--ranks", "2", "--run-dir", self.fresh(), "--set", "train.steps=400") as run:
             def environments():
-                return [Path(f"/proc/{child}/environ").read_bytes() for child in harness.children(run.pid)]
+                return [Path(f"/proc/{child}/environ").read_bytes() for child in children(run.pid)]
 
             run.wait_until(lambda: [b"SASLM_SECRET=" in one for one in environments()] == [True, True])
-            for child, environment in zip(harness.children(run.pid), environments()):
+            for child, environment in zip(children(run.pid), environments()):
                 secret = environment.partition(b"SASLM_SECRET=")[2].partition(b"\0")[0]
                 self.assertEqual(len(secret), 64)
                 self.assertNotIn(secret, Path(f"/proc/{child}/cmdline").read_bytes())

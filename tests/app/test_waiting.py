@@ -5,8 +5,8 @@ import signal
 import time
 
 import harness
-from harness import (MACHINE, MPIRUN, STOPPED, USER, AppTest, Process, as_torchrun, by_hand, checkpoints, children,
-                     free_port, left_after, saslm, steps_done, without_mpi)
+from harness import MACHINE, STOPPED, USER, AppTest, Process, checkpoints, saslm, steps_done
+from ranks import MPIRUN, as_torchrun, by_hand, children, free_port, left_after, without_mpi
 
 AT_ONCE_S = 5  # on a machine that does other things
 TO_INTERRUPT = harness.tiny_config("mha", data={"val": ""}, eval={"every_steps": 0}, checkpoint={"every_steps": 40},
