@@ -4,7 +4,6 @@ file, in a /dev
 that only the program sees."""
 import os
 import subprocess
-import unittest
 
 import harness
 from harness import DONE, saslm

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import unicodedata
-import unittest
 from pathlib import Path
 
 import harness

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import struct
-import unittest
 
 import harness
 from harness import DONE, USER, AppTest, Tensor, checkpoints, safetensors_bytes, saslm, tiny_config
