@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the links of every Markdown file that git knows: files and images exist, #anchors are headings. No network.
+"""Checks the links of every Markdown file that git knows: files and images exist, #anchors are headings; and that test files
+named in `code` (`app/test_x.py`, `test_x.cpp`) exist, but for names with foo and pages about other projects. No network.
 
     scripts/check_links.py [ROOT]        exit 1 and a line per broken link; first a self-test that it can fail
 """
@@ -20,6 +21,8 @@ INNER = re.compile(r"!\[[^\[\]]*\]\(\s*<?([^\s()<>]+)>?[^()]*\)")  # an image wi
 REFERENCE = re.compile(r"^ {0,3}\[([^\]]+)\]:\s*<?([^\s>]+)>?")
 HTML = re.compile(r"<(?:a|img|source)\b[^>]*?\b(?:href|src|srcset)\s*=\s*[\"']([^\"']+)[\"']", re.I)
 NAMED = re.compile(r"<[a-z]+\b[^>]*?\b(?:id|name)\s*=\s*[\"']([^\"']+)[\"']", re.I)
+TEST = re.compile(r"`((?:[a-z_]+/)*test_(?!\w*foo)[a-z0-9_]+\.(?:cpp|py))`")
+OTHERS_FILES = {"docs/peers.md"}
 SCHEME = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.I)
 
 
@@ -92,6 +95,18 @@ def broken(files, exists):
                 yield path, number, target, f"{to} has no heading with this anchor"
 
 
+def missing_tests(files, known):
+    """Yields as broken() does; known: all files. A name may leave out "tests/", or all folders."""
+    tests = [f"/{path}" for path in known if path.name.startswith("test_")]
+    for path, text in sorted(files.items()):
+        if str(path) in OTHERS_FILES:
+            continue
+        for number, line in prose(text):
+            for name in TEST.findall(line):
+                if not any(test.endswith("/" + name) for test in tests):
+                    yield path, number, name, "there is no such test"
+
+
 def normal(path):
     parts = []
     for part in path.parts:
@@ -118,6 +133,10 @@ def self_test():
         assert not found, (text, found)
     for text in bad:
         assert len(list(broken({**texts, page: text}, there.__contains__))) == 1, text
+    tests = [pathlib.PurePosixPath("tests/app/test_x.py")]
+    for text, count in {"`app/test_x.py`, `tests/app/test_x.py`, `test_x.py`, `a/test_foo.cpp`, `test_X.cpp`": 0,
+                        "`train/test_x.py`": 1, "`app/test_y.py`": 1, "`est_x.py` `test_x.cpp`": 1}.items():
+        assert len(list(missing_tests({page: text}, tests))) == count, text
 
 
 def main():
@@ -133,7 +152,7 @@ def main():
                  if p.is_file() and not any(part.startswith(("build", ".git")) for part in p.relative_to(root).parts[:-1])]
     there = set(known).union(*(path.parents for path in known))
     files = {path: (root / path).read_text(encoding="utf-8") for path in known if path.suffix == ".md"}
-    found = list(broken(files, there.__contains__))
+    found = [*broken(files, there.__contains__), *missing_tests(files, known)]
     for path, number, target, why in found:
         print(f"{path}:{number}: {target}: {why}")
     print(f"{len(files)} files, {sum(len(set(links(text))) for text in files.values())} links, {len(found)} broken")
