@@ -27,14 +27,14 @@ struct CappedEngine {
     for (int32_t i = 0; i < 512; ++i) tokens.push_back(int32_t(i * 7 % kVocab));
   }
   auto step(int64_t B, int64_t T, int64_t first = 0) {
-    return engine.compute_gradients([&](int64_t micro) {
-      const int32_t* const at = tokens.data() + first + micro * B * T;
-      return TokenBatch{.B = B, .T = T, .inputs = at, .targets = at + 1};
-    });
+    return engine.compute_gradients([&](int64_t micro) { return batch(B, T, first + micro * B * T); });
+  }
+  TokenBatch batch(int64_t B, int64_t T, int64_t first = 0) const {
+    return {.inputs = mat(tokens.data() + first, B, T), .targets = mat(tokens.data() + first + 1, B, T)};
   }
   std::vector<double> next_logits() {
     std::vector<double> logits;
-    engine.model().next_logits(engine.backend(), {.B = 1, .T = 1, .inputs = tokens.data()}, logits);
+    engine.model().next_logits(engine.backend(), batch(1, 1), logits);
     return logits;
   }
   std::vector<int32_t> tokens;
@@ -63,9 +63,7 @@ TEST(SoftCap, BendsTheLogitsOfGenerationAndTheLossAlike) {
   const auto totals = trained.step(1, 1);
   EXPECT_NEAR(totals.loss, wanted, 1e-13);
   EXPECT_NEAR(totals.aux_loss.value_or(0), 0.25 * lse * lse, 1e-13);
-  EXPECT_NEAR(capped.engine.loss(
-                  {.B = 1, .T = 1, .inputs = capped.tokens.data(), .targets = capped.tokens.data() + 1}),
-              wanted, 1e-13);
+  EXPECT_NEAR(capped.engine.loss(capped.batch(1, 1)), wanted, 1e-13);
 }
 
 // The objective is smooth: central differences as in test_transformer.cpp.
